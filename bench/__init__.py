@@ -1,0 +1,1 @@
+"""Benchmarks: workloads, one JSON result a run, and a report page."""

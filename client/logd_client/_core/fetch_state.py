@@ -1,0 +1,116 @@
+"""What both sides of a consumer share: readers, what they need, what is ready.
+
+Every method expects the lock to be held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from logd_client._core.partition_reader import PartitionReader, Reset
+from logd_client._core.ports import Lock
+from logd_client.values import TopicPartition
+from logd_wire.errors import LogdError
+
+#: Consumed bytes are granted again in portions of this share of the window.
+CREDIT_PORTION: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class FetchConfig:
+    """Sizes in bytes, times in milliseconds. `window_bytes` is what one node may send ahead."""
+
+    window_bytes: int = 50 * 2**20
+    min_bytes: int = 1
+    max_wait_ms: int = 500
+    partition_max_bytes: int = 2**20
+    reset: Reset = Reset.ERROR
+    skip_corrupt: bool = False
+
+
+class FetchState:
+    """See the module. `wake` has the I/O thread look at `work`; it must be cheap."""
+
+    def __init__(self, config: FetchConfig, lock: Lock, wake: Callable[[], None]) -> None:
+        self.config = config
+        self.lock = lock
+        self._wake = wake
+        self._wake_due = False
+        self.readers: dict[TopicPartition, PartitionReader] = {}
+        #: Subscription id -> its reader.
+        self.subscribed: dict[int, PartitionReader] = {}
+        #: Readers that need the I/O thread, in the order in which they asked.
+        self.work: dict[PartitionReader, None] = {}
+        #: Readers that wait until their `blocked_until_ms`.
+        self.blocked: dict[PartitionReader, None] = {}
+        #: Readers that have something for the caller; the next one first.
+        self.ready: dict[PartitionReader, None] = {}
+        #: (address, subscription id) of subscriptions to end.
+        self.unsubscribe: list[tuple[str, int]] = []
+        #: Stream -> bytes that came on it, were consumed, and are not yet granted again.
+        self.freed: dict[str, int] = {}
+        self.waiters: list[Callable[[], None]] = []
+        self.woken = False
+        #: A failure of no single partition; raised once by the next read.
+        self.failure: LogdError | None = None
+        self.closed = False
+
+    def abandon(self, reader: PartitionReader) -> None:
+        """Stop fetching `reader` and drop what it has; the caller decides where it goes on."""
+        self.leave(reader)
+        for frame in reader.frames:
+            self.free(frame.account, len(frame.records))
+        reader.drop_buffer()
+        self.work.pop(reader, None)
+        self.ready.pop(reader, None)
+        self.blocked.pop(reader, None)
+
+    def leave(self, reader: PartitionReader) -> None:
+        """End the subscription of `reader`, if it has one; what was fetched stays."""
+        if reader.subscription_id:
+            self.unsubscribe.append((reader.address, reader.subscription_id))
+            self.subscribed.pop(reader.subscription_id, None)
+            reader.subscription_id = 0
+
+    def free(self, account: str, size: int) -> None:
+        self.freed[account] = self.freed.get(account, 0) + size
+
+    def attend(self, reader: PartitionReader) -> None:
+        """Have the I/O thread look at `reader`."""
+        self.work[reader] = None
+        self.wake()
+
+    def attend_all(self) -> None:
+        for reader in self.readers.values():
+            if not reader.subscription_id:
+                self.work[reader] = None
+        self.wake()
+
+    def wake(self) -> None:
+        if not self._wake_due:
+            self._wake_due = True
+            self._wake()
+
+    def awake(self) -> None:
+        """The I/O thread looks now: the next `wake` calls it again."""
+        self._wake_due = False
+
+    def make_ready(self, reader: PartitionReader) -> None:
+        """`reader` has something for the caller."""
+        self.ready.setdefault(reader)
+        if self.waiters and not reader.paused:
+            self.notify()
+
+    def notify(self) -> None:
+        """End every wait."""
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            waiter()
+
+    def stop(self, reader: PartitionReader, error: LogdError) -> None:
+        """`reader` cannot go on: once what it has is consumed, reads raise `error`."""
+        self.leave(reader)
+        reader.error = error
+        self.make_ready(reader)

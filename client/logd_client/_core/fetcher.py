@@ -1,0 +1,315 @@
+"""The callers' side of a consumer: assignment, positions, and taking records.
+
+Callers may be on any thread. They meet the I/O thread under one lock that is held only for
+moments: decoding happens outside of it, and a `generation` tells whether it was in vain.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from logd_client._core.fetch_state import CREDIT_PORTION, FetchState
+from logd_client._core.partition_reader import (
+    PartitionReader,
+    Reset,
+    corrupt_error,
+    decode_next,
+)
+from logd_client._core.ports import Lock
+from logd_client.read_errors import ReadError
+from logd_client.values import Record, TopicPartition
+from logd_wire.errors import ClosedError, ConfigError, LogdError
+
+logger = logging.getLogger("logd.client.consumer")
+
+Records = dict[TopicPartition, list[Record[Any, Any]]]
+#: Returns the record with key and value as the application wants them; raises ReadError.
+Deserialize = Callable[[Record[Any, Any]], Record[Any, Any]]
+
+
+class Fetcher:
+    """See the module. `reading` makes takes by several threads take turns."""
+
+    def __init__(
+        self, state: FetchState, reading: Lock, deserialize: Deserialize | None = None
+    ) -> None:
+        self.state = state
+        self.lock = state.lock
+        self._reading = reading
+        self._deserialize = deserialize
+        #: Whose decoded records `take_one` goes through.
+        self._current: PartitionReader | None = None
+
+    # ---- assignment and positions ----------------------------------------------------------
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        """Read exactly these; what was assigned before keeps its position."""
+        wanted = dict.fromkeys(partitions)
+        state = self.state
+        with self.lock:
+            for tp in [tp for tp in state.readers if tp not in wanted]:
+                state.abandon(state.readers.pop(tp))
+            for tp in wanted:
+                if tp not in state.readers:
+                    state.readers[tp] = PartitionReader(tp, state.config.reset)
+            state.attend_all()
+
+    def add(self, partitions: Iterable[TopicPartition], reset: Reset) -> None:
+        """Read these too; those that are new begin at `reset`."""
+        state = self.state
+        with self.lock:
+            for tp in partitions:
+                if tp not in state.readers:
+                    state.readers[tp] = PartitionReader(tp, reset)
+            state.attend_all()
+
+    def assignment(self) -> list[TopicPartition]:
+        with self.lock:
+            return list(self.state.readers)
+
+    def reader(self, tp: TopicPartition) -> PartitionReader:
+        """The reader of an assigned partition; ConfigError for another one."""
+        found = self.state.readers.get(tp)
+        if found is None:
+            raise ConfigError(
+                f"{tp[0]}[{tp[1]}] is not assigned to this consumer",
+                hint="assign([...]) it first",
+            )
+        return found
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        """Hand out the record at `offset` next."""
+        if offset < 0:
+            raise ConfigError(
+                f"offset {offset} is negative", hint="use seek_to_end() or Offset.END"
+            )
+        with self.lock:
+            reader = self.reader(tp)
+            self.state.abandon(reader)
+            reader.move_to(offset)
+            self.state.attend(reader)
+
+    def position(self, tp: TopicPartition) -> int | None:
+        """Offset of the next record that will be handed out; None: not known yet."""
+        with self.lock:
+            return self.reader(tp).position
+
+    def pause(self, partitions: Iterable[TopicPartition]) -> None:
+        """Hand out nothing of these until they are resumed; what was fetched ahead is dropped."""
+        state = self.state
+        with self.lock:
+            for reader in [self.reader(tp) for tp in partitions]:
+                if reader.paused:
+                    continue
+                reader.paused = True
+                error = reader.error
+                state.abandon(reader)
+                reader.move_to(reader.position)
+                reader.error = error
+            state.wake()
+
+    def resume(self, partitions: Iterable[TopicPartition]) -> None:
+        """Go on with these from their positions."""
+        state = self.state
+        with self.lock:
+            for reader in [self.reader(tp) for tp in partitions]:
+                if reader.paused:
+                    reader.paused = False
+                    if reader.error is not None:
+                        state.make_ready(reader)
+                    state.attend(reader)
+
+    def paused(self) -> set[TopicPartition]:
+        with self.lock:
+            return {tp for tp, reader in self.state.readers.items() if reader.paused}
+
+    # ---- reading ---------------------------------------------------------------------------
+
+    def take(self, max_records: int, only: frozenset[TopicPartition] | None = None) -> Records:
+        """What can be handed out now, at most `max_records`; may be empty.
+
+        Raises what stopped a partition, but only when there is nothing else: records before an
+        error are never lost to it.
+        """
+        found: Records = {}
+        left = max_records
+        with self._reading:
+            self._check()
+            with self.lock:
+                ready = [reader for reader in self.state.ready if _wanted(reader, only)]
+            for reader in ready:
+                records, error = self._take_from(reader, left)
+                if records:
+                    found[reader.tp] = records
+                    left -= len(records)
+                elif error is not None and not found:
+                    raise error
+                if left <= 0:
+                    break
+        return found
+
+    def take_one(self, only: frozenset[TopicPartition] | None = None) -> Record[Any, Any] | None:
+        """The next record, if there is one now; errors as `take`."""
+        if only is None:
+            with self.lock:
+                reader = self._current
+                # The last record of a batch, and all else that is rare, goes the long way.
+                if reader is not None and reader.cursor < len(reader.decoded) - 1:
+                    record = reader.decoded[reader.cursor]
+                    reader.cursor += 1
+                    reader.position = record.offset + 1
+                    return record
+        for tp, records in self.take(1, only).items():
+            if self._deserialize is None:
+                self._current = self.state.readers.get(tp)
+            return records[0]
+        return None
+
+    def _check(self) -> None:
+        state = self.state
+        if state.closed:
+            raise ClosedError("the consumer is closed")
+        failure = state.failure
+        if failure is not None:
+            with self.lock:
+                state.failure = None
+                state.attend_all()
+            raise failure
+
+    def _take_from(
+        self, reader: PartitionReader, count: int
+    ) -> tuple[list[Record[Any, Any]], LogdError | None]:
+        taken: list[Record[Any, Any]] = []
+        state = self.state
+        while True:
+            with self.lock:
+                if reader.cursor < len(reader.decoded):
+                    records, error = self._hand_out(reader, count - len(taken))
+                    taken = taken + records if taken else records
+                    if error is not None:
+                        return taken, error
+                    if len(taken) >= count:
+                        self._served(reader)
+                        return taken, None
+                if not reader.frames:
+                    if reader.error is None:
+                        state.ready.pop(reader, None)
+                    return taken, reader.error
+            self._decode(reader)
+
+    def _served(self, reader: PartitionReader) -> None:
+        """The others first, next time."""
+        ready = self.state.ready
+        if len(ready) > 1 and reader in ready:
+            del ready[reader]
+            ready[reader] = None
+
+    def _hand_out(
+        self, reader: PartitionReader, count: int
+    ) -> tuple[list[Record[Any, Any]], LogdError | None]:
+        if self._deserialize is None:
+            return reader.hand_out(count), None
+        records: list[Record[Any, Any]] = []
+        while len(records) < count and reader.cursor < len(reader.decoded):
+            try:
+                records.append(self._deserialize(reader.decoded[reader.cursor]))
+            except ReadError as error:
+                return records, error
+            reader.hand_out(1)
+        return records, None
+
+    def _decode(self, reader: PartitionReader) -> None:
+        """Decode the next batch of `reader`, without the lock while it lasts."""
+        with self.lock:
+            if not reader.frames:
+                return
+            frame, begin = reader.frames[0], reader.frame_position
+            generation, position = reader.generation, reader.position or 0
+        result = decode_next(reader, frame, begin, position)
+        with self.lock:
+            if reader.generation != generation:
+                return
+            if result.error is not None and not self._pass_over(
+                reader, result.error, result.next_offset
+            ):
+                return
+            reader.decoded = result.records
+            reader.cursor = 0
+            reader.decoded_next_offset = result.next_offset
+            if not result.records:
+                reader.position = max(position, result.next_offset)
+            reader.frame_position = begin + result.size
+            if reader.frame_position >= len(frame.records):
+                self._finish_frame(reader)
+
+    def _finish_frame(self, reader: PartitionReader) -> None:
+        state = self.state
+        frame = reader.frames.popleft()
+        reader.frame_position = 0
+        if reader.decoded:
+            reader.decoded_next_offset = max(reader.decoded_next_offset, frame.next_offset)
+        else:
+            reader.position = max(reader.position or 0, frame.next_offset)
+        state.free(frame.account, len(frame.records))
+        if state.freed[frame.account] >= state.config.window_bytes // CREDIT_PORTION:
+            state.wake()
+
+    def _pass_over(self, reader: PartitionReader, cause: LogdError, next_offset: int) -> bool:
+        """A batch cannot be decoded: skip it where that was chosen, else stop the partition."""
+        if self.state.config.skip_corrupt:
+            logger.warning("skipped to offset %d in %s: %s", next_offset, reader.where(), cause)
+            return True
+        error = corrupt_error(reader, cause, next_offset)
+        position = reader.position
+        self.state.abandon(reader)
+        reader.move_to(position)
+        self.state.stop(reader, error)
+        self.state.wake()
+        return False
+
+    # ---- waiting -----------------------------------------------------------------------------
+
+    def wait_nowait(
+        self, waiter: Callable[[], None], only: frozenset[TopicPartition] | None = None
+    ) -> bool:
+        """Have `waiter` called once when a read may find something; False: it may already."""
+        state = self.state
+        with self.lock:
+            if state.woken or state.closed or state.failure is not None:
+                return False
+            if any(_wanted(reader, only) for reader in state.ready):
+                return False
+            if state.freed:
+                # Everything was consumed: do not keep credit back while the caller waits.
+                state.wake()
+            state.waiters.append(waiter)
+            return True
+
+    def forget_waiter(self, waiter: Callable[[], None]) -> None:
+        with self.lock:
+            if waiter in self.state.waiters:
+                self.state.waiters.remove(waiter)
+
+    def wakeup(self) -> None:
+        """End the wait that is going on, or the next one."""
+        with self.lock:
+            self.state.woken = True
+            self.state.notify()
+
+    def take_wakeup(self) -> bool:
+        """Whether `wakeup` was called since the last time."""
+        with self.lock:
+            woken, self.state.woken = self.state.woken, False
+            return woken
+
+    def close(self) -> None:
+        """Every read from now on raises ClosedError."""
+        with self.lock:
+            self.state.closed = True
+            self.state.notify()
+
+
+def _wanted(reader: PartitionReader, only: frozenset[TopicPartition] | None) -> bool:
+    return not reader.paused and (only is None or reader.tp in only)

@@ -1,0 +1,378 @@
+"""The consumer's engine: drives subscriptions over fetch streams, on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from logd_client._core.fetch_state import FetchConfig, FetchState
+from logd_client._core.fetcher import Deserialize, Fetcher
+from logd_client._core.partition_reader import Frame, PartitionReader, Reset
+from logd_client._core.ports import FreeLock, Lock
+from logd_client._core.subscriptions import Plan, Subscriptions, no_offset
+from logd_client._engine.cluster import Cluster, ClusterConfig
+from logd_client._engine.fetch_link import FetchLink
+from logd_client._engine.offsets import Spec, list_offsets
+from logd_client._engine.ports import Clock, Rng
+from logd_client._transport.api import Transport
+from logd_client._transport.errors import from_proto
+from logd_client.read_errors import ReadUnknownTopicError, located
+from logd_client.values import OffsetAndTimestamp, TopicPartition
+from logd_proto.v1 import log_pb2
+from logd_wire.errors import (
+    BootstrapError,
+    ClosedError,
+    LogdError,
+    UnknownTopicError,
+)
+
+logger = logging.getLogger("logd.client.consumer")
+
+_SPECS = {Reset.EARLIEST: Spec.earliest(), Reset.LATEST: Spec.latest()}
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerConfig:
+    """`topics`: all their partitions are read, those that come later included."""
+
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    fetch: FetchConfig = field(default_factory=FetchConfig)
+    topics: tuple[str, ...] = ()
+
+
+class ConsumerEngine:
+    """One consumer.
+
+    `fetcher` is for callers, from any thread; everything else runs on the loop. `call_on_loop`
+    as with `ProducerEngine`. Make the engine on its loop.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        clock: Clock,
+        rng: Rng,
+        config: ConsumerConfig,
+        *,
+        fetcher: Fetcher | None = None,
+        lock: Lock | None = None,
+        reading: Lock | None = None,
+        deserialize: Deserialize | None = None,
+        call_on_loop: Callable[[Callable[[], None]], object] | None = None,
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._call_on_loop = call_on_loop or self._loop.call_soon
+        self.cluster = Cluster(transport, clock, rng, config.cluster)
+        state = FetchState(config.fetch, lock or FreeLock(), self._wake)
+        self.fetcher = fetcher or Fetcher(state, reading or FreeLock(), deserialize)
+        self.subscriptions = Subscriptions(state, rng, self.cluster.metadata.leader)
+        self._links: dict[str, FetchLink] = {}
+        self._streams = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._metadata_task: asyncio.Task[None] | None = None
+        self._wanted_topics: dict[str, None] = {}
+        self._lookups: list[tuple[PartitionReader, int, Reset]] = []
+        self._lookup_task: asyncio.Task[None] | None = None
+        self._refresh_timer: asyncio.TimerHandle | None = None
+        self.closed = False
+
+    # ---- the pump ----------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        """Called with the lock held, from any thread."""
+        self._call_on_loop(self._pump)
+
+    def _pump(self) -> None:
+        if self.closed:
+            return
+        now_ms = self.clock.monotonic_ms()
+        plan = self.subscriptions.plan(now_ms)
+        self._carry_out(plan)
+        self._wanted_topics.update(plan.topics)
+        if self._wanted_topics and _idle(self._metadata_task):
+            self._metadata_task = self._loop.create_task(
+                self._obtain_metadata(), name="logd-client metadata"
+            )
+        self._lookups += plan.lookups
+        if self._lookups and _idle(self._lookup_task):
+            self._lookup_task = self._loop.create_task(
+                self._look_up_positions(), name="logd-client positions"
+            )
+        self._set_timer(now_ms)
+
+    def _set_timer(self, now_ms: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline_ms = self.subscriptions.next_deadline_ms()
+        if deadline_ms is not None:
+            delay = max(0.0, deadline_ms - now_ms) / 1000
+            self._timer = self._loop.call_later(delay, self._pump)
+
+    def _carry_out(self, plan: Plan) -> None:
+        for address, subscription_id in plan.unsubscribe:
+            link = self._links.get(address)
+            if link is not None and not link.broken:
+                link.unsubscribe(subscription_id)
+        accounts = {link.account: link for link in self._links.values() if not link.broken}
+        for account, size in plan.credit.items():
+            if account in accounts:
+                accounts[account].grant(size)
+        for wanted in plan.subscribe:
+            self._link(wanted.leader.address).subscribe(wanted)
+
+    def _link(self, address: str) -> FetchLink:
+        link = self._links.get(address)
+        if link is None or link.broken:
+            self._streams += 1
+            link = FetchLink(
+                self.cluster.connection(address),
+                f"{address}/{self._streams}",
+                self.config.fetch,
+                self._on_frames,
+                self._on_broken,
+            )
+            self._links[address] = link
+        return link
+
+    # ---- what comes in -----------------------------------------------------------------------
+
+    def _on_frames(self, link: FetchLink, response: log_pb2.FetchResponse) -> None:
+        failed = False
+        for part in response.partitions:
+            if part.HasField("error"):
+                failed = True
+                self._on_error(part, link.connection.address)
+                continue
+            frame = Frame(part.records, part.next_offset, part.leader_epoch, link.account)
+            self.subscriptions.on_frame(
+                part.subscription_id, frame, part.high_watermark, part.log_start_offset
+            )
+        if failed:
+            self._pump()
+
+    def _on_error(self, part: log_pb2.FetchedPartition, address: str) -> None:
+        error = from_proto(part.error, broker=address)
+        reader = self.subscriptions.reader_of(part.subscription_id)
+        news = reader is not None and self.cluster.apply_hint(*reader.tp, error)
+        self.subscriptions.on_error(part.subscription_id, error, self.clock.monotonic_ms())
+        if news:
+            self.subscriptions.on_metadata()
+
+    def _on_broken(self, link: FetchLink, error: LogdError) -> None:
+        if self.closed:
+            return
+        address = link.connection.address
+        logger.info("fetch stream to %s ended: %s", address, error, extra={"broker": address})
+        lost = LogdError(error.message, hint=error.hint, broker=address, code=error.code)
+        # Whatever ended the stream: a new one may do better.
+        lost.retriable = True
+        self.subscriptions.on_link_lost(address, lost, self.clock.monotonic_ms())
+        self._pump()
+
+    # ---- metadata ----------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Learn the partitions of `config.topics` and assign those that are new.
+
+        Raises UnknownTopicError, or BootstrapError when no node was ever reached.
+        """
+        self._check_open()
+        names = self.config.topics
+        if not names:
+            return
+        timeout_ms = self.config.cluster.request_timeout_ms
+        await self.cluster.refresh_until_heard(names, patience_ms=timeout_ms)
+        found: list[TopicPartition] = []
+        for name in names:
+            state = self.cluster.metadata.topic(name)
+            if state is None or state.error is not None:
+                raise _unknown(name, None if state is None else state.error)
+            found += [TopicPartition(name, number) for number in sorted(state.partitions)]
+        first = self._refresh_timer is None
+        # A partition that came later is new: nothing of it was missed yet.
+        self.fetcher.add(found, self.config.fetch.reset if first else Reset.EARLIEST)
+        max_age = self.config.cluster.metadata_max_age_ms / 1000
+        self._refresh_timer = self._loop.call_later(max_age, self._refresh_topics)
+
+    def _refresh_topics(self) -> None:
+        self._wanted_topics.update(dict.fromkeys(self.config.topics))
+        self._pump()
+
+    async def _obtain_metadata(self) -> None:
+        """Refresh what the subscriptions asked for."""
+        names, self._wanted_topics = list(self._wanted_topics), {}
+        try:
+            if self._refresh_timer is not None and set(names) & set(self.config.topics):
+                self._refresh_timer.cancel()
+                await self.start()
+            await self.cluster.refresh(names)
+        except BootstrapError as error:
+            if not self.cluster.metadata.cluster_id:
+                self.subscriptions.fail(error)
+            else:
+                logger.info("no node answers, trying again: %s", error)
+        except UnknownTopicError as error:
+            logger.info("metadata: %s", error)
+        except LogdError as error:
+            logger.info("metadata of %s could not be refreshed: %s", names, error)
+        self._report_unknown(names)
+        self.subscriptions.on_metadata()
+        self._loop.call_soon(self._pump)
+
+    def _report_unknown(self, names: Iterable[str]) -> None:
+        for name in names:
+            state = self.cluster.metadata.topic(name)
+            if state is None:
+                continue
+            if state.error is None:
+                count = len(state.partitions)
+                error = located(
+                    ReadUnknownTopicError,
+                    f"topic {name!r} has only {count} partitions",
+                    topic=name,
+                    partition=-1,
+                    offset=-1,
+                    hint=f"they are 0 to {count - 1}",
+                )
+                self.subscriptions.on_unknown(name, count, error)
+            elif isinstance(state.error, UnknownTopicError) or not state.error.retriable:
+                self.subscriptions.on_unknown(name, 0, _unknown(name, state.error))
+
+    # ---- offsets -----------------------------------------------------------------------------
+
+    async def _look_up_positions(self) -> None:
+        lookups, self._lookups = self._lookups, []
+        questions = {reader.tp: _SPECS[reset] for reader, _, reset in lookups}
+        answers = await list_offsets(
+            self.cluster, questions, timeout_ms=self.config.cluster.request_timeout_ms
+        )
+        for reader, generation, _ in lookups:
+            answer = answers[reader.tp]
+            if isinstance(answer, BootstrapError) and not self.cluster.metadata.cluster_id:
+                self.subscriptions.fail(answer)
+            if isinstance(answer, LogdError):
+                now_ms = self.clock.monotonic_ms()
+                self.subscriptions.on_lookup_failed(reader, generation, answer, now_ms)
+            else:
+                self.subscriptions.on_position(reader, generation, answer.offset)
+        self._loop.call_soon(self._pump)
+
+    async def offsets(
+        self, questions: Mapping[TopicPartition, Spec]
+    ) -> dict[TopicPartition, OffsetAndTimestamp]:
+        """Answer each question, trying again where that helps; raises the first error."""
+        self._check_open()
+        deadline_ms = self.clock.monotonic_ms() + self.config.cluster.request_timeout_ms
+        first = True
+        while True:
+            answers = await list_offsets(
+                self.cluster, questions, timeout_ms=self.config.cluster.request_timeout_ms
+            )
+            errors = [each for each in answers.values() if isinstance(each, LogdError)]
+            if not errors:
+                return {
+                    tp: each for tp, each in answers.items() if not isinstance(each, LogdError)
+                }
+            # What was known of the topic may have been old: the first round decides nothing.
+            final = [each for each in errors if not (_passing(each) or (first and _stale(each)))]
+            if final or self.clock.monotonic_ms() > deadline_ms:
+                raise (final or errors)[0]
+            if not first:
+                await self.clock.sleep_ms(50)
+            first = False
+
+    async def position(self, tp: TopicPartition) -> int:
+        """The position of an assigned partition, looked up if it has none yet.
+
+        Raises NoOffsetError when nothing says where to begin.
+        """
+        self._check_open()
+        known = self.fetcher.position(tp)
+        if known is not None:
+            return known
+        reader = self.fetcher.reader(tp)
+        if reader.reset is Reset.ERROR:
+            raise no_offset(reader)
+        generation = reader.generation
+        found = await self.offsets({tp: _SPECS[reader.reset]})
+        self.subscriptions.on_position(reader, generation, found[tp].offset)
+        position = self.fetcher.position(tp)
+        return found[tp].offset if position is None else position
+
+    async def seek_to(self, questions: Mapping[TopicPartition, Spec]) -> None:
+        """Move to the offsets that answer the questions; a time later than all: to the end."""
+        found = await self.offsets(questions)
+        late = [tp for tp, answer in found.items() if answer.offset < 0]
+        if late:
+            found.update(await self.offsets(dict.fromkeys(late, Spec.latest())))
+        for tp, answer in found.items():
+            self.fetcher.seek(tp, answer.offset)
+
+    async def lag(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Records between the position and the end, as of now."""
+        ends = await self.offsets(dict.fromkeys(partitions, Spec.latest()))
+        lags: dict[TopicPartition, int] = {}
+        for tp in partitions:
+            lags[tp] = max(0, ends[tp].offset - await self.position(tp))
+        return lags
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        """Partition numbers of `topic`, as of now. Raises UnknownTopicError."""
+        self._check_open()
+        await self.cluster.refresh([topic])
+        state = self.cluster.metadata.topic(topic)
+        if state is None or state.error is not None:
+            raise _unknown(topic, None if state is None else state.error)
+        return set(state.partitions)
+
+    async def close(self) -> None:
+        """Stop reading. Idempotent."""
+        if self.closed:
+            return
+        self.closed = True
+        self.fetcher.close()
+        for timer in (self._timer, self._refresh_timer):
+            if timer is not None:
+                timer.cancel()
+        tasks = [task for task in (self._metadata_task, self._lookup_task) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for link in list(self._links.values()):
+            await link.close()
+        await self.cluster.close()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ClosedError("the consumer is closed")
+
+
+def _idle(task: asyncio.Task[None] | None) -> bool:
+    return task is None or task.done()
+
+
+def _passing(error: LogdError) -> bool:
+    return error.retriable and not isinstance(error, UnknownTopicError | BootstrapError)
+
+
+def _stale(error: LogdError) -> bool:
+    return isinstance(error, UnknownTopicError) and error.broker is not None
+
+
+def _unknown(name: str, cause: LogdError | None) -> LogdError:
+    if cause is not None and not isinstance(cause, UnknownTopicError):
+        return cause
+    return located(
+        ReadUnknownTopicError,
+        f"topic {name!r} does not exist",
+        topic=name,
+        partition=-1,
+        offset=-1,
+        cause=cause,
+        hint=f"see `logd topic list`; create it with `logd topic create {name}`",
+    )

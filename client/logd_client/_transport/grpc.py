@@ -1,0 +1,167 @@
+"""The transport over gRPC (grpc.aio). Plaintext; TLS comes with a later release."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from logd_client._transport.errors import ERROR_TRAILER, from_trailer
+from logd_client._transport.methods import HELLO, RESPONSES
+from logd_wire.errors import (
+    LogdError,
+    NetworkError,
+    TimeoutError,  # noqa: A004
+)
+from logd_wire.limits import MESSAGE_BYTES_MAX
+
+_OPTIONS: Final[list[tuple[str, Any]]] = [
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    # A dead peer is noticed within half a minute, on idle connections too.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    # The engine has its own backoff with jitter; gRPC's would only come on top of it.
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    # One connection for each client: limits and budgets of a node count connections.
+    ("grpc.use_local_subchannel_pool", 1),
+    # A proxy of the environment is meant for the web.
+    ("grpc.enable_http_proxy", 0),
+]
+_DIAGNOSIS_SECONDS: Final = 2.0
+
+
+def _serialize(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+def _translate(error: grpc.aio.AioRpcError, address: str, method: str) -> LogdError:
+    """The node's own error where there is one; else what happened to the connection."""
+    for key, value in error.trailing_metadata() or ():
+        if key == ERROR_TRAILER and isinstance(value, bytes):
+            return from_trailer(value, broker=address)
+    status = error.code()
+    details = error.details() or status.name
+    if status is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return TimeoutError(f"no answer to {method} in time", broker=address)
+    if status is grpc.StatusCode.UNIMPLEMENTED:
+        return NetworkError(
+            f"a gRPC server answers, but it does not know {method}",
+            hint="that is not a logd port",
+            broker=address,
+            retriable=False,
+        )
+    if status is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return NetworkError(f"{method}: {details}", broker=address, retriable=False)
+    return NetworkError(f"connection lost in {method}: {details}", broker=address)
+
+
+async def diagnose(address: str, fallback: LogdError) -> LogdError:
+    """Find out in words why `address` cannot be used; `fallback` if nothing better is found."""
+    host, _, port = address.rpartition(":")
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(_DIAGNOSIS_SECONDS):
+            await loop.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    except socket.gaierror as error:
+        return NetworkError(f"DNS: {host} is not known ({error.strerror})", broker=address)
+    except ConnectionRefusedError:
+        return NetworkError("connection refused: nothing listens there", broker=address)
+    except builtin_timeouts:
+        return NetworkError("timeout: no answer to the connection attempt", broker=address)
+    except OSError as error:
+        return NetworkError(f"{error.strerror or error}", broker=address)
+    writer.close()
+    if isinstance(fallback, TimeoutError) or "connection lost" in fallback.message:
+        return NetworkError(
+            "something listens there but does not speak gRPC",
+            hint="that is not a logd port",
+            broker=address,
+        )
+    return fallback
+
+
+builtin_timeouts: Final = (asyncio.TimeoutError,)
+
+
+class GrpcStream:
+    """See `Stream`."""
+
+    def __init__(self, call: Any, address: str, method: str) -> None:
+        self._call = call
+        self._address = address
+        self._method = method
+
+    async def write(self, message: Message) -> None:
+        try:
+            await self._call.write(message)
+        except grpc.aio.AioRpcError as error:
+            raise _translate(error, self._address, self._method) from None
+        except asyncio.InvalidStateError:
+            raise NetworkError(f"{self._method} has ended", broker=self._address) from None
+
+    async def read(self) -> Message | None:
+        try:
+            message = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            raise _translate(error, self._address, self._method) from None
+        except asyncio.InvalidStateError:
+            raise NetworkError(f"{self._method} has ended", broker=self._address) from None
+        if message is grpc.aio.EOF:
+            return None
+        assert isinstance(message, Message)
+        return message
+
+    def cancel(self) -> None:
+        self._call.cancel()
+
+
+class GrpcChannel:
+    """See `Channel`."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+
+    async def unary(self, method: str, request: Message, *, timeout_ms: float) -> Message:
+        call = self._channel.unary_unary(
+            method,
+            request_serializer=_serialize,
+            response_deserializer=RESPONSES[method].FromString,
+        )
+        try:
+            response = await call(request, timeout=timeout_ms / 1000)
+        except grpc.aio.AioRpcError as error:
+            translated = _translate(error, self.address, method)
+            if method == HELLO and isinstance(translated, NetworkError | TimeoutError):
+                translated = await diagnose(self.address, translated)
+            raise translated from None
+        assert isinstance(response, Message)
+        return response
+
+    def stream(self, method: str) -> GrpcStream:
+        multi = self._channel.stream_stream(
+            method,
+            request_serializer=_serialize,
+            response_deserializer=RESPONSES[method].FromString,
+        )
+        return GrpcStream(multi(), self.address, method)
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+
+class GrpcTransport:
+    """See `Transport`. To be used on one event loop."""
+
+    def connect(self, address: str) -> GrpcChannel:
+        return GrpcChannel(address)

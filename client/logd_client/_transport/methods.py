@@ -1,0 +1,39 @@
+"""Names of the calls that the client makes, and the messages that they answer with."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from google.protobuf.message import Message
+
+from logd_proto.v1 import admin_pb2, log_pb2
+
+HELLO: Final = "/logd.v1.Log/Hello"
+GET_METADATA: Final = "/logd.v1.Log/GetMetadata"
+PRODUCE: Final = "/logd.v1.Log/Produce"
+FETCH: Final = "/logd.v1.Log/Fetch"
+LIST_OFFSETS: Final = "/logd.v1.Log/ListOffsets"
+INIT_PRODUCER_ID: Final = "/logd.v1.Log/InitProducerId"
+CREATE_TOPIC: Final = "/logd.v1.Admin/CreateTopic"
+DELETE_TOPIC: Final = "/logd.v1.Admin/DeleteTopic"
+ALTER_TOPIC: Final = "/logd.v1.Admin/AlterTopic"
+DESCRIBE_TOPICS: Final = "/logd.v1.Admin/DescribeTopics"
+TRIM_TOPIC: Final = "/logd.v1.Admin/TrimTopic"
+DESCRIBE_CLUSTER: Final = "/logd.v1.Admin/DescribeCluster"
+DESCRIBE_CONFIG: Final = "/logd.v1.Admin/DescribeConfig"
+
+RESPONSES: Final[dict[str, type[Message]]] = {
+    HELLO: log_pb2.HelloResponse,
+    GET_METADATA: log_pb2.GetMetadataResponse,
+    PRODUCE: log_pb2.ProduceResponse,
+    FETCH: log_pb2.FetchResponse,
+    LIST_OFFSETS: log_pb2.ListOffsetsResponse,
+    INIT_PRODUCER_ID: log_pb2.InitProducerIdResponse,
+    CREATE_TOPIC: admin_pb2.CreateTopicResponse,
+    DELETE_TOPIC: admin_pb2.DeleteTopicResponse,
+    ALTER_TOPIC: admin_pb2.AlterTopicResponse,
+    DESCRIBE_TOPICS: admin_pb2.DescribeTopicsResponse,
+    TRIM_TOPIC: admin_pb2.TrimTopicResponse,
+    DESCRIBE_CLUSTER: admin_pb2.DescribeClusterResponse,
+    DESCRIBE_CONFIG: admin_pb2.DescribeConfigResponse,
+}

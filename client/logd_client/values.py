@@ -1,0 +1,182 @@
+"""What goes in and comes out of the client: plain values, no behaviour."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from logd_wire import Headers
+
+K = TypeVar("K")
+V = TypeVar("V")
+T_contra = TypeVar("T_contra", contravariant=True)
+T_co = TypeVar("T_co", covariant=True)
+
+#: What `headers=` accepts: pairs (names may repeat) or a mapping; text is encoded as UTF-8.
+HeadersLike = Mapping[str, bytes | str | None] | Sequence[tuple[str, bytes | str | None]]
+
+#: Turns a key or value into bytes; None stays null without being passed to it.
+Serializer = Callable[[T_contra], bytes]
+#: Turns bytes into a key or value; a null stays None without being passed to it.
+Deserializer = Callable[[bytes], T_co]
+
+#: A point in time: an aware datetime, a naive one (read as local time), or milliseconds since the
+#: Unix epoch.
+Time = datetime | int
+
+
+class Partitioner(Protocol):
+    """Chooses a partition; None leaves the choice to the default (murmur2 of the key, sticky)."""
+
+    def __call__(self, topic: str, key: bytes | None, partitions: int) -> int | None: ...
+
+
+class Offset(enum.Enum):
+    """Places that have no number yet; `Consumer.seek` accepts them."""
+
+    BEGINNING = "beginning"
+    END = "end"
+
+
+class TopicPartition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+
+class RecordMetadata(NamedTuple):
+    """Where an acknowledged record is.
+
+    `offset` is -1 with acks=0 (nobody answered). `timestamp_ms` is the record's own time in
+    milliseconds since the Unix epoch. `durable`: it was synced to disk before the answer;
+    `replicas` had it by then, the leader included.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    durable: bool
+    replicas: int = 1
+
+    @property
+    def timestamp(self) -> datetime:
+        """The record's own time, aware, in UTC."""
+        return datetime.fromtimestamp(self.timestamp_ms / 1000, UTC)
+
+
+class Record(NamedTuple, Generic[K, V]):
+    """One record as a consumer sees it.
+
+    `timestamp_ms` is in milliseconds since the Unix epoch; `leader_epoch` is that of the leader
+    which appended the record; `delivery_count` is None outside of queues.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    key: K | None
+    value: V | None
+    headers: Headers
+    timestamp_ms: int
+    leader_epoch: int = -1
+    delivery_count: int | None = None
+
+    @property
+    def timestamp(self) -> datetime:
+        """The record's time, aware, in UTC."""
+        return datetime.fromtimestamp(self.timestamp_ms / 1000, UTC)
+
+    @property
+    def topic_partition(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.partition)
+
+
+@dataclass(frozen=True, slots=True)
+class ProducerRecord(Generic[K, V]):
+    """One record for `send_many` that is more than a value."""
+
+    value: V | None = None
+    key: K | None = None
+    headers: HeadersLike = ()
+    partition: int | None = None
+    timestamp: Time | None = None
+
+
+class OffsetAndTimestamp(NamedTuple):
+    """The first record at or after a time."""
+
+    offset: int
+    timestamp_ms: int
+    leader_epoch: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """One node. `address` is what clients are told to connect to."""
+
+    id: int
+    address: str
+    rack: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterInfo:
+    """The cluster as the answering node knows it. `controller_id` is None while unknown."""
+
+    cluster_id: str
+    controller_id: int | None
+    node_id: int
+    version: str
+    nodes: tuple[NodeInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionInfo:
+    """One partition. `leader` is None while there is none; ranges are half-open."""
+
+    partition: int
+    leader: int | None
+    leader_epoch: int
+    replicas: tuple[int, ...]
+    isr: tuple[int, ...]
+    start_offset: int
+    end_offset: int
+    size_bytes: int
+    segments: int
+    damage: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigEntry:
+    """One configuration value in force and where it comes from."""
+
+    name: str
+    value: str
+    source: str
+    dynamic: bool
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicInfo:
+    """One topic in full. `id` is a UUID in text form, empty for a topic that was only checked."""
+
+    name: str
+    id: str
+    internal: bool
+    partitions: tuple[PartitionInfo, ...]
+    config: Mapping[str, str] = field(default_factory=dict)
+    config_entries: tuple[ConfigEntry, ...] = ()
+    durability: str = ""
+
+
+def time_to_ms(when: Time) -> int:
+    """Milliseconds since the Unix epoch; a naive datetime is read as local time."""
+    if isinstance(when, datetime):
+        return round(when.timestamp() * 1000)
+    return when

@@ -1,0 +1,1 @@
+"""Generated from `proto/logd/v1`; do not edit."""

@@ -1,0 +1,131 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class MetadataRecord(_message.Message):
+    __slots__ = ("version", "cluster_formed", "node_registered", "topic_created", "topic_configured", "partitions_added", "topic_deleted", "producer_ids_allocated", "partition_changed")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_FORMED_FIELD_NUMBER: _ClassVar[int]
+    NODE_REGISTERED_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_CREATED_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_CONFIGURED_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_ADDED_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_DELETED_FIELD_NUMBER: _ClassVar[int]
+    PRODUCER_IDS_ALLOCATED_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    cluster_formed: ClusterFormed
+    node_registered: NodeRegistered
+    topic_created: TopicCreated
+    topic_configured: TopicConfigured
+    partitions_added: PartitionsAdded
+    topic_deleted: TopicDeleted
+    producer_ids_allocated: ProducerIdsAllocated
+    partition_changed: PartitionChanged
+    def __init__(self, version: _Optional[int] = ..., cluster_formed: _Optional[_Union[ClusterFormed, _Mapping]] = ..., node_registered: _Optional[_Union[NodeRegistered, _Mapping]] = ..., topic_created: _Optional[_Union[TopicCreated, _Mapping]] = ..., topic_configured: _Optional[_Union[TopicConfigured, _Mapping]] = ..., partitions_added: _Optional[_Union[PartitionsAdded, _Mapping]] = ..., topic_deleted: _Optional[_Union[TopicDeleted, _Mapping]] = ..., producer_ids_allocated: _Optional[_Union[ProducerIdsAllocated, _Mapping]] = ..., partition_changed: _Optional[_Union[PartitionChanged, _Mapping]] = ...) -> None: ...
+
+class ClusterFormed(_message.Message):
+    __slots__ = ("cluster_id",)
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    cluster_id: bytes
+    def __init__(self, cluster_id: _Optional[bytes] = ...) -> None: ...
+
+class NodeRegistered(_message.Message):
+    __slots__ = ("node_id", "directory_id", "incarnation_id", "address", "rack")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_ID_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    RACK_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    directory_id: bytes
+    incarnation_id: bytes
+    address: str
+    rack: str
+    def __init__(self, node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ..., incarnation_id: _Optional[bytes] = ..., address: _Optional[str] = ..., rack: _Optional[str] = ...) -> None: ...
+
+class PartitionState(_message.Message):
+    __slots__ = ("partition", "leader_id", "leader_epoch", "replicas", "isr", "partition_epoch")
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    LEADER_ID_FIELD_NUMBER: _ClassVar[int]
+    LEADER_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    ISR_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    partition: int
+    leader_id: int
+    leader_epoch: int
+    replicas: _containers.RepeatedScalarFieldContainer[int]
+    isr: _containers.RepeatedScalarFieldContainer[int]
+    partition_epoch: int
+    def __init__(self, partition: _Optional[int] = ..., leader_id: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., replicas: _Optional[_Iterable[int]] = ..., isr: _Optional[_Iterable[int]] = ..., partition_epoch: _Optional[int] = ...) -> None: ...
+
+class TopicCreated(_message.Message):
+    __slots__ = ("topic_id", "name", "partitions", "config")
+    class ConfigEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    topic_id: bytes
+    name: str
+    partitions: _containers.RepeatedCompositeFieldContainer[PartitionState]
+    config: _containers.ScalarMap[str, str]
+    def __init__(self, topic_id: _Optional[bytes] = ..., name: _Optional[str] = ..., partitions: _Optional[_Iterable[_Union[PartitionState, _Mapping]]] = ..., config: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class TopicConfigured(_message.Message):
+    __slots__ = ("topic_id", "config")
+    class ConfigEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    topic_id: bytes
+    config: _containers.ScalarMap[str, str]
+    def __init__(self, topic_id: _Optional[bytes] = ..., config: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class PartitionsAdded(_message.Message):
+    __slots__ = ("topic_id", "partitions")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    topic_id: bytes
+    partitions: _containers.RepeatedCompositeFieldContainer[PartitionState]
+    def __init__(self, topic_id: _Optional[bytes] = ..., partitions: _Optional[_Iterable[_Union[PartitionState, _Mapping]]] = ...) -> None: ...
+
+class TopicDeleted(_message.Message):
+    __slots__ = ("topic_id",)
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    topic_id: bytes
+    def __init__(self, topic_id: _Optional[bytes] = ...) -> None: ...
+
+class ProducerIdsAllocated(_message.Message):
+    __slots__ = ("node_id", "first_id", "count")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    FIRST_ID_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    first_id: int
+    count: int
+    def __init__(self, node_id: _Optional[int] = ..., first_id: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
+
+class PartitionChanged(_message.Message):
+    __slots__ = ("topic_id", "state")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    topic_id: bytes
+    state: PartitionState
+    def __init__(self, topic_id: _Optional[bytes] = ..., state: _Optional[_Union[PartitionState, _Mapping]] = ...) -> None: ...

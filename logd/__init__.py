@@ -1,0 +1,5 @@
+"""logd: a distributed, partitioned, append-only log."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

@@ -1,0 +1,148 @@
+"""The composition root: the only module that names concrete classes for a real node."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from logd_wire.errors import ConfigError, StorageFailedError
+
+from logd import __version__
+from logd.model.node_config import NodeConfig, NodeConfigEntry
+from logd.rpc.calls import CallLimits
+from logd.rpc.edge import Edge, ThreadOffload
+from logd.rpc.methods import SERVICES, build_methods
+from logd.rpc.server import RpcServer
+from logd.runtime.adapters import SystemClock, SystemRng, TaskSpawn, ThreadDisk
+from logd.runtime.node import Node, Ports
+from logd.storage import RealFiles
+
+_logger = logging.getLogger("logd.node")
+
+#: How long calls under way may take to end when the node is told to stop.
+STOP_GRACE_S = 5.0
+
+
+@asynccontextmanager
+async def running_node(
+    config: NodeConfig, entries: Sequence[NodeConfigEntry] = ()
+) -> AsyncIterator[Node]:
+    """A node that serves clients inside the block; its address is `config.listeners.advertised`
+    of the node yielded (a configured port 0 has become a real one there).
+
+    Raises ConfigError when the address or the data directory cannot be had.
+    """
+    config = _with_real_port(config)
+    node = Node(config, entries, _ports(config), version=__version__)
+    disks = (node.ports.disk, node.ports.metadata_disk)
+    try:
+        await node.start()
+        offload = ThreadOffload()
+        try:
+            server = RpcServer(
+                build_methods(Edge(node.broker, node.ports.clock, offload)),
+                services=SERVICES,
+                limits=CallLimits(
+                    connections_max=config.limits.connections,
+                    calls_per_connection_max=config.limits.streams_per_connection,
+                ),
+            )
+            try:
+                await server.start(config.listeners.grpc)
+                _announce(config)
+                yield node
+            finally:
+                await server.stop(STOP_GRACE_S if node.failure is None else 0)
+        finally:
+            offload.close()
+            await node.stop()
+    finally:
+        for disk in disks:
+            await disk.close()
+
+
+async def serve(
+    config: NodeConfig,
+    entries: Sequence[NodeConfigEntry] = (),
+    *,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Run a node until SIGTERM or SIGINT; `ready` is called with its address once it serves.
+
+    Raises StorageFailedError when it had to stop by itself.
+    """
+    loop = asyncio.get_running_loop()
+    asked_to_stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked_to_stop.set)
+    async with running_node(config, entries) as node:
+        if ready is not None:
+            ready(node.config.listeners.advertised)
+        ends = [loop.create_task(asked_to_stop.wait()), loop.create_task(node.failed.wait())]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+        if node.failure is None:
+            _logger.info("stopping")
+    if node.failure is not None:
+        raise StorageFailedError(
+            f"the node stopped by itself: {node.failure}",
+            hint="nothing was acknowledged after the error; check the disk, then start it again",
+            retriable=False,
+        ) from node.failure
+
+
+def _ports(config: NodeConfig) -> Ports:
+    root = Path(config.node.data_dir)
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Ports(
+        files=RealFiles(root),
+        disk=ThreadDisk("disk"),
+        metadata_disk=ThreadDisk("metadata"),
+        clock=SystemClock(),
+        rng=SystemRng(),
+        spawn=TaskSpawn,
+    )
+
+
+def _with_real_port(config: NodeConfig) -> NodeConfig:
+    """Replace a configured port 0 by a free one, so that the node can say where it is."""
+    listeners = config.listeners
+    host, _, port = listeners.grpc.rpartition(":")
+    if port != "0":
+        return config
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        try:
+            probe.bind((host.strip("[]"), 0))
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {listeners.grpc}: {error}", hint="check listeners.grpc"
+            ) from error
+        address = f"{host}:{probe.getsockname()[1]}"
+    advertised = address if listeners.advertised == listeners.grpc else listeners.advertised
+    return replace(config, listeners=replace(listeners, grpc=address, advertised=advertised))
+
+
+def _announce(config: NodeConfig) -> None:
+    listen, advertised = config.listeners.grpc, config.listeners.advertised
+    _logger.info("listening on %s; clients are told to connect to %s", listen, advertised)
+    host = listen.rpartition(":")[0].strip("[]")
+    loopback = ("127.", "localhost", "::1")
+    if host.startswith(loopback):
+        return
+    _logger.warning(
+        "listening on %s without encryption or authentication: leave it on a trusted network",
+        listen,
+    )
+    if advertised.startswith(loopback):
+        _logger.warning(
+            "clients on other machines are told to connect to %s and cannot: set"
+            " listeners.advertised",
+            advertised,
+        )

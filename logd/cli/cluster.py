@@ -1,0 +1,124 @@
+"""`logd cluster …` and `logd config …`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from logd.cli.complete import topic_names
+from logd.cli.exits import UsageProblem
+from logd.cli.options import Command, Format, group, invocation_of
+from logd.cli.output import emit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+app = group("Look at the cluster.", name="cluster")
+config_app = group("Look at configuration.", name="config")
+
+INFO_HELP = """Show the cluster's identity and its nodes.
+
+\b
+Examples:
+  logd cluster info
+  logd cluster info -b node1:7171 --timeout 2s
+"""
+
+
+@app.command("info", cls=Command, help=INFO_HELP)
+def info(ctx: typer.Context) -> None:
+    from logd.cli.connect import open_admin
+
+    invocation = invocation_of(ctx)
+    with open_admin(invocation) as admin:
+        found = admin.describe_cluster()
+    rows = [
+        [node.id, node.address, node.rack or None, node.id == found.controller_id]
+        for node in found.nodes
+    ]
+    document = {
+        "cluster_id": found.cluster_id,
+        "controller_id": found.controller_id,
+        "answered_by": found.node_id,
+        "version": found.version,
+        "nodes": [
+            {"id": node.id, "address": node.address, "rack": node.rack} for node in found.nodes
+        ],
+    }
+    summary = [
+        ["cluster", found.cluster_id],
+        ["controller", found.controller_id],
+        ["answered by", found.node_id],
+        ["version", found.version],
+    ]
+    emit(
+        invocation,
+        document=document,
+        tables=[
+            ("cluster", ["FIELD", "VALUE"], summary),
+            ("nodes", ["ID", "ADDRESS", "RACK", "CONTROLLER"], rows),
+        ],
+        names=[node.address for node in found.nodes],
+    )
+
+
+class Kind(StrEnum):
+    """Whose configuration."""
+
+    BROKER = "broker"
+    TOPIC = "topic"
+
+
+DESCRIBE_HELP = """Show every configuration value in force, and where it comes from.
+
+\b
+Examples:
+  logd config describe                    the node that answers
+  logd config describe topic orders
+  logd config describe -F wide            with the meaning of each
+"""
+
+
+@config_app.command("describe", cls=Command, help=DESCRIBE_HELP)
+def describe(
+    ctx: typer.Context,
+    kind: Annotated[Kind, typer.Argument(help="broker or topic.")] = Kind.BROKER,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[TOPIC]", help="Which topic.", autocompletion=topic_names),
+    ] = None,
+) -> None:
+    from logd_wire.errors import UnknownTopicError
+
+    from logd.cli.connect import open_admin, suggest_topic
+
+    invocation = invocation_of(ctx)
+    if (kind is Kind.TOPIC) != (name is not None):
+        raise UsageProblem("write `config describe broker` or `config describe topic NAME`")
+    with open_admin(invocation) as admin:
+        entries: Sequence[Any]
+        if name is None:
+            entries = admin.describe_configs()
+        else:
+            try:
+                entries = admin.describe_topic(name).config_entries
+            except UnknownTopicError as error:
+                raise suggest_topic(error, name, invocation) from None
+    wide = invocation.format is Format.WIDE
+    header = ["KEY", "VALUE", "SOURCE", "DYNAMIC", "MEANING"][: 5 if wide else 3]
+    rows = [
+        [entry.name, entry.value, entry.source, entry.dynamic, entry.doc][: len(header)]
+        for entry in sorted(entries, key=lambda entry: str(entry.name))
+    ]
+    document = {
+        entry.name: {"value": entry.value, "source": entry.source, "dynamic": entry.dynamic}
+        for entry in entries
+    }
+    emit(
+        invocation,
+        document=document,
+        tables=[("config", header, rows)],
+        names=[row[0] for row in rows],
+    )

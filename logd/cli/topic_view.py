@@ -1,0 +1,175 @@
+"""Topics as documents and tables. The documents are a stable interface: keys are only added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from logd.cli.options import Format, Invocation
+from logd.cli.output import emit
+
+if TYPE_CHECKING:
+    from logd_client import TopicInfo
+
+Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]
+
+
+def topic_document(info: TopicInfo) -> dict[str, Any]:
+    """What `topic describe NAME -F json` prints."""
+    return {
+        "name": info.name,
+        "id": info.id,
+        "internal": info.internal,
+        "durability": info.durability,
+        "partitions": [
+            {
+                "partition": item.partition,
+                "leader": item.leader,
+                "leader_epoch": item.leader_epoch,
+                "replicas": list(item.replicas),
+                "isr": list(item.isr),
+                "start_offset": item.start_offset,
+                "end_offset": item.end_offset,
+                "size_bytes": item.size_bytes,
+                "segments": item.segments,
+                "damage": list(item.damage),
+            }
+            for item in sorted(info.partitions, key=lambda item: item.partition)
+        ],
+        "config": dict(sorted(info.config.items())),
+    }
+
+
+def _list_row(info: TopicInfo) -> list[Any]:
+    records = sum(item.end_offset - item.start_offset for item in info.partitions)
+    size_bytes = sum(item.size_bytes for item in info.partitions)
+    replicas = max((len(item.replicas) for item in info.partitions), default=0)
+    return [info.name, len(info.partitions), replicas, records, size_bytes, info.id]
+
+
+def emit_list(invocation: Invocation, topics: Sequence[TopicInfo], *, wide: bool) -> None:
+    """One line a topic; `wide` adds sizes and ids."""
+    rows = [_list_row(info) for info in topics]
+    document = [
+        {
+            "name": row[0],
+            "id": row[5],
+            "internal": info.internal,
+            "partitions": row[1],
+            "replication_factor": row[2],
+            "records": row[3],
+            "size_bytes": row[4],
+        }
+        for info, row in zip(topics, rows, strict=True)
+    ]
+    header = ["NAME", "PARTITIONS", "REPLICAS", "RECORDS", "BYTES", "ID"]
+    columns = len(header) if wide else 3
+    emit(
+        invocation,
+        document=document,
+        tables=[("topics", header[:columns], [row[:columns] for row in rows])],
+        names=[info.name for info in topics],
+    )
+
+
+def emit_description(
+    invocation: Invocation,
+    topics: Sequence[TopicInfo],
+    *,
+    summary: bool,
+    partitions: bool,
+    config: bool,
+) -> None:
+    """Everything about each topic, or the chosen sections."""
+    documents = [topic_document(info) for info in topics]
+    tables: list[Table] = []
+    wide = invocation.format is Format.WIDE
+    for info in topics:
+        if summary:
+            tables.append(_summary_table(info))
+        if partitions:
+            tables.append(_partitions_table(info, wide=wide))
+        if config:
+            tables.append(_config_table(info, wide=wide))
+    emit(
+        invocation,
+        document=documents[0] if len(documents) == 1 else documents,
+        tables=tables,
+        names=[info.name for info in topics],
+    )
+
+
+def _summary_table(info: TopicInfo) -> Table:
+    _name, count, replicas, records, size_bytes, _id = _list_row(info)
+    rows = [
+        ["name", info.name],
+        ["id", info.id],
+        ["partitions", count],
+        ["replicas", replicas],
+        ["records", records],
+        ["bytes", size_bytes],
+        ["durability", info.durability],
+    ]
+    return f"{info.name}: summary", ["FIELD", "VALUE"], rows
+
+
+def _partitions_table(info: TopicInfo, *, wide: bool) -> Table:
+    header = ["PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "START", "END", "RECORDS", "BYTES"]
+    rows = [
+        [
+            item.partition,
+            item.leader,
+            item.leader_epoch,
+            item.replicas,
+            item.isr,
+            item.start_offset,
+            item.end_offset,
+            item.end_offset - item.start_offset,
+            item.size_bytes,
+            item.segments,
+            "; ".join(item.damage) or None,
+        ]
+        for item in info.partitions
+    ]
+    damaged = any(item.damage for item in info.partitions)
+    if wide or damaged:
+        return f"{info.name}: partitions", [*header, "SEGMENTS", "DAMAGE"], rows
+    return f"{info.name}: partitions", header, [row[: len(header)] for row in rows]
+
+
+def _config_table(info: TopicInfo, *, wide: bool) -> Table:
+    entries = {entry.name: entry for entry in info.config_entries}
+    rows = []
+    for name, value in sorted(info.config.items()):
+        entry = entries.get(name)
+        rows.append([name, value, entry.source if entry else None, entry.doc if entry else None])
+    header = ["KEY", "VALUE", "SOURCE", "MEANING"]
+    columns = 4 if wide else 3
+    return f"{info.name}: config", header[:columns], [row[:columns] for row in rows]
+
+
+def emit_offsets(
+    invocation: Invocation, info: TopicInfo, at: Mapping[int, int | None] | None
+) -> None:
+    """First and end offset of each partition; with `at` the first offset at or after a time."""
+    document = []
+    rows = []
+    for item in info.partitions:
+        entry: dict[str, Any] = {
+            "partition": item.partition,
+            "start_offset": item.start_offset,
+            "end_offset": item.end_offset,
+        }
+        row = [item.partition, item.start_offset, item.end_offset]
+        if at is not None:
+            entry["time_offset"] = at.get(item.partition)
+            row.append(entry["time_offset"])
+        document.append(entry)
+        rows.append(row)
+    header = ["PARTITION", "START", "END"] + ([] if at is None else ["AT"])
+    emit(
+        invocation,
+        document=document,
+        tables=[("offsets", header, rows)],
+        names=[f"{info.name}:{item.partition}" for item in info.partitions],
+    )

@@ -1,0 +1,143 @@
+"""The only code that changes an image: one record after the other, without judging it.
+
+Decisions are made before a record is written (`logd.metadata.machine`). Replay refuses only what
+contradicts the log so far; that means the log is damaged or was written by something else, and
+the node must not go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from types import MappingProxyType
+from typing import assert_never
+
+from logd_wire.errors import StorageFailedError
+
+from logd.metadata.image import ClusterImage, TopicImage
+from logd.metadata.records import (
+    ClusterFormed,
+    MetadataRecord,
+    NodeRegistered,
+    PartitionChanged,
+    PartitionImage,
+    PartitionsAdded,
+    ProducerIdsAllocated,
+    TopicConfigured,
+    TopicCreated,
+    TopicDeleted,
+)
+from logd.model.ids import TopicId, format_id
+
+
+class InconsistentLogError(StorageFailedError):
+    """A metadata record contradicts the records before it. Not retriable; the node stops."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            f"metadata log: {message}",
+            hint="the log is damaged or was written by something else; restore it from a copy",
+            retriable=False,
+        )
+
+
+def replay(image: ClusterImage, records: Iterable[MetadataRecord]) -> ClusterImage:
+    """Return the image after the records; `image` stays as it is.
+
+    The mappings are copied once for each call, so replay many records in one call where many are
+    at hand. Raises InconsistentLogError.
+    """
+    draft = _Draft(image)
+    for record in records:
+        draft.apply(record)
+    return draft.freeze()
+
+
+class _Draft:
+    """An image that is being changed."""
+
+    def __init__(self, image: ClusterImage) -> None:
+        self._cluster_id = image.cluster_id
+        self._nodes = dict(image.nodes)
+        self._topics = dict(image.topics)
+        self._topic_ids = dict(image.topic_ids)
+        self._next_producer_id = image.next_producer_id
+
+    def freeze(self) -> ClusterImage:
+        return ClusterImage(
+            self._cluster_id,
+            MappingProxyType(self._nodes),
+            MappingProxyType(self._topics),
+            MappingProxyType(self._topic_ids),
+            self._next_producer_id,
+        )
+
+    def apply(self, record: MetadataRecord) -> None:
+        if (self._cluster_id is None) is not isinstance(record, ClusterFormed):
+            raise InconsistentLogError(f"{type(record).__name__} is out of place")
+        match record:
+            case ClusterFormed():
+                self._cluster_id = record.cluster_id
+            case NodeRegistered():
+                self._nodes[record.node_id] = record
+            case TopicCreated():
+                self._create(record)
+            case TopicConfigured():
+                topic = self._topic(record.topic_id)
+                self._topics[topic.topic_id] = replace(topic, overrides=record.overrides)
+            case PartitionsAdded():
+                self._add_partitions(record)
+            case TopicDeleted():
+                topic = self._topic(record.topic_id)
+                del self._topics[topic.topic_id]
+                del self._topic_ids[topic.name]
+            case ProducerIdsAllocated():
+                self._allocate(record)
+            case PartitionChanged():
+                self._change_partition(record)
+            case _:
+                assert_never(record)
+
+    def _topic(self, topic_id: TopicId) -> TopicImage:
+        topic = self._topics.get(topic_id)
+        if topic is None:
+            raise InconsistentLogError(f"there is no topic {format_id(topic_id)}")
+        return topic
+
+    def _create(self, record: TopicCreated) -> None:
+        if record.topic_id in self._topics or record.name in self._topic_ids:
+            raise InconsistentLogError(f"topic {record.name} was created twice")
+        _check_in_a_row(record.name, record.partitions)
+        self._topics[record.topic_id] = TopicImage(
+            record.topic_id, record.name, record.partitions, record.overrides
+        )
+        self._topic_ids[record.name] = record.topic_id
+
+    def _add_partitions(self, record: PartitionsAdded) -> None:
+        topic = self._topic(record.topic_id)
+        partitions = topic.partitions + record.partitions
+        _check_in_a_row(topic.name, partitions)
+        self._topics[topic.topic_id] = replace(topic, partitions=partitions)
+
+    def _allocate(self, record: ProducerIdsAllocated) -> None:
+        if record.first_id < self._next_producer_id or record.count < 1:
+            raise InconsistentLogError(f"producer ids from {record.first_id} were handed out twice")
+        self._next_producer_id = record.first_id + record.count
+
+    def _change_partition(self, record: PartitionChanged) -> None:
+        topic = self._topic(record.topic_id)
+        number = record.state.partition
+        if not 0 <= number < len(topic.partitions):
+            raise InconsistentLogError(f"topic {topic.name} has no partition {number}")
+        before = topic.partitions[number]
+        if record.state.partition_epoch <= before.partition_epoch:
+            raise InconsistentLogError(f"partition epoch of {topic.name}-{number} went back")
+        if record.state.leader_epoch < before.leader_epoch:
+            raise InconsistentLogError(f"leader epoch of {topic.name}-{number} went back")
+        partitions = (*topic.partitions[:number], record.state, *topic.partitions[number + 1 :])
+        self._topics[topic.topic_id] = replace(topic, partitions=partitions)
+
+
+def _check_in_a_row(name: str, partitions: tuple[PartitionImage, ...]) -> None:
+    if [state.partition for state in partitions] != list(range(len(partitions))):
+        raise InconsistentLogError(f"partitions of topic {name} are not in a row")

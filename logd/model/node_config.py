@@ -1,0 +1,280 @@
+"""Configuration of a node: one TOML file, the environment, and flags on top.
+
+Precedence is flag, environment, file, default. Nothing here reads a file or the environment: the
+caller hands both in.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from logd_wire.errors import InvalidConfigError, LogdError
+
+from logd.model.ids import NodeId
+from logd.model.node_settings import (
+    ALIASES,
+    ENVIRONMENT_PREFIX,
+    NODE_SETTINGS,
+    SETTINGS_BY_NAME,
+    TOPIC_DEFAULTS_PREFIX,
+    environment_name,
+)
+from logd.model.settings import did_you_mean, format_value
+from logd.model.topic_config import TOPIC_SETTINGS, check_topic_setting, check_topic_setting_name
+
+_FILE_CHARACTERS_MAX: Final = 100_000
+#: Also bounds how deeply the file's tables may be nested.
+_NAME_CHARACTERS_MAX: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSection:
+    """Who this node is."""
+
+    id: NodeId
+    data_dir: str
+    rack: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListenersSection:
+    """Where it listens. `advertised` is `grpc` when not configured otherwise."""
+
+    grpc: str
+    advertised: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSection:
+    """`id`: 16 bytes, or empty when not configured."""
+
+    id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogSection:
+    """Storage of this node."""
+
+    retention_check_interval_ms: int
+    free_bytes_min: int
+    producer_ids_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class TopicsSection:
+    """New topics. `replication_factor` -1: one replica for each node, at most 3."""
+
+    auto_create: bool
+    partitions: int
+    replication_factor: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsSection:
+    """Budgets in bytes, and counts."""
+
+    produce_bytes: int
+    produce_bytes_per_connection: int
+    fetch_bytes: int
+    connections: int
+    streams_per_connection: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """Everything a node is told at its start, checked.
+
+    `topic_defaults` holds only what was configured, as text, for `parse_topic_config`.
+    """
+
+    node: NodeSection
+    listeners: ListenersSection
+    cluster: ClusterSection
+    log: LogSection
+    topics: TopicsSection
+    topic_defaults: Mapping[str, str]
+    limits: LimitsSection
+
+
+class NodeConfigEntry(NamedTuple):
+    """One value in force, as text, with its `source`: `flag`, `environment`, `file`, `default`."""
+
+    name: str
+    value: str
+    source: str
+
+
+class _Given(NamedTuple):
+    text: str
+    source: str
+    #: The spelling the user chose, for messages.
+    spelling: str
+
+
+def load_node_config(
+    *,
+    file_text: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, str] | None = None,
+) -> tuple[NodeConfig, list[NodeConfigEntry]]:
+    """Return the configuration and every value with its source, sorted by name.
+
+    `file_text` is TOML; `environ` may hold anything, only names with `LOGD__` are read; `flags`
+    are setting names with texts. Raises InvalidConfigError that says where and what.
+    """
+    given: dict[str, _Given] = {}
+    given.update(_from_file(file_text or ""))
+    given.update(_from_environment(environ or {}))
+    given.update(_from_names("flag", (flags or {}).items()))
+    config = _build(given)
+    _check_relations(config)
+    return config, _entries(given)
+
+
+def _from_file(text: str) -> dict[str, _Given]:
+    if len(text) > _FILE_CHARACTERS_MAX:
+        raise InvalidConfigError(f"the configuration file has {len(text)} characters")
+    try:
+        tree = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InvalidConfigError(f"the configuration file is not TOML: {error}") from None
+    return _from_names("file", _flatten(tree, ""))
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    for key, value in tree.items():
+        name = prefix + key
+        if len(name) > _NAME_CHARACTERS_MAX:
+            raise InvalidConfigError(f"file: no setting is named {name[:64]!a}...")
+        match value:
+            case dict():
+                yield from _flatten(value, name + ".")
+            case bool():
+                yield name, format_value(value)
+            case int() | str():
+                yield name, str(value)
+            case _:
+                raise InvalidConfigError(
+                    f"file: {name} is a {type(value).__name__}",
+                    hint="write a text, a whole number, true or false",
+                )
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, _Given]:
+    known = {environment_name(name): name for name in (*SETTINGS_BY_NAME, *ALIASES)}
+    named: list[tuple[str, str]] = []
+    for variable in sorted(environ):
+        if not variable.startswith(ENVIRONMENT_PREFIX):
+            continue
+        name = known.get(variable)
+        if name is None:
+            raise InvalidConfigError(
+                f"environment: no setting is named {variable[:100]}",
+                hint=did_you_mean(variable, known),
+            )
+        named.append((name, environ[variable]))
+    return _from_names("environment", named)
+
+
+def _from_names(source: str, named: Iterable[tuple[str, str]]) -> dict[str, _Given]:
+    given: dict[str, _Given] = {}
+    for spelling, text in named:
+        name = ALIASES.get(spelling, spelling)
+        _check_known(source, name)
+        if name in given:
+            raise InvalidConfigError(
+                f"{source}: {given[name].spelling} and {spelling} are the same setting",
+                hint="keep one of them",
+            )
+        given[name] = _Given(text, source, spelling)
+    return given
+
+
+def _check_known(source: str, name: str) -> None:
+    if name in SETTINGS_BY_NAME:
+        return
+    if name.startswith(TOPIC_DEFAULTS_PREFIX):
+        try:
+            check_topic_setting_name(name.removeprefix(TOPIC_DEFAULTS_PREFIX))
+        except InvalidConfigError as error:
+            raise InvalidConfigError(f"{source}: {error.message}", hint=error.hint) from None
+    raise InvalidConfigError(
+        f"{source}: unknown setting {name[:100]!a}",
+        hint=did_you_mean(name, (*SETTINGS_BY_NAME, *ALIASES)),
+    )
+
+
+def _build(given: Mapping[str, _Given]) -> NodeConfig:
+    sections: dict[str, dict[str, Any]] = {}
+    for path, setting in NODE_SETTINGS:
+        section, attribute = path.split(".")
+        at = given.get(setting.name, _Given(setting.default, "default", setting.name))
+        with _Located(at):
+            sections.setdefault(section, {})[attribute] = setting.parse(at.text)
+    listeners = sections["listeners"]
+    listeners["advertised"] = listeners["advertised"] or listeners["grpc"]
+    return NodeConfig(
+        node=NodeSection(**sections["node"]),
+        listeners=ListenersSection(**listeners),
+        cluster=ClusterSection(**sections["cluster"]),
+        log=LogSection(**sections["log"]),
+        topics=TopicsSection(**sections["topics"]),
+        topic_defaults=MappingProxyType(_topic_defaults(given)),
+        limits=LimitsSection(**sections["limits"]),
+    )
+
+
+def _topic_defaults(given: Mapping[str, _Given]) -> dict[str, str]:
+    defaults = {}
+    for setting in TOPIC_SETTINGS:
+        at = given.get(TOPIC_DEFAULTS_PREFIX + setting.name)
+        if at is not None:
+            with _Located(at):
+                check_topic_setting(setting.name, at.text)
+            defaults[setting.name] = at.text
+    return defaults
+
+
+class _Located:
+    """Says in the error of a value where the value was written."""
+
+    def __init__(self, given: _Given) -> None:
+        self._given = given
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, LogdError):
+            raise InvalidConfigError(
+                f"{self._given.source}: {error.message}", hint=error.hint
+            ) from None
+
+
+def _entries(given: Mapping[str, _Given]) -> list[NodeConfigEntry]:
+    entries = []
+    for name, setting in SETTINGS_BY_NAME.items():
+        at = given.get(name, _Given(setting.default, "default", name))
+        entries.append(NodeConfigEntry(name, at.text, at.source))
+    return sorted(entries)
+
+
+def _check_relations(config: NodeConfig) -> None:
+    limits = config.limits
+    if not config.node.data_dir:
+        raise InvalidConfigError("node.data_dir is empty", hint="name a folder")
+    if not config.listeners.grpc:
+        raise InvalidConfigError("listeners.grpc is empty", hint="write host:port")
+    if config.topics.replication_factor == 0:
+        raise InvalidConfigError(
+            "default.replication.factor is 0", hint="-1 means one for each node, at most 3"
+        )
+    if limits.produce_bytes_per_connection > limits.produce_bytes:
+        raise InvalidConfigError(
+            "limits.produce_bytes_per_connection is larger than limits.produce_bytes",
+            hint="one connection cannot be given more than all connections together",
+        )

@@ -1,0 +1,212 @@
+"""The table of the node's settings, and the names they have in the environment and elsewhere."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from logd_wire.limits import BATCH_BYTES_MAX, PARTITIONS_PER_TOPIC_MAX
+
+from logd.model.ids import NODE_ID_MAX
+from logd.model.settings import Kind, Setting
+from logd.model.topic_config import TOPIC_SETTINGS
+
+ENVIRONMENT_PREFIX: Final = "LOGD__"
+#: Prefix of the defaults for topics: `topic_defaults.retention.ms`.
+TOPIC_DEFAULTS_PREFIX: Final = "topic_defaults."
+
+_INT32_MAX: Final = 2**31 - 1
+
+#: `section.attribute` in NodeConfig for each row.
+NODE_SETTINGS: Final[tuple[tuple[str, Setting], ...]] = (
+    (
+        "node.id",
+        Setting(
+            "node.id",
+            Kind.INTEGER,
+            "1",
+            "Number of this node, unique in the cluster and fixed for the life of its data.",
+            maximum=NODE_ID_MAX,
+        ),
+    ),
+    (
+        "node.data_dir",
+        Setting("node.data_dir", Kind.TEXT, "logd-data", "Folder that holds everything stored."),
+    ),
+    (
+        "node.rack",
+        Setting("node.rack", Kind.TEXT, "", "Failure domain, such as a zone; may be empty."),
+    ),
+    (
+        "listeners.grpc",
+        Setting(
+            "listeners.grpc",
+            Kind.ADDRESS,
+            "127.0.0.1:7171",
+            "Address for clients. There is no encryption and no authentication yet: leave it on "
+            "the loopback interface unless the network is trusted.",
+        ),
+    ),
+    (
+        "listeners.advertised",
+        Setting(
+            "listeners.advertised",
+            Kind.ADDRESS,
+            "",
+            "Address that clients are told to connect to; empty: `listeners.grpc`.",
+        ),
+    ),
+    (
+        "cluster.id",
+        Setting(
+            "cluster.id",
+            Kind.ID,
+            "",
+            "Identity of the cluster; empty: what the data folder says, or a new one.",
+        ),
+    ),
+    (
+        "log.retention_check_interval_ms",
+        Setting(
+            "retention.check.interval.ms",
+            Kind.DURATION,
+            "5m",
+            "How often retention by time and size is applied.",
+            minimum=10,
+        ),
+    ),
+    (
+        "log.free_bytes_min",
+        Setting(
+            "disk.free_bytes_min",
+            Kind.SIZE,
+            "64MiB",
+            "With less free space on the disk, produce is refused until there is more; reading "
+            "goes on.",
+        ),
+    ),
+    (
+        "log.producer_ids_max",
+        Setting(
+            "producer.ids.max",
+            Kind.INTEGER,
+            "10000",
+            "Idempotent producers remembered for one partition; the one idle longest goes first.",
+            minimum=1,
+            maximum=1_000_000,
+        ),
+    ),
+    (
+        "topics.auto_create",
+        Setting(
+            "auto.create.topics.enable",
+            Kind.BOOLEAN,
+            "false",
+            "Whether producing to an unknown topic creates it.",
+        ),
+    ),
+    (
+        "topics.partitions",
+        Setting(
+            "num.partitions",
+            Kind.INTEGER,
+            "1",
+            "Partitions of a new topic that does not say.",
+            minimum=1,
+            maximum=PARTITIONS_PER_TOPIC_MAX,
+        ),
+    ),
+    (
+        "topics.replication_factor",
+        Setting(
+            "default.replication.factor",
+            Kind.INTEGER,
+            "-1",
+            "Replicas of a new topic that does not say; -1: one for each node, at most 3.",
+            minimum=-1,
+            maximum=_INT32_MAX,
+        ),
+    ),
+    (
+        "limits.produce_bytes",
+        Setting(
+            "limits.produce_bytes",
+            Kind.SIZE,
+            "64MiB",
+            "Batches accepted and not yet answered, of all connections together.",
+            minimum=BATCH_BYTES_MAX,
+        ),
+    ),
+    (
+        "limits.produce_bytes_per_connection",
+        Setting(
+            "limits.produce_bytes_per_connection",
+            Kind.SIZE,
+            "16MiB",
+            "The same of one connection; reading from it stops above.",
+            minimum=BATCH_BYTES_MAX,
+        ),
+    ),
+    (
+        "limits.fetch_bytes",
+        Setting(
+            "limits.fetch_bytes",
+            Kind.SIZE,
+            "64MiB",
+            "Batches read and not yet taken by consumers, of all connections together.",
+            minimum=BATCH_BYTES_MAX,
+        ),
+    ),
+    (
+        "limits.connections",
+        Setting(
+            "limits.connections",
+            Kind.INTEGER,
+            "4000",
+            "Client connections at one time.",
+            minimum=1,
+            maximum=_INT32_MAX,
+        ),
+    ),
+    (
+        "limits.streams_per_connection",
+        Setting(
+            "limits.streams_per_connection",
+            Kind.INTEGER,
+            "100",
+            "Calls and streams at one time on one connection.",
+            minimum=1,
+            maximum=_INT32_MAX,
+        ),
+    ),
+)
+
+#: Other spellings: the sections `log` and `topic_defaults` of the file, and Kafka's broker names.
+ALIASES: Final[dict[str, str]] = {
+    "log.segment_bytes": "topic_defaults.segment.bytes",
+    "log.segment.bytes": "topic_defaults.segment.bytes",
+    "log.flush": "topic_defaults.flush",
+    "log.retention": "topic_defaults.retention.ms",
+    "log.retention.ms": "topic_defaults.retention.ms",
+    "log.retention_bytes": "topic_defaults.retention.bytes",
+    "log.retention.bytes": "topic_defaults.retention.bytes",
+    "log.retention.check.interval.ms": "retention.check.interval.ms",
+    "message.max.bytes": "topic_defaults.max.message.bytes",
+    "topic_defaults.partitions": "num.partitions",
+    "topic_defaults.replication_factor": "default.replication.factor",
+    "broker.id": "node.id",
+    "broker.rack": "node.rack",
+    "log.dirs": "node.data_dir",
+}
+
+SETTINGS_BY_NAME: Final[dict[str, Setting]] = {
+    **{setting.name: setting for _, setting in NODE_SETTINGS},
+    **{TOPIC_DEFAULTS_PREFIX + setting.name: setting for setting in TOPIC_SETTINGS},
+}
+
+assert all(target in SETTINGS_BY_NAME for target in ALIASES.values())
+assert not set(ALIASES) & set(SETTINGS_BY_NAME)
+
+
+def environment_name(name: str) -> str:
+    """Return the environment variable of a setting: `node.id` is `LOGD__NODE__ID`."""
+    return ENVIRONMENT_PREFIX + name.replace(".", "__").upper()

@@ -1,0 +1,329 @@
+"""Configuration of a topic, under Kafka's names.
+
+A topic stores only what differs from the defaults, as text. The value in force is: the topic's
+own, else the node's `topic_defaults`, else the table's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from logd_wire.errors import InvalidConfigError
+from logd_wire.limits import BATCH_BYTES_MAX, BATCH_HEADER_BYTES, KIB
+
+from logd.model.settings import FlushMode, FlushPolicy, Kind, Setting, did_you_mean, format_value
+from logd.model.units import format_duration
+
+_INT32_MAX: Final = 2**31 - 1
+_YEAR_MS: Final = 365 * 86_400_000
+
+TOPIC_SETTINGS: Final[tuple[Setting, ...]] = (
+    Setting(
+        "cleanup.policy",
+        Kind.CHOICE,
+        "delete",
+        "What happens to old records: `delete` removes whole segments by time and size; empty "
+        "keeps everything for ever.",
+        dynamic=True,
+        choices=("delete", ""),
+    ),
+    Setting(
+        "compression.type",
+        Kind.CHOICE,
+        "producer",
+        "Batches stay compressed as the producer compressed them.",
+        dynamic=True,
+        choices=("producer",),
+    ),
+    Setting(
+        "file.delete.delay.ms",
+        Kind.DURATION,
+        "60s",
+        "How long the files of removed segments stay on disk, so that readers can finish.",
+        dynamic=True,
+        maximum=_YEAR_MS,
+    ),
+    Setting(
+        "flush",
+        Kind.FLUSH,
+        "batch",
+        "When written records are made durable: `batch` before they are acknowledged, "
+        "`interval:10ms` at the latest so long after, `none` when the operating system likes.",
+        dynamic=True,
+    ),
+    Setting(
+        "index.interval.bytes",
+        Kind.SIZE,
+        "4096",
+        "About one index entry for so many bytes of records.",
+        dynamic=True,
+        maximum=_INT32_MAX,
+    ),
+    Setting(
+        "max.message.bytes",
+        Kind.SIZE,
+        "1048588",
+        "Largest record batch, as it is sent.",
+        dynamic=True,
+        minimum=BATCH_HEADER_BYTES,
+        maximum=BATCH_BYTES_MAX,
+    ),
+    Setting(
+        "message.timestamp.after.max.ms",
+        Kind.DURATION,
+        "1h",
+        "A batch with a record time further in the future is refused.",
+        dynamic=True,
+    ),
+    Setting(
+        "message.timestamp.type",
+        Kind.CHOICE,
+        "CreateTime",
+        "A record's time is the producer's. The time of the append is kept beside it.",
+        dynamic=True,
+        choices=("CreateTime",),
+    ),
+    Setting(
+        "min.insync.replicas",
+        Kind.INTEGER,
+        "1",
+        "With acks=all, the least number of in-sync replicas. When not set, 2 for topics with 3 "
+        "replicas or more.",
+        dynamic=True,
+        minimum=1,
+        maximum=_INT32_MAX,
+    ),
+    Setting(
+        "retention.bytes",
+        Kind.SIZE,
+        "-1",
+        "Old segments go while a partition without them is at least so large; -1: no limit.",
+        dynamic=True,
+        minimum=-1,
+    ),
+    Setting(
+        "retention.ms",
+        Kind.DURATION,
+        "7d",
+        "Segments go when their newest record is older; -1: no limit.",
+        dynamic=True,
+        minimum=-1,
+    ),
+    Setting(
+        "segment.bytes",
+        Kind.SIZE,
+        "64MiB",
+        "A segment file that would grow beyond is closed and the next one begun.",
+        dynamic=True,
+        minimum=KIB,
+        maximum=_INT32_MAX,
+    ),
+    Setting(
+        "segment.ms",
+        Kind.DURATION,
+        "7d",
+        "A segment whose records span more time is closed and the next one begun.",
+        dynamic=True,
+        minimum=1,
+    ),
+)
+
+_BY_NAME: Final[dict[str, Setting]] = {setting.name: setting for setting in TOPIC_SETTINGS}
+
+_COMPACTION: Final = "compaction is not in this release"
+#: Settings of Kafka's that would do nothing here, each with the reason.
+_NOT_OFFERED: Final[dict[str, str]] = {
+    "delete.retention.ms": _COMPACTION,
+    "min.compaction.lag.ms": _COMPACTION,
+    "max.compaction.lag.ms": _COMPACTION,
+    "min.cleanable.dirty.ratio": _COMPACTION,
+    "unclean.leader.election.enable": "clusters of more than one node are not in this release",
+    "flush.messages": "set flush to batch, none or interval:<duration>",
+    "flush.ms": "set flush to interval:<duration>",
+    "segment.index.bytes": "indexes grow with their segment and need no size",
+    "segment.jitter.ms": "segments are closed without jitter",
+    "preallocate": "segments are not preallocated",
+}
+_VALUES_NOT_OFFERED: Final[dict[tuple[str, str], str]] = {
+    ("cleanup.policy", "compact"): _COMPACTION,
+    ("cleanup.policy", "compact,delete"): _COMPACTION,
+    ("cleanup.policy", "delete,compact"): _COMPACTION,
+    ("message.timestamp.type", "LogAppendTime"): "offsets are found by the producer's time; the "
+    "time of the append is kept in the time index and used by retention",
+    **{
+        ("compression.type", codec): "compress in the producer; the node keeps what it gets"
+        for codec in ("uncompressed", "gzip", "snappy", "lz4", "zstd")
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TopicConfig:
+    """Every value in force for one topic; units are in the names, -1 is *no limit*."""
+
+    cleanup_policy: str
+    compression_type: str
+    file_delete_delay_ms: int
+    flush: FlushPolicy
+    index_interval_bytes: int
+    max_message_bytes: int
+    message_timestamp_after_max_ms: int
+    message_timestamp_type: str
+    min_insync_replicas: int
+    retention_bytes: int
+    retention_ms: int
+    segment_bytes: int
+    segment_ms: int
+
+    @property
+    def deletes(self) -> bool:
+        """Whether retention by time and size applies."""
+        return self.cleanup_policy == "delete"
+
+
+class TopicConfigEntry(NamedTuple):
+    """One value in force, as text, with its `source`: `topic`, `node` or `default`."""
+
+    name: str
+    value: str
+    source: str
+    dynamic: bool
+    doc: str
+
+
+def parse_topic_config(
+    overrides: Mapping[str, str],
+    *,
+    defaults: Mapping[str, str] | None = None,
+    replication_factor: int = 1,
+) -> TopicConfig:
+    """Return the configuration in force for a topic with these settings of its own.
+
+    `defaults` are the node's `topic_defaults`. Raises InvalidConfigError for an unknown name, a
+    value out of bounds, or values that contradict each other.
+    """
+    texts = _in_force(overrides, defaults or {}, replication_factor)
+    values: dict[str, Any] = {
+        _attribute(name): _parse_one(name, text) for name, (text, _) in texts.items()
+    }
+    config = TopicConfig(**values)
+    _check_relations(config, replication_factor)
+    return config
+
+
+def topic_config_entries(
+    overrides: Mapping[str, str],
+    *,
+    defaults: Mapping[str, str] | None = None,
+    replication_factor: int = 1,
+) -> list[TopicConfigEntry]:
+    """Return every value in force by name, in plain form (milliseconds, bytes)."""
+    texts = _in_force(overrides, defaults or {}, replication_factor)
+    return [
+        TopicConfigEntry(
+            setting.name,
+            format_value(_parse_one(setting.name, texts[setting.name][0])),
+            texts[setting.name][1],
+            setting.dynamic,
+            setting.doc,
+        )
+        for setting in TOPIC_SETTINGS
+    ]
+
+
+def canonical_topic_config(overrides: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return the settings sorted by name, values in plain form: `7d` becomes `604800000`.
+
+    Raises InvalidConfigError for an unknown name or a value out of bounds.
+    """
+    for name in overrides:
+        check_topic_setting_name(name)
+    return tuple(
+        (name, format_value(_parse_one(name, text))) for name, text in sorted(overrides.items())
+    )
+
+
+def check_topic_setting(name: str, text: str) -> None:
+    """Raise InvalidConfigError unless `text` can be the value of the topic setting `name`."""
+    check_topic_setting_name(name)
+    _parse_one(name, text)
+
+
+def check_topic_setting_name(name: str) -> None:
+    """Raise InvalidConfigError, with a suggestion, unless a topic setting has this name."""
+    if name in _BY_NAME:
+        return
+    shown = ascii(name[:64])
+    if name in _NOT_OFFERED:
+        raise InvalidConfigError(f"topic setting {shown} is not offered", hint=_NOT_OFFERED[name])
+    raise InvalidConfigError(f"unknown topic setting {shown}", hint=did_you_mean(name, _BY_NAME))
+
+
+def durability_in_words(config: TopicConfig, replication_factor: int) -> str:
+    """Say what a record of this topic survives once it is acknowledged with acks=all."""
+    replicas = "1 replica" if replication_factor == 1 else f"{replication_factor} replicas"
+    match config.flush.mode:
+        case FlushMode.BATCH if replication_factor == 1:
+            return (
+                f"{replicas}; synced before it is acknowledged: survives a crash and power loss "
+                "of the node, not the loss of its disk"
+            )
+        case FlushMode.BATCH:
+            lost = config.min_insync_replicas - 1
+            return (
+                f"{replicas}; synced on at least {config.min_insync_replicas} before it is "
+                f"acknowledged: survives power loss of all nodes and the loss of {lost} "
+                f"{'disk' if lost == 1 else 'disks'}"
+            )
+        case FlushMode.INTERVAL:
+            return (
+                f"{replicas}; synced within {format_duration(config.flush.interval_ms)} after it "
+                "is acknowledged: survives a crash of the process; power loss may take what was "
+                "acknowledged in that time"
+            )
+        case FlushMode.NONE:
+            return (
+                f"{replicas}; never synced on purpose: survives a crash of the process; power "
+                "loss may take acknowledged records"
+            )
+
+
+def _in_force(
+    overrides: Mapping[str, str], defaults: Mapping[str, str], replication_factor: int
+) -> dict[str, tuple[str, str]]:
+    """Return (text, source) by name."""
+    for name in (*overrides, *defaults):
+        check_topic_setting_name(name)
+    texts = {setting.name: (setting.default, "default") for setting in TOPIC_SETTINGS}
+    if replication_factor >= 3:
+        texts["min.insync.replicas"] = ("2", "default")
+    texts.update({name: (text, "node") for name, text in defaults.items()})
+    wanted = _BY_NAME["min.insync.replicas"].parse(texts["min.insync.replicas"][0])
+    if isinstance(wanted, int) and wanted > replication_factor:
+        # A default for all topics is not meant to forbid topics with fewer replicas.
+        texts["min.insync.replicas"] = (str(replication_factor), "node")
+    texts.update({name: (text, "topic") for name, text in overrides.items()})
+    return texts
+
+
+def _parse_one(name: str, text: str) -> Any:
+    reason = _VALUES_NOT_OFFERED.get((name, text.replace(" ", "")))
+    if reason is not None:
+        raise InvalidConfigError(f"{name}: {text[:64]!r} is not offered", hint=reason)
+    return _BY_NAME[name].parse(text)
+
+
+def _attribute(name: str) -> str:
+    return name.replace(".", "_")
+
+
+def _check_relations(config: TopicConfig, replication_factor: int) -> None:
+    if config.min_insync_replicas > replication_factor:
+        raise InvalidConfigError(
+            f"min.insync.replicas is {config.min_insync_replicas} and the topic has "
+            f"{replication_factor} replica{'s' if replication_factor != 1 else ''}: "
+            "acks=all could never be answered",
+            hint="lower min.insync.replicas or raise the replication factor",
+        )

@@ -1,0 +1,1 @@
+"""The gRPC edge: translates protocol messages to driver calls and back."""

@@ -1,0 +1,260 @@
+"""Administration of topics, and what a node tells about itself and its cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from logd_proto.v1 import admin_pb2
+from logd_wire.errors import (
+    ErrorCode,
+    InvalidConfigError,
+    InvalidRequestError,
+    LogdError,
+    error_for,
+)
+from logd_wire.limits import PARTITIONS_PER_TOPIC_MAX, TOPIC_NAME_CHARACTERS_MAX
+
+from logd.metadata.image import TopicImage
+from logd.metadata.records import PartitionImage
+from logd.model.ids import format_id
+from logd.model.names import check_topic_name
+from logd.model.node_settings import SETTINGS_BY_NAME
+from logd.model.topic_config import (
+    durability_in_words,
+    parse_topic_config,
+    topic_config_entries,
+)
+from logd.rpc.api import Connection
+from logd.rpc.checks import INT64_MAX, check_count, check_name, check_partition, check_range
+from logd.rpc.edge import Edge, Operation
+from logd.rpc.errors import presentable, to_proto
+from logd.rpc.handshake import controller_id, nodes
+
+DESCRIBE: Final = "/logd.v1.Admin/DescribeTopics"
+TRIM: Final = "/logd.v1.Admin/TrimTopic"
+TOPICS_MAX: Final = 10_000
+CONFIG_ENTRIES_MAX: Final = 100
+CONFIG_KEY_CHARACTERS_MAX: Final = 100
+CONFIG_VALUE_CHARACTERS_MAX: Final = 4_096
+#: Replicas are held by nodes, whose number is far below this.
+REPLICATION_FACTOR_MAX: Final = 100
+
+
+class AdminHandlers:
+    """The calls of this family."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+
+    async def create_topic(
+        self, request: admin_pb2.CreateTopicRequest, connection: Connection
+    ) -> admin_pb2.CreateTopicResponse:
+        """Create one topic, or only check that it could be."""
+        check_topic_name(request.name)
+        self._edge.authorize_topic(connection, Operation.CREATE, request.name)
+        _check_partitions(request.partitions)
+        _check_replication_factor(request.replication_factor)
+        _check_config(request.config)
+        topic = await self._edge.broker.create_topic(
+            request.name,
+            partitions=request.partitions,
+            replication_factor=request.replication_factor or -1,
+            config=dict(request.config),
+            validate_only=request.validate_only,
+        )
+        described = await self._changed(topic, request.validate_only)
+        return admin_pb2.CreateTopicResponse(topic=described)
+
+    async def delete_topic(
+        self, request: admin_pb2.DeleteTopicRequest, connection: Connection
+    ) -> admin_pb2.DeleteTopicResponse:
+        """Delete one topic."""
+        check_name(request.name)
+        self._edge.authorize_topic(connection, Operation.DELETE, request.name)
+        topic_id = await self._edge.broker.delete_topic(request.name)
+        return admin_pb2.DeleteTopicResponse(topic_id=topic_id)
+
+    async def alter_topic(
+        self, request: admin_pb2.AlterTopicRequest, connection: Connection
+    ) -> admin_pb2.AlterTopicResponse:
+        """Change configuration or add partitions, all or nothing."""
+        check_name(request.name)
+        self._edge.authorize_topic(connection, Operation.ALTER, request.name)
+        _check_partitions(request.partitions)
+        _check_config(request.set_config)
+        _check_config(dict.fromkeys(request.delete_config, ""))
+        both = sorted(set(request.set_config) & set(request.delete_config))
+        if both:
+            raise InvalidRequestError(
+                f"{both[0]} is both set and given back to its default", hint="ask for one of them"
+            )
+        topic = await self._edge.broker.alter_topic(
+            request.name,
+            set_config=dict(request.set_config),
+            delete_config=list(request.delete_config),
+            partitions=request.partitions,
+            validate_only=request.validate_only,
+        )
+        described = await self._changed(topic, request.validate_only)
+        return admin_pb2.AlterTopicResponse(topic=described)
+
+    async def describe_topics(
+        self, request: admin_pb2.DescribeTopicsRequest, connection: Connection
+    ) -> admin_pb2.DescribeTopicsResponse:
+        """Describe the named topics in the order asked, or all by name."""
+        check_count("topics", len(request.names), TOPICS_MAX)
+        self._edge.authorize_cluster(connection, Operation.DESCRIBE)
+        names = list(request.names) or [
+            topic.name
+            for topic in self._edge.image.topics_by_name()
+            if request.include_internal or not topic.internal
+        ]
+        return admin_pb2.DescribeTopicsResponse(
+            topics=[await self._described(name, connection) for name in names]
+        )
+
+    async def trim_topic(
+        self, request: admin_pb2.TrimTopicRequest, connection: Connection
+    ) -> admin_pb2.TrimTopicResponse:
+        """Trim prefixes, each partition on its own."""
+        topic = self._edge.topic(connection, Operation.DELETE, request.name)
+        check_count("partitions", len(request.partitions), PARTITIONS_PER_TOPIC_MAX)
+        before: dict[int, int] = {}
+        for wanted in request.partitions:
+            check_partition(wanted.partition)
+            check_range("before_offset", wanted.before_offset, -1, INT64_MAX)
+            if wanted.partition in before:
+                raise InvalidRequestError(f"partition {wanted.partition} is named twice")
+            before[wanted.partition] = wanted.before_offset
+        if not before:
+            raise InvalidRequestError("no partitions", hint="name the partitions to trim")
+        results = await self._edge.broker.trim(topic.name, before)
+        return admin_pb2.TrimTopicResponse(
+            partitions=[_trimmed(number, results[number]) for number in before]
+        )
+
+    async def describe_cluster(
+        self, _request: admin_pb2.DescribeClusterRequest, connection: Connection
+    ) -> admin_pb2.DescribeClusterResponse:
+        """Identity, nodes and controller, as this node knows them."""
+        self._edge.authorize_cluster(connection, Operation.DESCRIBE)
+        identity = self._edge.broker.identity
+        return admin_pb2.DescribeClusterResponse(
+            cluster_id=format_id(identity.cluster_id),
+            controller_id=controller_id(self._edge),
+            node_id=identity.node_id,
+            version=identity.version,
+            nodes=nodes(self._edge.image),
+        )
+
+    async def describe_config(
+        self, _request: admin_pb2.DescribeConfigRequest, connection: Connection
+    ) -> admin_pb2.DescribeConfigResponse:
+        """This node's configuration."""
+        self._edge.authorize_cluster(connection, Operation.DESCRIBE)
+        entries = []
+        for entry in sorted(self._edge.broker.config_entries):
+            name, value, source = entry
+            setting = SETTINGS_BY_NAME.get(name)
+            entries.append(
+                admin_pb2.ConfigEntry(
+                    name=name,
+                    value=value,
+                    source=source,
+                    dynamic=setting is not None and setting.dynamic,
+                    doc="" if setting is None else setting.doc,
+                )
+            )
+        return admin_pb2.DescribeConfigResponse(entries=entries)
+
+    async def _described(self, name: str, connection: Connection) -> admin_pb2.TopicDescription:
+        try:
+            topic = self._edge.topic(connection, Operation.DESCRIBE, name)
+            return await self._description(topic)
+        except Exception as error:
+            failure = to_proto(presentable(error, DESCRIBE))
+            return admin_pb2.TopicDescription(error=failure, name=name[:TOPIC_NAME_CHARACTERS_MAX])
+
+    async def _changed(self, topic: TopicImage, validate_only: bool) -> admin_pb2.TopicDescription:
+        """A topic just changed; of one that was only planned no partition can be measured."""
+        if not validate_only:
+            return await self._description(topic)
+        partitions = [_placed(state) for state in topic.partitions]
+        return self._with_config(topic, partitions)
+
+    async def _description(self, topic: TopicImage) -> admin_pb2.TopicDescription:
+        partitions = []
+        for state in topic.partitions:
+            described = _placed(state)
+            stats = await self._edge.broker.describe_partition(topic.topic_id, state.partition)
+            described.start_offset = stats.start_offset
+            described.end_offset = stats.end_offset
+            described.size_bytes = stats.size_bytes
+            described.segments = stats.segments
+            described.damage.extend(str(damage) for damage in stats.damage)
+            partitions.append(described)
+        return self._with_config(topic, partitions)
+
+    def _with_config(
+        self, topic: TopicImage, partitions: Iterable[admin_pb2.PartitionDescription]
+    ) -> admin_pb2.TopicDescription:
+        defaults = self._edge.broker.config.topic_defaults
+        replicas = topic.replication_factor
+        config = parse_topic_config(topic.config, defaults=defaults, replication_factor=replicas)
+        entries = topic_config_entries(topic.config, defaults=defaults, replication_factor=replicas)
+        return admin_pb2.TopicDescription(
+            name=topic.name,
+            topic_id=topic.topic_id,
+            internal=topic.internal,
+            partitions=partitions,
+            config=[admin_pb2.ConfigEntry(**entry._asdict()) for entry in entries],
+            durability=durability_in_words(config, replicas),
+        )
+
+
+def _placed(state: PartitionImage) -> admin_pb2.PartitionDescription:
+    return admin_pb2.PartitionDescription(
+        partition=state.partition,
+        leader_id=state.leader_id,
+        leader_epoch=state.leader_epoch,
+        replicas=state.replicas,
+        isr=state.isr,
+    )
+
+
+def _trimmed(partition: int, result: int | LogdError) -> admin_pb2.TrimmedPartition:
+    if isinstance(result, LogdError):
+        failure = to_proto(presentable(result, TRIM))
+        return admin_pb2.TrimmedPartition(error=failure, partition=partition, start_offset=-1)
+    return admin_pb2.TrimmedPartition(partition=partition, start_offset=result)
+
+
+def _check_partitions(partitions: int) -> None:
+    if not 0 <= partitions <= PARTITIONS_PER_TOPIC_MAX:
+        raise error_for(
+            ErrorCode.INVALID_PARTITIONS,
+            f"a topic cannot have {partitions} partitions",
+            hint=f"ask for 1 to {PARTITIONS_PER_TOPIC_MAX}",
+        )
+
+
+def _check_replication_factor(replication_factor: int) -> None:
+    if not -1 <= replication_factor <= REPLICATION_FACTOR_MAX:
+        raise error_for(
+            ErrorCode.INVALID_REPLICATION_FACTOR,
+            f"a topic cannot have {replication_factor} replicas",
+            hint="ask for as many as there are nodes, or for 0, the default",
+        )
+
+
+def _check_config(config: Mapping[str, str]) -> None:
+    """Refuse what no setting can be by its size alone; the names and values the broker checks."""
+    check_count("settings", len(config), CONFIG_ENTRIES_MAX)
+    for name, value in config.items():
+        if len(name) > CONFIG_KEY_CHARACTERS_MAX or not name.isprintable():
+            raise InvalidConfigError(
+                f"{name[:64]!a} is no setting", hint="docs/configuration.md lists every setting"
+            )
+        if len(value) > CONFIG_VALUE_CHARACTERS_MAX:
+            raise InvalidConfigError(f"{name}: {len(value)} characters are too many")

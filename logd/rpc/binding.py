@@ -1,0 +1,171 @@
+"""Method tables to gRPC handlers.
+
+Requests reach the handlers as bytes and are parsed here, because an exception inside gRPC's own
+deserializer would be answered with its text. For the same reason nothing but an abort ever leaves
+a handler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+from logd_wire.errors import InvalidRequestError
+from logd_wire.limits import MESSAGE_BYTES_MAX
+
+from logd.rpc.api import ClientGone, Connection, Methods, StreamMethod, UnaryMethod
+from logd.rpc.calls import Calls, shutting_down
+from logd.rpc.errors import details_of, presentable, status_of, trailers
+from logd.rpc.parsing import parse_request
+from logd.rpc.transport import Handler
+
+#: What a call without metadata from an address yields; the text may be logged.
+_PEER_CHARACTERS_MAX: Final = 128
+
+Context = Any  # grpc.aio.ServicerContext[bytes, bytes]; its stubs know no raw messages.
+
+
+def bind(methods: Methods, calls: Calls) -> dict[str, Handler]:
+    """Return the handlers of all `methods` by full name."""
+    handlers: dict[str, Handler] = {}
+    for name, unary in methods.unary.items():
+        handlers[name] = grpc.unary_unary_rpc_method_handler(_unary(name, unary, calls))
+    for name, stream in methods.streams.items():
+        handlers[name] = grpc.stream_stream_rpc_method_handler(_stream(name, stream, calls))
+    return handlers
+
+
+def peer_of(context: Context) -> str:
+    """The connection's other end, such as `ipv4:127.0.0.1:40312`."""
+    return str(context.peer())[:_PEER_CHARACTERS_MAX]
+
+
+async def abort(context: Context, error: BaseException, where: str) -> None:
+    """End the call with `error`; raises gRPC's own exception, which must leave the handler."""
+    shown = presentable(error, where)
+    await context.abort(status_of(shown.code), details_of(shown), trailers(shown))
+
+
+def _unary(name: str, method: UnaryMethod, calls: Calls) -> Callable[[Any, Any], Awaitable[bytes]]:
+    async def call(data: bytes, context: Context) -> bytes:
+        peer = peer_of(context)
+        try:
+            with calls.admitted(peer):
+                request = parse_request(method.request_type, data)
+                del data
+                work = method.handler(request, Connection(peer))
+                if not method.waits:
+                    return _serialized(await work)
+                answer = _Answer(work)
+                with calls.told_to_stop(answer):
+                    return _serialized(await answer.unless_stopped())
+        except Exception as error:
+            failure = error
+        await abort(context, failure, name)
+        return b""
+
+    return call
+
+
+class _Answer:
+    """The answer of one unary call, while it may have to be given up."""
+
+    def __init__(self, work: Awaitable[Message]) -> None:
+        self._work = work
+        self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def stop(self) -> None:
+        if not self._stopped.done():
+            self._stopped.set_result(None)
+
+    async def unless_stopped(self) -> Message:
+        task = asyncio.ensure_future(self._work)
+        try:
+            await asyncio.wait((task, self._stopped), return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise shutting_down()
+            return task.result()
+        finally:
+            task.cancel()
+
+
+def _serialized(message: Message) -> bytes:
+    data = message.SerializeToString()
+    if len(data) > MESSAGE_BYTES_MAX:
+        raise InvalidRequestError(
+            f"the answer has {len(data)} bytes, at most {MESSAGE_BYTES_MAX} can be sent",
+            hint="ask for less in one request",
+        )
+    return data
+
+
+def _stream(name: str, method: StreamMethod, calls: Calls) -> Callable[[Any, Any], Awaitable[None]]:
+    async def serve(_requests: object, context: Context) -> None:
+        peer = peer_of(context)
+        try:
+            with calls.admitted(peer):
+                stream = GrpcStream(context, method.request_type, Connection(peer))
+                with calls.told_to_stop(stream):
+                    await method.handler(stream)
+                return
+        except ClientGone:
+            return
+        except Exception as error:
+            failure = error
+        await abort(context, failure, name)
+
+    return serve
+
+
+class GrpcStream:
+    """Implements `ServerStream` over one gRPC call."""
+
+    def __init__(
+        self, context: Context, request_type: type[Message], connection: Connection
+    ) -> None:
+        self.connection = connection
+        self._context = context
+        self._request_type = request_type
+        self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reading: asyncio.Future[Any] | None = None
+
+    def stop(self) -> None:
+        """Make `read` raise ShuttingDownError from now on."""
+        if not self._stopped.done():
+            self._stopped.set_result(None)
+
+    async def read(self) -> Message | None:
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._context.read())
+            # A read that is under way when the call ends fails after nobody waits for it.
+            self._reading.add_done_callback(_retrieved)
+        # A read cannot be taken back, so a stop leaves it under way until the call has ended.
+        await asyncio.wait((self._reading, self._stopped), return_when=asyncio.FIRST_COMPLETED)
+        if self._stopped.done():
+            raise shutting_down()
+        reading, self._reading = self._reading, None
+        try:
+            data = reading.result()
+        except grpc.aio.BaseError:
+            raise ClientGone from None
+        if data is grpc.aio.EOF:
+            return None
+        return parse_request(self._request_type, data)
+
+    async def write(self, message: Message) -> None:
+        data = message.SerializeToString()
+        # A stalled client keeps this waiting: one copy of the data is enough meanwhile.
+        del message
+        try:
+            await self._context.write(data)
+        except grpc.aio.BaseError:
+            raise ClientGone from None
+
+
+def _retrieved(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

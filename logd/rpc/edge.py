@@ -1,0 +1,87 @@
+"""What the handlers of every request family share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from logd.metadata.image import ClusterImage, TopicImage
+from logd.model.ids import TopicId, format_id
+from logd.rpc.api import Connection
+from logd.rpc.checks import check_name
+from logd.runtime.ports import Clock
+
+if TYPE_CHECKING:
+    from logd.runtime.broker import Broker
+
+T = TypeVar("T")
+
+
+class Operation(StrEnum):
+    READ = "read"
+    WRITE = "write"
+    DESCRIBE = "describe"
+    CREATE = "create"
+    ALTER = "alter"
+    DELETE = "delete"
+
+
+class Offload(Protocol):
+    """Runs work that would hold the event loop up, on few threads, in the order of the calls."""
+
+    def __call__(self, work: Callable[[], T]) -> Awaitable[T]: ...
+
+
+class ThreadOffload:
+    """Implements `Offload` with threads of its own, so that slow requests delay no disk work."""
+
+    def __init__(self, threads: int = 2) -> None:
+        self._pool = ThreadPoolExecutor(threads, "rpc")
+
+    def __call__(self, work: Callable[[], T]) -> Awaitable[T]:
+        return asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def close(self) -> None:
+        """Wait for what was accepted, then release the threads."""
+        self._pool.shutdown()
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A broker as the handlers see it."""
+
+    broker: Broker
+    clock: Clock
+    offload: Offload
+
+    @property
+    def image(self) -> ClusterImage:
+        """The committed metadata as of now."""
+        return self.broker.image
+
+    def authorize_topic(self, connection: Connection, operation: Operation, name: str) -> None:
+        """Raise AuthError unless the caller may do this to the topic."""
+        self.broker.authorize(connection.principal, operation, f"topic:{name}")
+
+    def authorize_cluster(self, connection: Connection, operation: Operation) -> None:
+        """Raise AuthError unless the caller may do this to the cluster as a whole."""
+        self.broker.authorize(connection.principal, operation, "cluster")
+
+    def authorize_topic_id(
+        self, connection: Connection, operation: Operation, topic_id: bytes
+    ) -> None:
+        """The same for a topic known by its id; one that does not exist goes by the id's text."""
+        topic = self.image.topics.get(TopicId(topic_id))
+        name = topic.name if topic is not None else format_id(topic_id)
+        self.authorize_topic(connection, operation, name)
+
+    def topic(self, connection: Connection, operation: Operation, name: str) -> TopicImage:
+        """Return the topic of this name; raises InvalidTopicNameError, AuthError and
+        UnknownTopicError, in this order."""
+        check_name(name)
+        self.authorize_topic(connection, operation, name)
+        return self.image.topic_named(name)

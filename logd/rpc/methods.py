@@ -1,0 +1,62 @@
+"""The table of everything a node answers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from logd_proto.v1 import admin_pb2, log_pb2
+
+from logd.rpc.admin import AdminHandlers
+from logd.rpc.api import Methods, StreamMethod, UnaryMethod
+from logd.rpc.edge import Edge
+from logd.rpc.fetch import FetchHandlers
+from logd.rpc.handshake import HandshakeHandlers
+from logd.rpc.offsets import OffsetHandlers
+from logd.rpc.plain import PlainHandlers
+from logd.rpc.produce import ProduceHandlers
+
+LOG_SERVICE: Final = log_pb2.DESCRIPTOR.services_by_name["Log"].full_name
+ADMIN_SERVICE: Final = admin_pb2.DESCRIPTOR.services_by_name["Admin"].full_name
+#: Full names of the services that `build_methods` answers.
+SERVICES: Final = (LOG_SERVICE, ADMIN_SERVICE)
+
+
+def build_methods(edge: Edge) -> Methods:
+    """Return the handlers of both services over one broker."""
+    handshake, plain, offsets = HandshakeHandlers(edge), PlainHandlers(edge), OffsetHandlers(edge)
+    log = {
+        "Hello": UnaryMethod(log_pb2.HelloRequest, handshake.hello),
+        "GetMetadata": UnaryMethod(log_pb2.GetMetadataRequest, handshake.get_metadata),
+        "Append": UnaryMethod(log_pb2.AppendRequest, plain.append),
+        "Read": UnaryMethod(log_pb2.ReadRequest, plain.read, waits=True),
+        "ListOffsets": UnaryMethod(log_pb2.ListOffsetsRequest, offsets.list_offsets),
+        "InitProducerId": UnaryMethod(log_pb2.InitProducerIdRequest, offsets.init_producer_id),
+    }
+    streams = {
+        "Produce": StreamMethod(
+            log_pb2.ProduceRequest, log_pb2.ProduceResponse, ProduceHandlers(edge).produce
+        ),
+        "Fetch": StreamMethod(
+            log_pb2.FetchRequest, log_pb2.FetchResponse, FetchHandlers(edge).fetch
+        ),
+    }
+    return Methods(
+        unary={
+            **{f"/{LOG_SERVICE}/{name}": method for name, method in log.items()},
+            **{f"/{ADMIN_SERVICE}/{name}": method for name, method in _admin(edge).items()},
+        },
+        streams={f"/{LOG_SERVICE}/{name}": method for name, method in streams.items()},
+    )
+
+
+def _admin(edge: Edge) -> dict[str, UnaryMethod]:
+    admin = AdminHandlers(edge)
+    return {
+        "CreateTopic": UnaryMethod(admin_pb2.CreateTopicRequest, admin.create_topic),
+        "DeleteTopic": UnaryMethod(admin_pb2.DeleteTopicRequest, admin.delete_topic),
+        "AlterTopic": UnaryMethod(admin_pb2.AlterTopicRequest, admin.alter_topic),
+        "DescribeTopics": UnaryMethod(admin_pb2.DescribeTopicsRequest, admin.describe_topics),
+        "TrimTopic": UnaryMethod(admin_pb2.TrimTopicRequest, admin.trim_topic),
+        "DescribeCluster": UnaryMethod(admin_pb2.DescribeClusterRequest, admin.describe_cluster),
+        "DescribeConfig": UnaryMethod(admin_pb2.DescribeConfigRequest, admin.describe_config),
+    }

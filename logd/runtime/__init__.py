@@ -1,0 +1,1 @@
+"""The drivers: the only place where machines, storage and the outside world meet."""

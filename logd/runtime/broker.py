@@ -1,0 +1,300 @@
+"""What the edges see of a node: produce, fetch, offsets, administration."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import Literal
+from weakref import WeakValueDictionary
+
+from logd_wire.errors import LogdError, ShuttingDownError, TopicExistsError, UnknownTopicError
+
+from logd.metadata import (
+    AllocateProducerIds,
+    AlterTopic,
+    ClusterImage,
+    CreateTopic,
+    DeleteTopic,
+    ProducerIdPool,
+    TopicImage,
+)
+from logd.model.ids import ClusterId, NodeId, TopicId, TopicPartitionId
+from logd.model.node_config import NodeConfig, NodeConfigEntry
+from logd.runtime.budget import ByteBudget, ConnectionBudget
+from logd.runtime.fetch_session import FetchSession
+from logd.runtime.metadata_driver import MetadataDriver
+from logd.runtime.partition import Chunk, Partition, ProduceOutcome
+from logd.runtime.partitions import Partitions, PartitionStats
+from logd.runtime.ports import Clock, Disk, Rng
+
+READ_WAIT_MS_MAX = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class NodeIdentity:
+    """Who answers."""
+
+    cluster_id: ClusterId
+    node_id: NodeId
+    version: str
+
+
+class Operation(StrEnum):
+    """What a caller wants to do; every edge asks `authorize` before it does it."""
+
+    READ = "read"
+    WRITE = "write"
+    DESCRIBE = "describe"
+    CREATE = "create"
+    ALTER = "alter"
+    DELETE = "delete"
+
+
+class Broker:
+    """The facade of one running node. All methods are called on its event loop."""
+
+    def __init__(
+        self,
+        *,
+        identity: NodeIdentity,
+        config: NodeConfig,
+        config_entries: Sequence[NodeConfigEntry],
+        metadata: MetadataDriver,
+        partitions: Partitions,
+        disk: Disk,
+        clock: Clock,
+        rng: Rng,
+    ) -> None:
+        self.identity = identity
+        self.config = config
+        self.config_entries = tuple(config_entries)
+        self._metadata = metadata
+        self._partitions = partitions
+        self._disk = disk
+        self._clock = clock
+        self._rng = rng
+        self._produce_budget = ByteBudget(config.limits.produce_bytes)
+        # Streams of one connection share its budget, which goes when the last of them does.
+        self._connection_budgets: WeakValueDictionary[str, ConnectionBudget] = WeakValueDictionary()
+        self._fetch_budget = ByteBudget(config.limits.fetch_bytes)
+        self._producer_ids = ProducerIdPool()
+        self._producer_ids_lock = asyncio.Lock()
+        self._stopping = False
+
+    @property
+    def image(self) -> ClusterImage:
+        """The committed metadata."""
+        return self._metadata.image
+
+    def begin_stop(self) -> None:
+        """Refuse what is new from here on; what was accepted is finished."""
+        self._stopping = True
+
+    def authorize(self, principal: str, operation: Operation, resource: str) -> None:
+        """Raise AuthError when `principal` may not. Everybody may, until there are identities."""
+
+    def check_running(self) -> None:
+        """Raise ShuttingDownError once the node is stopping."""
+        if self._stopping:
+            raise ShuttingDownError(
+                f"node {self.identity.node_id} is stopping", hint="try again, or another node"
+            )
+
+    # --- produce and fetch -------------------------------------------------------------------
+
+    def produce_budget(self, peer: str) -> ConnectionBudget:
+        """The budget of the connection from `peer`; the edge holds on to it."""
+        budget = self._connection_budgets.get(peer)
+        if budget is None:
+            budget = ConnectionBudget(
+                self._produce_budget, self.config.limits.produce_bytes_per_connection
+            )
+            self._connection_budgets[peer] = budget
+        return budget
+
+    def produce(
+        self, topic_id: bytes, partition: int, records: bytes, *, leader_epoch: int, acks: int
+    ) -> asyncio.Future[ProduceOutcome]:
+        """Check and queue one encoded batch; the future raises LogdError.
+
+        It is done when the batch is as durable as the topic promises, whatever `acks` (-1, 0, 1):
+        with one replica, all in-sync replicas and the leader are the same.
+        """
+        try:
+            self.check_running()
+            found = self._find(TopicPartitionId(TopicId(topic_id), partition), -1)
+            return found.append(records, leader_epoch=leader_epoch)
+        except LogdError as error:
+            future = asyncio.get_running_loop().create_future()
+            future.set_exception(error)
+            return future
+
+    def fetch_session(self, peer: str) -> FetchSession:
+        """The reading state of one new stream from `peer`."""
+        return FetchSession(
+            find=self._find, disk=self._disk, clock=self._clock, budget=self._fetch_budget
+        )
+
+    async def read(
+        self, topic_id: bytes, partition: int, offset: int, *, bytes_max: int, wait_ms: int
+    ) -> Chunk:
+        """Read once; waits up to `wait_ms` for a first record at the end of the log."""
+        found = self._find(TopicPartitionId(TopicId(topic_id), partition), -1)
+        if offset == found.high_watermark and wait_ms > 0:
+            await self._wait_for_records(found, offset, min(wait_ms, READ_WAIT_MS_MAX))
+        limit = found.high_watermark
+        result = await self._disk.read(
+            partial(found.view.read, offset, bytes_max=bytes_max, limit_offset=limit)
+        )
+        return Chunk(
+            records=result.records,
+            next_offset=result.next_offset,
+            high_watermark=limit,
+            log_start_offset=found.view.start_offset,
+            leader_epoch=found.leader_epoch,
+        )
+
+    async def _wait_for_records(self, found: Partition, offset: int, wait_ms: int) -> None:
+        moved = asyncio.Event()
+        found.listen(moved.set)
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_ms / 1000):
+                    while found.high_watermark <= offset:
+                        moved.clear()
+                        await moved.wait()
+        finally:
+            found.unlisten(moved.set)
+
+    async def list_offset(
+        self, topic_id: bytes, partition: int, spec: Literal["earliest", "latest"] | int
+    ) -> tuple[int, int, int]:
+        """Offset, timestamp and leader epoch of the first record, of the end, or of the first
+        record at or after a time in ms; -1 where there is none."""
+        found = self._find(TopicPartitionId(TopicId(topic_id), partition), -1)
+        view, end = found.view, found.high_watermark
+        if spec == "latest":
+            return end, -1, found.leader_epoch
+        if spec == "earliest":
+            return view.start_offset, -1, found.leader_epoch
+        hit = await self._disk.read(partial(view.offset_for_time, spec, end))
+        offset, timestamp_ms = hit if hit is not None else (-1, -1)
+        return offset, timestamp_ms, found.leader_epoch
+
+    def _find(self, key: TopicPartitionId, leader_epoch: int) -> Partition:
+        return self._partitions.find(key, leader_epoch, self.image)
+
+    async def init_producer_id(self) -> tuple[int, int]:
+        """A producer id that nobody was given before, and its epoch."""
+        self.check_running()
+        async with self._producer_ids_lock:
+            producer_id = self._producer_ids.take()
+            if producer_id is None:
+                command = AllocateProducerIds(self.identity.node_id)
+                block = await self._metadata.submit(
+                    lambda machine: machine.handle(command, self._clock.wall_ms()), follow=False
+                )
+                self._producer_ids.add(block)
+                producer_id = self._producer_ids.take()
+            assert producer_id is not None, "a fresh block has ids"
+            return producer_id, 0
+
+    # --- topics ------------------------------------------------------------------------------
+
+    async def metadata_for(
+        self, names: Sequence[str], allow_auto_create: bool
+    ) -> list[TopicImage | LogdError]:
+        """The topics of these names, made where that is asked for and the node is configured to."""
+        found: list[TopicImage | LogdError] = []
+        for name in names:
+            try:
+                found.append(await self._topic(name, allow_auto_create))
+            except LogdError as error:
+                found.append(error)
+        return found
+
+    async def _topic(self, name: str, allow_auto_create: bool) -> TopicImage:
+        try:
+            return self.image.topic_named(name)
+        except UnknownTopicError:
+            if not (allow_auto_create and self.config.topics.auto_create):
+                raise
+        try:
+            return await self.create_topic(name)
+        except TopicExistsError:
+            # Somebody else was faster.
+            await self._metadata.wait_followed()
+            return self.image.topic_named(name)
+
+    async def create_topic(
+        self,
+        name: str,
+        *,
+        partitions: int = 0,
+        replication_factor: int = -1,
+        config: Mapping[str, str] | None = None,
+        validate_only: bool = False,
+    ) -> TopicImage:
+        """Create a topic; it can be produced to when this returns."""
+        self.check_running()
+        command = CreateTopic(
+            topic_id=TopicId(self._rng.randbytes(16)),
+            name=name,
+            partitions=partitions,
+            replication_factor=replication_factor,
+            config=config or {},
+            validate_only=validate_only,
+        )
+        return await self._submit_topic(command)
+
+    async def delete_topic(self, name: str) -> TopicId:
+        """Delete a topic; returns the id that it had."""
+        return (await self._submit_topic(DeleteTopic(name))).topic_id
+
+    async def alter_topic(
+        self,
+        name: str,
+        *,
+        set_config: Mapping[str, str],
+        delete_config: Sequence[str],
+        partitions: int = 0,
+        validate_only: bool = False,
+    ) -> TopicImage:
+        """Change configuration, add partitions, all or nothing; returns the topic afterwards."""
+        return await self._submit_topic(
+            AlterTopic(
+                name=name,
+                set_config=set_config,
+                delete_config=tuple(delete_config),
+                partitions=partitions,
+                validate_only=validate_only,
+            )
+        )
+
+    async def _submit_topic(self, command: CreateTopic | DeleteTopic | AlterTopic) -> TopicImage:
+        self.check_running()
+        return await self._metadata.submit(
+            lambda machine: machine.handle(command, self._clock.wall_ms())
+        )
+
+    async def trim(self, name: str, offsets: Mapping[int, int]) -> dict[int, int | LogdError]:
+        """Drop what lies below an offset (-1: the high watermark), partition by partition."""
+        self.check_running()
+        topic = self.image.topic_named(name)
+        starts: dict[int, int | LogdError] = {}
+        for partition, offset in offsets.items():
+            try:
+                starts[partition] = await self._partitions.trim(
+                    TopicPartitionId(topic.topic_id, partition), offset, self.image
+                )
+            except LogdError as error:
+                starts[partition] = error
+        return starts
+
+    async def describe_partition(self, topic_id: TopicId, partition: int) -> PartitionStats:
+        """Sizes and offsets on this node; raises UnknownTopicError when it has no replica."""
+        return self._partitions.stats(TopicPartitionId(topic_id, partition), self.image)

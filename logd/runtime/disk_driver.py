@@ -1,0 +1,335 @@
+"""The one writer of a data directory: gathers appends into rounds, syncs, acknowledges.
+
+A round is everything that queued up while the last one ran:
+
+    gather -> write all batches -> one fdatasync per dirty log, in parallel -> answer
+
+A batch is answered after its own log's sync. The ledger gets, at the head of each round, the
+durable ends of the round before, and a last line shortly after traffic stops; so it never claims
+more than is durable, and lags at most one round behind.
+
+The first error of a write or sync that is not "no space" is fatal: nothing is acknowledged
+after it, nothing is tried again, the node stops (`on_fatal`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from logd_wire import BatchHeader
+from logd_wire.errors import LogdError, OutcomeUnknownError, StorageFailedError, StorageFullError
+
+from logd.runtime.ports import Disk, Spawn
+from logd.storage import Appended, Ledger, LogKey, PartitionLog, SyncPoint
+
+T = TypeVar("T")
+
+#: A round takes no more than this from the queue, so that the first answer is not kept waiting.
+ROUND_BYTES_MAX = 64 * 1024 * 1024
+#: How long after the last round its ends reach the ledger when no other round follows.
+LEDGER_IDLE_MS = 50
+
+
+class WrittenLog(Protocol):
+    """A log under this driver, as its owner presents it."""
+
+    key: LogKey
+    log: PartitionLog
+    #: Whether a batch is answered only after its sync.
+    sync_before_ack: bool
+
+    def answer(self, appended: Appended) -> Any:
+        """What the caller of `append` gets; called on the loop after the batch counts."""
+        ...
+
+    def published(self) -> None:
+        """The log's view has moved."""
+        ...
+
+
+class ClockNow(Protocol):
+    def wall_ms(self) -> int: ...
+
+
+@dataclass(slots=True)
+class _Append:
+    target: WrittenLog
+    batch: bytes
+    header: BatchHeader
+    leader_epoch: int
+    future: asyncio.Future[Any]
+    result: Appended | None = None
+
+
+@dataclass(slots=True)
+class _Call:
+    work: Callable[[], Any]
+    target: WrittenLog | None
+    sync: bool
+    future: asyncio.Future[Any]
+    result: Any = None
+
+
+@dataclass(slots=True)
+class _Written:
+    """What the writing half of a round left to do."""
+
+    refused: list[tuple[_Append | _Call, BaseException]]
+    points: list[tuple[WrittenLog, SyncPoint | None]]
+    ledger_dirty: bool
+    fatal: OSError | None
+
+
+class DiskDriver:
+    """Owns all writing to the logs of one data directory.
+
+    `ledger` None: the logs keep no ledger. `free_bytes` is asked before every round; appends that
+    would leave less than `free_bytes_min` are refused with StorageFullError before they are
+    written.
+    """
+
+    def __init__(
+        self,
+        *,
+        disk: Disk,
+        ledger: Ledger,
+        clock: ClockNow,
+        free_bytes: Callable[[], int],
+        free_bytes_min: int,
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        self._disk = disk
+        self._ledger = ledger
+        self._clock = clock
+        self._free_bytes = free_bytes
+        self._free_bytes_min = free_bytes_min
+        self._on_fatal = on_fatal
+        self._queue: deque[_Append | _Call] = deque()
+        self._wake = asyncio.Event()
+        self._ledger_due: dict[LogKey, int] = {}
+        self._failed: BaseException | None = None
+        self._closing = False
+
+    @property
+    def failed(self) -> bool:
+        return self._failed is not None
+
+    def start(self, spawn: Spawn, name: str) -> None:
+        self._task = spawn(self._run(), name)
+
+    def append(
+        self, target: WrittenLog, batch: bytes, header: BatchHeader, leader_epoch: int
+    ) -> asyncio.Future[Any]:
+        """Queue one verified batch. The future yields `target.answer(...)` or raises LogdError."""
+        future = asyncio.get_running_loop().create_future()
+        self._enqueue(_Append(target, batch, header, leader_epoch, future))
+        return future
+
+    def call(
+        self, work: Callable[[], T], target: WrittenLog | None = None, *, sync: bool = False
+    ) -> asyncio.Future[T]:
+        """Queue work for the writer: creating, trimming, rolling, closing a log.
+
+        `sync`: sync `target` afterwards and answer behind that. An OSError is fatal here too,
+        except "no space", which is raised to the caller as StorageFullError.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._enqueue(_Call(work, target, sync, future))
+        return future
+
+    def _enqueue(self, operation: _Append | _Call) -> None:
+        if self._failed is not None:
+            operation.future.set_exception(self._stopped_error())
+            return
+        self._queue.append(operation)
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Run what is queued, write the last line of the ledger, end; nothing may follow."""
+        self._closing = True
+        self._wake.set()
+        await self._task
+
+    async def _run(self) -> None:
+        while self._failed is None:
+            if not self._queue and not await self._wait():
+                return
+            operations = self._gather()
+            try:
+                await self._round(operations)
+            except Exception as error:
+                # Whatever broke the writer: nothing may be acknowledged after it.
+                self._fail(error, operations)
+
+    async def _wait(self) -> bool:
+        """Wait for work or for the ledger to fall due; False: closing with nothing left."""
+        self._wake.clear()
+        if self._closing:
+            return bool(self._ledger_due)
+        if not self._ledger_due:
+            await self._wake.wait()
+            return True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), LEDGER_IDLE_MS / 1000)
+        return True
+
+    def _gather(self) -> list[_Append | _Call]:
+        operations: list[_Append | _Call] = []
+        size = 0
+        while self._queue and size < ROUND_BYTES_MAX:
+            operation = self._queue.popleft()
+            operations.append(operation)
+            if isinstance(operation, _Append):
+                size += len(operation.batch)
+        return operations
+
+    async def _round(self, operations: list[_Append | _Call]) -> None:
+        due, self._ledger_due = self._ledger_due, {}
+        written = await self._disk.write(partial(self._write, operations, due))
+        for operation, error in written.refused:
+            _set_exception(operation.future, error)
+        if written.fatal is not None:
+            raise written.fatal
+        by_target: dict[int, list[_Append | _Call]] = {}
+        for operation in operations:
+            if operation.target is None or not _waits_for_sync(operation):
+                self._answer(operation)
+            else:
+                by_target.setdefault(id(operation.target), []).append(operation)
+        await self._sync_all(written, by_target)
+
+    async def _sync_all(
+        self, written: _Written, by_target: dict[int, list[_Append | _Call]]
+    ) -> None:
+        syncs: list[Awaitable[None]] = [
+            self._sync(target, point, by_target.get(id(target), []))
+            for target, point in written.points
+        ]
+        ledger = [self._disk.sync(self._ledger.sync)] if written.ledger_dirty else []
+        if len(syncs) > 1:
+            syncs = [asyncio.ensure_future(sync) for sync in syncs]
+        first_error: OSError | None = None
+        for sync in (*syncs, *ledger):
+            try:
+                await sync
+            except OSError as error:
+                first_error = first_error or error
+        if first_error is not None:
+            raise first_error
+
+    def _write(self, operations: list[_Append | _Call], due: dict[LogKey, int]) -> _Written:
+        """The writing half of a round, on the writer."""
+        written = _Written([], [], False, None)
+        try:
+            written.ledger_dirty = self._write_ledger(due)
+            room = self._free_bytes() - self._free_bytes_min
+            touched: dict[int, WrittenLog] = {}
+            for operation in operations:
+                room = self._perform(operation, room, written)
+                target = operation.target
+                if target is not None and _waits_for_sync(operation):
+                    touched[id(target)] = target
+            written.points = [(target, target.log.prepare_sync()) for target in touched.values()]
+        except OSError as error:
+            written.fatal = error
+        return written
+
+    def _write_ledger(self, due: dict[LogKey, int]) -> bool:
+        if not due:
+            return False
+        try:
+            self._ledger.append(due)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            # A ledger that lags is safe: recovery only copies more than it had to.
+            return False
+        return True
+
+    def _perform(self, operation: _Append | _Call, room: int, written: _Written) -> int:
+        """Do one operation; returns the room that is left above the free-space floor."""
+        try:
+            if isinstance(operation, _Call):
+                operation.result = operation.work()
+                return room
+            if len(operation.batch) > room:
+                raise _full_error(room + self._free_bytes_min, self._free_bytes_min)
+            operation.result = operation.target.log.append(
+                operation.batch,
+                operation.header,
+                leader_epoch=operation.leader_epoch,
+                now_ms=self._clock.wall_ms(),
+            )
+            return room - len(operation.batch)
+        except LogdError as error:
+            written.refused.append((operation, error))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            written.refused.append((operation, _full_error(0, self._free_bytes_min)))
+        return room
+
+    async def _sync(
+        self, target: WrittenLog, point: SyncPoint | None, operations: list[_Append | _Call]
+    ) -> None:
+        if point is not None:
+            await self._disk.sync(point.run)
+            target.log.complete_sync(point)
+            self._ledger_due[target.key] = target.log.view.durable_end_offset
+        target.published()
+        for operation in operations:
+            self._answer(operation)
+
+    def _answer(self, operation: _Append | _Call) -> None:
+        if operation.future.done():
+            return
+        if isinstance(operation, _Append):
+            assert operation.result is not None, "an append is answered once it has a result"
+            if not operation.target.sync_before_ack:
+                operation.target.published()
+            operation.future.set_result(operation.target.answer(operation.result))
+        else:
+            operation.future.set_result(operation.result)
+
+    def _fail(self, error: BaseException, operations: list[_Append | _Call]) -> None:
+        self._failed = error
+        unknown = OutcomeUnknownError(
+            f"the node stopped on a storage error before this was safe: {error}",
+            hint="it may or may not have been kept; retry with the same producer",
+        )
+        for operation in operations:
+            _set_exception(operation.future, unknown)
+        while self._queue:
+            _set_exception(self._queue.popleft().future, self._stopped_error())
+        self._on_fatal(error)
+
+    def _stopped_error(self) -> StorageFailedError:
+        return StorageFailedError(
+            f"the node has stopped writing after a storage error: {self._failed}",
+            hint="see the node's log; check the disk, then start the node again",
+        )
+
+
+def _waits_for_sync(operation: _Append | _Call) -> bool:
+    if isinstance(operation, _Append):
+        return operation.target.sync_before_ack
+    return operation.sync
+
+
+def _set_exception(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _full_error(free_bytes: int, free_bytes_min: int) -> StorageFullError:
+    return StorageFullError(
+        f"the disk is nearly full: {max(free_bytes, 0)} bytes free, {free_bytes_min} are kept free",
+        hint="free space, or lower retention.ms or retention.bytes; writing resumes by itself",
+    )

@@ -1,0 +1,161 @@
+"""One partition on the node that leads it: the door for appends, the view for readers.
+
+With one replica the in-sync set is this node, so the high watermark is the end of what is durable
+here (of what is written, on topics that do not sync before they acknowledge).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from logd_wire import BatchHeader, verify_produced_batch
+from logd_wire.errors import (
+    ErrorCode,
+    InvalidRecordError,
+    LogdError,
+    NotLeaderError,
+    RecordTooLargeError,
+)
+
+from logd.model.ids import TopicPartitionId
+from logd.model.settings import FlushMode
+from logd.model.topic_config import TopicConfig
+from logd.runtime.disk_driver import DiskDriver
+from logd.storage import Appended, LogView, PartitionLog
+
+
+@dataclass(frozen=True, slots=True)
+class ProduceOutcome:
+    """What was true of a batch when it was acknowledged."""
+
+    base_offset: int
+    leader_epoch: int
+    append_time_ms: int
+    synced: bool
+    replicas: int
+    log_start_offset: int
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Whole batches read once. `records` may begin below the offset that was asked for."""
+
+    records: bytes
+    next_offset: int
+    high_watermark: int
+    log_start_offset: int
+    leader_epoch: int
+
+
+class Partition:
+    """Implements `WrittenLog` for one partition.
+
+    `name` is "topic-partition", for messages only.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: TopicPartitionId,
+        name: str,
+        log: PartitionLog,
+        config: TopicConfig,
+        leader_epoch: int,
+        driver: DiskDriver,
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self.id = key
+        self.key = (key.topic_id, key.partition)
+        self.name = name
+        self.log = log
+        self.leader_epoch = leader_epoch
+        self._driver = driver
+        self._wall_ms = wall_ms
+        self.reconfigure(config)
+        #: Grows with every byte appended; fetch sessions compare it to know what is waiting.
+        self.appended_bytes = 0
+        # A dict keeps the order in which listeners came.
+        self._listeners: dict[Callable[[], None], None] = {}
+
+    def reconfigure(self, config: TopicConfig) -> None:
+        """Take a new configuration; the log itself is told by the writer."""
+        self.config = config
+        self.sync_before_ack = config.flush.mode is FlushMode.BATCH
+
+    @property
+    def view(self) -> LogView:
+        return self.log.view
+
+    @property
+    def high_watermark(self) -> int:
+        """End of what consumers may read."""
+        view = self.log.view
+        return view.durable_end_offset if self.sync_before_ack else view.written_end_offset
+
+    def append(self, records: bytes, *, leader_epoch: int) -> asyncio.Future[ProduceOutcome]:
+        """Check one encoded batch and queue it; raises LogdError when it is refused."""
+        self.check_epoch(leader_epoch)
+        header = self._check(records)
+        self.appended_bytes += len(records)
+        return self._driver.append(self, records, header, self.leader_epoch)
+
+    def check_epoch(self, leader_epoch: int) -> None:
+        """Refuse a client that addresses another leadership than this one; -1: unchecked."""
+        if leader_epoch in (-1, self.leader_epoch):
+            return
+        error = NotLeaderError(
+            f"{self.name} is led in epoch {self.leader_epoch}, the request names {leader_epoch}",
+            code=ErrorCode.FENCED_LEADER_EPOCH,
+            hint="refresh the metadata",
+        )
+        error.leader_epoch = self.leader_epoch
+        raise error
+
+    def _check(self, records: bytes) -> BatchHeader:
+        if len(records) > self.config.max_message_bytes:
+            raise RecordTooLargeError(
+                f"batch of {len(records)} bytes for {self.name}, the topic takes"
+                f" {self.config.max_message_bytes} (max.message.bytes)",
+                code=ErrorCode.BATCH_TOO_LARGE,
+                hint="send smaller batches, or raise max.message.bytes of the topic",
+            )
+        try:
+            header = verify_produced_batch(records)
+        except LogdError as error:
+            error.message = f"batch for {self.name}: {error.message}"
+            raise
+        latest_ms = self._wall_ms() + self.config.message_timestamp_after_max_ms
+        if header.max_timestamp > latest_ms:
+            raise InvalidRecordError(
+                f"batch for {self.name} carries the timestamp {header.max_timestamp}, more than"
+                f" {self.config.message_timestamp_after_max_ms} ms in the future",
+                code=ErrorCode.INVALID_TIMESTAMP,
+                hint="check the producer's clock; message.timestamp.after.max.ms sets the bound",
+            )
+        return header
+
+    def answer(self, appended: Appended) -> Any:
+        return ProduceOutcome(
+            base_offset=appended.base_offset,
+            leader_epoch=self.leader_epoch,
+            append_time_ms=appended.append_time_ms,
+            synced=self.sync_before_ack,
+            replicas=1,
+            log_start_offset=self.log.view.start_offset,
+            duplicate=appended.duplicate,
+        )
+
+    def published(self) -> None:
+        for listener in list(self._listeners):
+            listener()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever the view has moved."""
+        self._listeners[listener] = None
+
+    def unlisten(self, listener: Callable[[], None]) -> None:
+        self._listeners.pop(listener, None)

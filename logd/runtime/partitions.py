@@ -1,0 +1,274 @@
+"""All partitions on this node: opened at the start, then kept in step with the metadata image."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+
+from logd_wire.errors import ErrorCode, UnknownTopicError
+
+from logd.metadata import ClusterImage, TopicImage
+from logd.model.ids import TopicId, TopicPartitionId
+from logd.model.node_config import NodeConfig
+from logd.model.settings import FlushMode
+from logd.model.topic_config import TopicConfig, parse_topic_config
+from logd.runtime.disk_driver import DiskDriver
+from logd.runtime.partition import Partition
+from logd.runtime.ports import Clock, Spawn
+from logd.storage import DataDirectory, HandleCache, Ledger, LogConfig, LogKey, PartitionLog
+
+_logger = logging.getLogger("logd.partitions")
+
+#: Beyond what unsynced writes and reads under way hold open.
+OPEN_SEGMENTS_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStats:
+    """One partition as its node sees it; `damage` says in words what cannot be read."""
+
+    start_offset: int
+    end_offset: int
+    size_bytes: int
+    segments: int
+    damage: tuple[str, ...]
+
+
+class Partitions:
+    """Owns the logs of every partition on this node."""
+
+    def __init__(
+        self,
+        *,
+        config: NodeConfig,
+        directory: DataDirectory,
+        ledger: Ledger,
+        driver: DiskDriver,
+        clock: Clock,
+        spawn: Spawn,
+    ) -> None:
+        self._config = config
+        self._directory = directory
+        self._ledger = ledger
+        self._driver = driver
+        self._clock = clock
+        self._spawn = spawn
+        # Segment files open at one time, of all partitions together.
+        self._handles = HandleCache(directory.files, OPEN_SEGMENTS_MAX)
+        self._partitions: dict[TopicPartitionId, Partition] = {}
+        self._flushers: dict[TopicPartitionId, int] = {}
+
+    def get(self, key: TopicPartitionId) -> Partition | None:
+        return self._partitions.get(key)
+
+    def all(self) -> list[Partition]:
+        return list(self._partitions.values())
+
+    def topic_config(self, topic: TopicImage) -> TopicConfig:
+        """The configuration in force for a topic."""
+        return parse_topic_config(
+            topic.config,
+            defaults=self._config.topic_defaults,
+            replication_factor=topic.replication_factor,
+        )
+
+    async def open_all(self, image: ClusterImage) -> None:
+        """Open the log of every partition in `image`; set aside what it does not know."""
+        node_id = self._config.node.id
+        wanted = dict(image.partitions_of(node_id))
+        keys: set[LogKey] = {(key.topic_id, key.partition) for key in wanted}
+        unknown = await self._driver.call(
+            partial(self._directory.quarantine_unknown, keys, self._clock.wall_ms())
+        )
+        for name in unknown:
+            _logger.warning("partition directory set aside: the metadata does not know %s", name)
+        await self._open_missing(image)
+
+    async def follow(self, before: ClusterImage, after: ClusterImage) -> None:
+        """Make, reconfigure and drop logs for what changed; safe to repeat after an error."""
+        await self._open_missing(after)
+        for key in list(self._partitions):
+            if key.topic_id not in after.topics:
+                await self._drop(self._partitions.pop(key))
+        for topic_id, topic in after.topics.items():
+            # Topics that did not change are the same objects in both images.
+            if before.topics.get(topic_id) is not topic:
+                await self._reconfigure(topic)
+
+    async def _open_missing(self, image: ClusterImage) -> None:
+        for topic in image.topics_by_name():
+            config: TopicConfig | None = None
+            for state in topic.partitions:
+                key = TopicPartitionId(topic.topic_id, state.partition)
+                if key in self._partitions or self._config.node.id not in state.replicas:
+                    continue
+                config = config or self.topic_config(topic)
+                log = await self._driver.call(
+                    partial(
+                        self._open_log, (key.topic_id, key.partition), config, state.leader_epoch
+                    )
+                )
+                self._partitions[key] = self._wrap(key, topic, log, config, state.leader_epoch)
+
+    def _wrap(
+        self,
+        key: TopicPartitionId,
+        topic: TopicImage,
+        log: PartitionLog,
+        config: TopicConfig,
+        leader_epoch: int,
+    ) -> Partition:
+        found = Partition(
+            key=key,
+            name=f"{topic.name}-{key.partition}",
+            log=log,
+            config=config,
+            leader_epoch=leader_epoch,
+            driver=self._driver,
+            wall_ms=self._clock.wall_ms,
+        )
+        self._flush_by_interval(found)
+        return found
+
+    def _open_log(self, key: LogKey, config: TopicConfig, leader_epoch: int) -> PartitionLog:
+        """On the writer."""
+        path = self._directory.partition_path(key)
+        log_config = self._log_config(config)
+        if self._directory.files.exists(path):
+            log = PartitionLog.open(
+                self._directory.files,
+                path,
+                log_config,
+                durable_end=self._ledger.ends.get(key),
+                clean=self._directory.was_clean,
+                now_ms=self._clock.wall_ms(),
+                handles=self._handles,
+            )
+        else:
+            log = PartitionLog.create(
+                self._directory.files,
+                path,
+                log_config,
+                handles=self._handles,
+                now_ms=self._clock.wall_ms(),
+            )
+        log.begin_epoch(leader_epoch)
+        return log
+
+    def _log_config(self, config: TopicConfig) -> LogConfig:
+        deletes = config.deletes
+        return LogConfig(
+            segment_bytes=config.segment_bytes,
+            segment_ms=config.segment_ms,
+            retention_ms=config.retention_ms if deletes else -1,
+            retention_bytes=config.retention_bytes if deletes else -1,
+            index_interval_bytes=config.index_interval_bytes,
+            file_delete_delay_ms=config.file_delete_delay_ms,
+            producer_ids_max=self._config.log.producer_ids_max,
+        )
+
+    async def _reconfigure(self, topic: TopicImage) -> None:
+        config = self.topic_config(topic)
+        for state in topic.partitions:
+            found = self._partitions.get(TopicPartitionId(topic.topic_id, state.partition))
+            if found is None or found.config == config:
+                continue
+            # What was acknowledged under the old flush mode is synced before the new one holds.
+            log_config = self._log_config(config)
+            await self._driver.call(partial(found.log.reconfigure, log_config), found, sync=True)
+            found.reconfigure(config)
+            self._flush_by_interval(found)
+
+    async def _drop(self, found: Partition) -> None:
+        """Take a deleted partition out of use now, its files after the delay."""
+        await self._driver.call(partial(found.log.close, clean=False))
+        found.published()
+        delay_ms = found.config.file_delete_delay_ms
+        self._spawn(self._delete_later(found, delay_ms), f"delete {found.name}")
+
+    async def _delete_later(self, found: Partition, delay_ms: int) -> None:
+        await self._clock.sleep_ms(delay_ms)
+        await self._driver.call(partial(self._directory.delete_partition, found.key))
+
+    def _flush_by_interval(self, found: Partition) -> None:
+        """Start the timer of a partition with flush=interval, once; it ends with the mode."""
+        flush = found.config.flush
+        running = found.id in self._flushers
+        self._flushers[found.id] = flush.interval_ms
+        if flush.mode is FlushMode.INTERVAL and not running:
+            self._spawn(self._flush_loop(found), f"flush {found.name}")
+
+    async def _flush_loop(self, found: Partition) -> None:
+        while (
+            found.config.flush.mode is FlushMode.INTERVAL
+            and self._partitions.get(found.id) is found
+        ):
+            await self._clock.sleep_ms(found.config.flush.interval_ms)
+            if found.view.written_end_offset > found.view.durable_end_offset:
+                await self._driver.call(lambda: None, found, sync=True)
+        self._flushers.pop(found.id, None)
+
+    def find(self, key: TopicPartitionId, leader_epoch: int, image: ClusterImage) -> Partition:
+        """The partition, if this node leads it in that epoch; raises LogdError otherwise."""
+        found = self._partitions.get(key)
+        if found is None:
+            # Says which of topic and partition does not exist.
+            image.topic(TopicId(key.topic_id)).partition(key.partition)
+            raise UnknownTopicError(
+                f"partition {key} is not on this node yet",
+                code=ErrorCode.UNKNOWN_PARTITION,
+                hint="try again in a moment",
+            )
+        found.check_epoch(leader_epoch)
+        return found
+
+    def stats(self, key: TopicPartitionId, image: ClusterImage) -> PartitionStats:
+        """Sizes and offsets of a partition on this node; raises LogdError when it is not here."""
+        found = self.find(key, -1, image)
+        view = found.view
+        return PartitionStats(
+            start_offset=view.start_offset,
+            end_offset=found.high_watermark,
+            size_bytes=view.size_bytes,
+            segments=view.segment_count,
+            damage=tuple(str(damage) for damage in view.damage),
+        )
+
+    async def trim(self, key: TopicPartitionId, offset: int, image: ClusterImage) -> int:
+        """Drop what lies below `offset` (-1: the high watermark); returns the new start."""
+        found = self.find(key, -1, image)
+        target = found.high_watermark if offset == -1 else offset
+        await self._driver.call(partial(found.log.trim, target))
+        found.published()
+        return found.view.start_offset
+
+    async def enforce_retention(self) -> None:
+        """One round of retention over every partition; the writer serves appends in between."""
+        for found in self.all():
+            if self._partitions.get(found.id) is not found:
+                continue
+            now_ms = self._clock.wall_ms()
+            removed = await self._driver.call(partial(_retain, found, now_ms, found.high_watermark))
+            if removed:
+                _logger.info("%s: %d segments removed by retention", found.name, removed)
+                found.published()
+        await self._driver.call(partial(self._directory.purge_quarantine, self._clock.wall_ms()))
+
+    async def close_all(self) -> None:
+        """Sync and close every log, with everything that a fast start needs."""
+        partitions = self.all()
+        # Queued together, so that the syncs share rounds.
+        for done in [self._driver.call(lambda: None, found, sync=True) for found in partitions]:
+            await done
+        for found in partitions:
+            await self._driver.call(partial(found.log.close, clean=True))
+        self._partitions.clear()
+
+
+def _retain(found: Partition, now_ms: int, limit_offset: int) -> int:
+    """On the writer: roll, remove, unlink what was removed long enough ago."""
+    found.log.maybe_roll(now_ms)
+    removed = found.log.enforce_retention(now_ms, limit_offset)
+    found.log.unlink_deleted(now_ms)
+    return len(removed)

@@ -1,0 +1,81 @@
+"""What the runtime needs of the world, as protocols.
+
+The real adapters are in `logd.runtime.adapters`; the simulated ones in `logd.testing`. Nothing
+else in the runtime may read a clock, draw a random number, start a thread or touch a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """Time. Protocol decisions use the monotonic clock; only record stamps use the wall clock."""
+
+    def monotonic_ms(self) -> int:
+        """Milliseconds since an arbitrary start; never goes back."""
+        ...
+
+    def wall_ms(self) -> int:
+        """Milliseconds since the Unix epoch; may jump."""
+        ...
+
+    async def sleep_ms(self, milliseconds: float) -> None:
+        """Wait at least so long."""
+        ...
+
+
+class Disk(Protocol):
+    """Runs synchronous storage code away from the event loop.
+
+    `write` is for the one writer: calls are executed one after the other in the order of the
+    calls. `sync` calls run in parallel with each other, `read` calls likewise on their own pool,
+    so that no reader waits behind a sync. Work starts with the call, not with the await.
+    """
+
+    def write(self, work: Callable[[], T]) -> Awaitable[T]: ...
+
+    def sync(self, work: Callable[[], T]) -> Awaitable[T]: ...
+
+    def read(self, work: Callable[[], T]) -> Awaitable[T]: ...
+
+    async def close(self) -> None:
+        """Wait for what was accepted, then release the threads."""
+        ...
+
+
+class Rng(Protocol):
+    """Randomness, seeded in tests."""
+
+    def random(self) -> float:
+        """Uniform in [0, 1)."""
+        ...
+
+    def randbytes(self, n: int) -> bytes: ...
+
+
+class Task(Protocol):
+    """A running coroutine."""
+
+    def cancel(self) -> bool: ...
+
+    def done(self) -> bool: ...
+
+    def add_done_callback(self, callback: Callable[[Any], object], /) -> None: ...
+
+    def __await__(self) -> Any: ...
+
+
+class Spawn(Protocol):
+    """Starts background work.
+
+    An exception that leaves a task is fatal to the node: the adapter reports it to the node's
+    `on_fatal`. `cancel_all` ends every task started here, in the order of their start.
+    """
+
+    def __call__(self, coroutine: Coroutine[Any, Any, Any], name: str) -> Task: ...
+
+    async def cancel_all(self) -> None: ...

@@ -1,0 +1,191 @@
+"""Records of the system's own logs ⇄ bytes.
+
+The bytes are part of the on-disk format: fields are only ever added, and with a new meaning goes
+a new version. A record that this version cannot read in full stops the node: to skip it would be
+to run on another history than the one that was agreed on.
+"""
+
+from __future__ import annotations
+
+from typing import Final, assert_never
+
+from google.protobuf.message import DecodeError
+from logd_proto.v1 import record_pb2 as pb
+from logd_wire.errors import ErrorCode, LogdError
+
+from logd.metadata.records import (
+    ClusterFormed,
+    MetadataRecord,
+    NodeRegistered,
+    Overrides,
+    PartitionChanged,
+    PartitionImage,
+    PartitionsAdded,
+    ProducerIdsAllocated,
+    TopicConfigured,
+    TopicCreated,
+    TopicDeleted,
+)
+from logd.metadata.replay import InconsistentLogError
+from logd.model.ids import ID_BYTES, ClusterId, DirectoryId, LeaderEpoch, NodeId, TopicId
+
+#: Version of the metadata records this software writes, and the newest it reads.
+METADATA_VERSION: Final = 1
+
+
+def encode_metadata_record(record: MetadataRecord) -> bytes:
+    """Return the bytes of a record; equal records have equal bytes."""
+    message = pb.MetadataRecord(version=METADATA_VERSION)
+    match record:
+        case ClusterFormed():
+            message.cluster_formed.cluster_id = record.cluster_id
+        case NodeRegistered():
+            message.node_registered.CopyFrom(_node_message(record))
+        case TopicCreated():
+            message.topic_created.topic_id = record.topic_id
+            message.topic_created.name = record.name
+            message.topic_created.partitions.extend(map(_partition_message, record.partitions))
+            message.topic_created.config.update(record.overrides)
+        case TopicConfigured():
+            message.topic_configured.topic_id = record.topic_id
+            message.topic_configured.config.update(record.overrides)
+        case PartitionsAdded():
+            message.partitions_added.topic_id = record.topic_id
+            message.partitions_added.partitions.extend(map(_partition_message, record.partitions))
+        case TopicDeleted():
+            message.topic_deleted.topic_id = record.topic_id
+        case ProducerIdsAllocated():
+            message.producer_ids_allocated.node_id = record.node_id
+            message.producer_ids_allocated.first_id = record.first_id
+            message.producer_ids_allocated.count = record.count
+        case PartitionChanged():
+            message.partition_changed.topic_id = record.topic_id
+            message.partition_changed.state.CopyFrom(_partition_message(record.state))
+        case _:
+            assert_never(record)
+    return message.SerializeToString(deterministic=True)
+
+
+def decode_metadata_record(data: bytes) -> MetadataRecord:
+    """Return the record.
+
+    Raises LogdError (UNSUPPORTED_VERSION) for a version or a kind that this software does not
+    know, InconsistentLogError for bytes that are no record.
+    """
+    message = pb.MetadataRecord()
+    try:
+        message.ParseFromString(data)
+    except DecodeError as error:
+        raise InconsistentLogError(f"{len(data)} bytes are not a record: {error}") from None
+    if not 1 <= message.version <= METADATA_VERSION:
+        raise _unsupported(f"has version {message.version}")
+    return _from_message(message)
+
+
+def _from_message(message: pb.MetadataRecord) -> MetadataRecord:
+    record: MetadataRecord
+    match message.WhichOneof("kind"):
+        case "cluster_formed":
+            record = ClusterFormed(ClusterId(_id(message.cluster_formed.cluster_id)))
+        case "node_registered":
+            record = _node(message.node_registered)
+        case "topic_created":
+            record = _topic_created(message.topic_created)
+        case "topic_configured":
+            configured = message.topic_configured
+            record = TopicConfigured(_topic_id(configured), _overrides(configured))
+        case "partitions_added":
+            added = message.partitions_added
+            record = PartitionsAdded(_topic_id(added), tuple(map(_partition, added.partitions)))
+        case "topic_deleted":
+            record = TopicDeleted(_topic_id(message.topic_deleted))
+        case "producer_ids_allocated":
+            ids = message.producer_ids_allocated
+            record = ProducerIdsAllocated(NodeId(ids.node_id), ids.first_id, ids.count)
+        case "partition_changed":
+            changed = message.partition_changed
+            record = PartitionChanged(_topic_id(changed), _partition(changed.state))
+        case _:
+            raise _unsupported("is of a kind that did not exist yet")
+    return record
+
+
+def _unsupported(what: str) -> LogdError:
+    return LogdError(
+        f"a record of the metadata log {what}; this software reads versions up to "
+        f"{METADATA_VERSION}",
+        hint="the data folder was written by a newer version: run that version or a later one",
+        code=ErrorCode.UNSUPPORTED_VERSION,
+        retriable=False,
+    )
+
+
+def _node_message(node: NodeRegistered) -> pb.NodeRegistered:
+    return pb.NodeRegistered(
+        node_id=node.node_id,
+        directory_id=node.directory_id,
+        incarnation_id=node.incarnation_id,
+        address=node.address,
+        rack=node.rack,
+    )
+
+
+def _node(message: pb.NodeRegistered) -> NodeRegistered:
+    return NodeRegistered(
+        NodeId(message.node_id),
+        DirectoryId(_id(message.directory_id)),
+        _id(message.incarnation_id),
+        message.address,
+        message.rack,
+    )
+
+
+def _topic_created(message: pb.TopicCreated) -> TopicCreated:
+    return TopicCreated(
+        _topic_id(message),
+        message.name,
+        tuple(map(_partition, message.partitions)),
+        _overrides(message),
+    )
+
+
+def _partition_message(state: PartitionImage) -> pb.PartitionState:
+    return pb.PartitionState(
+        partition=state.partition,
+        leader_id=state.leader_id,
+        leader_epoch=state.leader_epoch,
+        replicas=state.replicas,
+        isr=state.isr,
+        partition_epoch=state.partition_epoch,
+    )
+
+
+def _partition(message: pb.PartitionState) -> PartitionImage:
+    return PartitionImage(
+        message.partition,
+        NodeId(message.leader_id),
+        LeaderEpoch(message.leader_epoch),
+        tuple(map(NodeId, message.replicas)),
+        tuple(map(NodeId, message.isr)),
+        message.partition_epoch,
+    )
+
+
+def _topic_id(
+    message: pb.TopicCreated
+    | pb.TopicConfigured
+    | pb.PartitionsAdded
+    | pb.TopicDeleted
+    | pb.PartitionChanged,
+) -> TopicId:
+    return TopicId(_id(message.topic_id))
+
+
+def _overrides(message: pb.TopicCreated | pb.TopicConfigured) -> Overrides:
+    return tuple(sorted(message.config.items()))
+
+
+def _id(value: bytes) -> bytes:
+    if len(value) != ID_BYTES:
+        raise InconsistentLogError(f"an id has {len(value)} bytes instead of {ID_BYTES}")
+    return value

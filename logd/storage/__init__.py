@@ -1,0 +1,42 @@
+"""The storage engine: partition logs, ledger and data directory over a small file protocol."""
+
+from __future__ import annotations
+
+from logd.storage.config import LogConfig
+from logd.storage.damage import Damage
+from logd.storage.data_dir import DataDirectory, DirectoryMeta
+from logd.storage.deletion import DeletedSegment
+from logd.storage.files import Entry, File, Files, Lock, read_all, write_atomic
+from logd.storage.handles import HandleCache
+from logd.storage.ledger import Ledger, LogKey
+from logd.storage.memory_files import MemoryFiles
+from logd.storage.partition_log import Appended, PartitionLog
+from logd.storage.reader import LogView, ReadResult
+from logd.storage.real_files import RealFiles
+from logd.storage.recovery import RecoveryReport
+from logd.storage.sync import SyncPoint
+
+__all__ = [
+    "Appended",
+    "Damage",
+    "DataDirectory",
+    "DeletedSegment",
+    "DirectoryMeta",
+    "Entry",
+    "File",
+    "Files",
+    "HandleCache",
+    "Ledger",
+    "Lock",
+    "LogConfig",
+    "LogKey",
+    "LogView",
+    "MemoryFiles",
+    "PartitionLog",
+    "ReadResult",
+    "RealFiles",
+    "RecoveryReport",
+    "SyncPoint",
+    "read_all",
+    "write_atomic",
+]

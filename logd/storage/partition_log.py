@@ -1,0 +1,503 @@
+"""The log of one partition: append, sync, roll, cut, expire.
+
+One caller at a time may use the methods that write; views may be read by any thread. Three ends:
+what is *written* (`view.written_end_offset`), what is *durable* (`view.durable_end_offset`), and,
+outside of here, the high watermark.
+
+A sync is in three steps, so that it can run beside the next writes: `prepare_sync` takes down which
+files have unsynced bytes and up to which offset, `SyncPoint.run` syncs them on any thread,
+`complete_sync` publishes exactly the offset that was taken down. After a failed sync nothing is
+written any more.
+
+The states that a crash can leave are described in `recovery`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from crc32c import crc32c
+from logd_wire import BatchHeader, stamped_parts
+from logd_wire.errors import (
+    ErrorCode,
+    InvalidRequestError,
+    NotLeaderError,
+    StorageFailedError,
+    StorageFullError,
+)
+
+from logd.storage.access import LogContext, index_of
+from logd.storage.config import LogConfig
+from logd.storage.deletion import DeletedSegment, Deletion, expired
+from logd.storage.epochs import LeaderEpochs, store_epochs
+from logd.storage.files import Files, parent_of, write_plain
+from logd.storage.handles import Handle, HandleCache
+from logd.storage.layout import snapshot_path
+from logd.storage.producers import encode_snapshot
+from logd.storage.reader import LogView
+from logd.storage.recovery import Recovered, Recovery, RecoveryReport
+from logd.storage.segment import HEAD_BYTES, RELATIVE_OFFSET_MAX, Segment, SegmentIndex
+from logd.storage.sidecar import identity_of, is_no_space, write_sidecar
+from logd.storage.sync import SyncPoint, SyncState
+from logd.storage.truncation import cut_segments, rebuild_producers
+
+_STAMP_BYTES = 16
+#: Producer snapshots that are kept.
+_SNAPSHOTS_MAX = 3
+
+
+class Appended(NamedTuple):
+    """Where a batch lies. A duplicate has the offset and time of the batch it repeats."""
+
+    base_offset: int
+    next_offset: int
+    append_time_ms: int
+    duplicate: bool
+
+
+class PartitionLog:
+    """See the module's text. Made by `create` or `open`; `close` ends it."""
+
+    def __init__(self, context: LogContext, config: LogConfig, found: Recovered) -> None:
+        self._context = context
+        self._files = context.files
+        self._config = config
+        self._producers = found.producers
+        self._snapshots = found.snapshots
+        self._log_start = found.log_start
+        self._segments: tuple[Segment, ...] = tuple(found.segments)
+        self._active = self._segments[-1]
+        self._end = self._active.next_offset
+        self._durable_end = self._end
+        self._sealed_bytes = sum(segment.size for segment in self._segments[:-1])
+        self._deletion = Deletion(context, found.deleted)
+        self._writer: Handle | None = None
+        self._sync = SyncState(context)
+        self._snapshot_end = found.snapshots[-1] if found.report.clean else -1
+        self._view: LogView | None = None
+        self.recovery: RecoveryReport = found.report
+
+    @classmethod
+    def create(
+        cls,
+        files: Files,
+        path: str,
+        config: LogConfig,
+        *,
+        handles: HandleCache | None = None,
+        now_ms: int = 0,
+    ) -> PartitionLog:
+        """Make an empty log in a directory that may not hold one; durable on return."""
+        if not files.exists(path):
+            files.make_dir(path)
+        elif files.list_dir(path):
+            raise FileExistsError(17, "there is a log already", path)
+        store_epochs(files, path, LeaderEpochs())
+        log = cls.open(
+            files, path, config, durable_end=None, clean=False, now_ms=now_ms, handles=handles
+        )
+        files.sync_dir(path)
+        files.sync_dir(parent_of(path))
+        return log
+
+    @classmethod
+    def open(
+        cls,
+        files: Files,
+        path: str,
+        config: LogConfig,
+        *,
+        durable_end: int | None,
+        clean: bool,
+        now_ms: int,
+        handles: HandleCache | None = None,
+    ) -> PartitionLog:
+        """Open a log; `recovery` says what that took.
+
+        `durable_end` is the ledger's end of this log, None if it has none. `clean`: the node's
+        last process stopped cleanly. `handles` bounds the open files of several logs together.
+        Raises OSError, StorageFullError.
+        """
+        context = LogContext(
+            files=files,
+            directory=path,
+            identity=identity_of(path),
+            handles=handles or HandleCache(files, open_max=8),
+            index_interval=config.index_interval_bytes,
+            epochs=LeaderEpochs(),
+            opened_ms=now_ms,
+        )
+        found = Recovery(context, config).run(durable_end=durable_end, clean=clean)
+        return cls(context, config, found)
+
+    # -- reading ---------------------------------------------------------------------------
+
+    @property
+    def view(self) -> LogView:
+        """What readers may see now. Any thread; the same object until something changes."""
+        view = self._view
+        if view is None:
+            # The end first: what is read after it can only be further.
+            written_end, durable_end = self._end, self._durable_end
+            view = self._view = LogView(
+                self._context,
+                self._segments,
+                start_offset=self.start_offset,
+                durable_end_offset=durable_end,
+                written_end_offset=written_end,
+                size_bytes=self._sealed_bytes + self._active.size,
+            )
+        return view
+
+    @property
+    def start_offset(self) -> int:
+        return self._log_start.offset or 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether a write or sync failed; nothing is written any more."""
+        return self._sync.failed
+
+    @property
+    def leader_epoch(self) -> int:
+        """The newest epoch, -1 before the first."""
+        return self._context.epochs.latest
+
+    @property
+    def producer_ids(self) -> int:
+        """How many producer ids are remembered."""
+        return len(self._producers)
+
+    def end_offset_for_epoch(self, epoch: int) -> tuple[int, int]:
+        """Return (largest known epoch <= `epoch`, its end offset); (-1, -1) if there is none."""
+        return self._context.epochs.end_offset_for(epoch, self._end)
+
+    # -- appending -------------------------------------------------------------------------
+
+    def begin_epoch(self, leader_epoch: int) -> None:
+        """Let `leader_epoch` hold from the end of the log on; durable on return.
+
+        The current epoch again is no change. NotLeaderError: it is older than the current one.
+        """
+        self._check_usable()
+        latest = self._context.epochs.latest
+        if leader_epoch == latest:
+            return
+        if leader_epoch < latest:
+            raise NotLeaderError(
+                f"leader epoch {leader_epoch} is over: {self._context.directory} is at {latest}",
+                code=ErrorCode.FENCED_LEADER_EPOCH,
+            )
+        epochs = self._context.epochs.begin(leader_epoch, self._end)
+        self._guarded(lambda: store_epochs(self._files, self._context.directory, epochs))
+        self._context.epochs = epochs
+
+    def append(
+        self, batch: bytes, header: BatchHeader, *, leader_epoch: int, now_ms: int
+    ) -> Appended:
+        """Append one verified batch: stamp it, write it, remember its producer. Not durable yet.
+
+        Raises FencedError, OutOfOrderSequenceError, NotLeaderError (old epoch), StorageFullError
+        (nothing was changed; may be tried again), StorageFailedError and OSError (the log writes
+        no more).
+        """
+        if self._sync.failed or leader_epoch != self._context.epochs.latest:
+            self.begin_epoch(leader_epoch)
+        is_sequenced = header.producer_id >= 0 and header.base_sequence >= 0
+        if is_sequenced:
+            known = self._producers.check(header)
+            if known is not None:
+                next_offset = known.base_offset + header.last_offset_delta + 1
+                return Appended(known.base_offset, next_offset, known.append_time_ms, True)
+        segment = self._active
+        base_offset = self._end
+        if segment.size and self._is_full(segment, len(batch), header, now_ms):
+            self._roll()
+            segment = self._active
+        handle = self._writer or self._open_writer()
+        stamp, rest = stamped_parts(batch, base_offset, leader_epoch)
+        position = segment.size
+        try:
+            written = handle.file.pwrite((stamp, rest), position)
+            if written != len(batch):
+                self._write_rest(handle, batch, stamp, position, written)
+        except OSError as error:
+            raise self._cut_back(handle, position, error) from error
+        append_ms = max(now_ms, segment.last_append_ms)
+        segment.add(
+            header,
+            base_offset,
+            leader_epoch,
+            position=position,
+            append_ms=append_ms,
+            header_crc=crc32c(batch[_STAMP_BYTES:HEAD_BYTES], crc32c(stamp, segment.header_crc)),
+            index_interval=self._context.index_interval,
+        )
+        if is_sequenced:
+            self._producers.record(header, base_offset, append_ms)
+        self._sync.dirty[segment] = handle
+        self._end = segment.next_offset
+        self._view = None
+        return Appended(base_offset, segment.next_offset, append_ms, False)
+
+    def _open_writer(self) -> Handle:
+        handle = self._context.handles.acquire(self._active)
+        try:
+            index_of(self._context, handle)
+        except BaseException:
+            self._context.handles.release(handle)
+            raise
+        self._writer = handle
+        return handle
+
+    def _is_full(self, segment: Segment, size: int, header: BatchHeader, now_ms: int) -> bool:
+        relative_end = self._end + header.last_offset_delta - segment.base_offset
+        return (
+            segment.size + size > self._config.segment_bytes
+            or now_ms - segment.first_append_ms >= self._config.segment_ms
+            or relative_end > RELATIVE_OFFSET_MAX
+        )
+
+    @staticmethod
+    def _write_rest(
+        handle: Handle, batch: bytes, stamp: bytes, position: int, written: int
+    ) -> None:
+        """Go on after a short write; the error behind it comes with the next one."""
+        view = memoryview(stamp + batch[len(stamp) :])
+        while written < len(view):
+            written += handle.file.pwrite([view[written:]], position + written)
+
+    def _cut_back(self, handle: Handle, position: int, error: OSError) -> Exception:
+        """Take a batch back that was not written whole; return what the caller is to raise."""
+        if is_no_space(error):
+            try:
+                handle.file.truncate(position)
+            except OSError as cut_error:
+                self._sync.failed = True
+                return cut_error
+            if handle.segment not in self._sync.dirty:
+                self._sync.dirty[handle.segment] = handle
+            return _full(self._context.directory)
+        self._sync.failed = True
+        return error
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Do what may find the disk full, and nothing else that may fail harmlessly."""
+        try:
+            work()
+        except OSError as error:
+            if is_no_space(error):
+                raise _full(self._context.directory) from error
+            self._sync.failed = True
+            raise
+
+    def _check_usable(self) -> None:
+        if self._sync.failed:
+            raise StorageFailedError(
+                f"{self._context.directory} is closed for writing after a storage error",
+                hint="check the disk, then start the node again",
+            )
+
+    # -- syncing ---------------------------------------------------------------------------
+
+    def prepare_sync(self) -> SyncPoint | None:
+        """Take down what a sync must cover now; None: everything written is durable."""
+        return self._sync.prepare(self._end)
+
+    def complete_sync(self, point: SyncPoint) -> None:
+        """Publish what `point` has made durable. Its `run` must have returned."""
+        for handle in self._sync.complete(point):
+            if handle is self._writer:
+                self._writer = None
+            self._context.handles.release(handle)
+        if point.generation == self._sync.generation and point.end_offset > self._durable_end:
+            self._durable_end = point.end_offset
+            self._view = None
+
+    def _sync_now(self) -> None:
+        point = self.prepare_sync()
+        if point is not None:
+            point.run()
+            self.complete_sync(point)
+
+    def _drop_writer(self) -> None:
+        """Give the writer's pin back, unless unsynced bytes still hold it."""
+        if self._writer is not None and self._active not in self._sync.dirty:
+            self._context.handles.release(self._writer)
+        self._writer = None
+
+    # -- rolling ---------------------------------------------------------------------------
+
+    def maybe_roll(self, now_ms: int) -> bool:
+        """Seal the active segment if its first batch is `segment_ms` old; an idle log needs it."""
+        segment = self._active
+        age_ms = now_ms - segment.first_append_ms
+        if not segment.size or age_ms < self._config.segment_ms:
+            return False
+        self._check_usable()
+        self._roll()
+        return True
+
+    def _roll(self) -> None:
+        """Begin a new active segment at the end. StorageFullError: the old one stays active."""
+        old = self._active
+        if old.size and self._writer is None and old.index is None:
+            self._open_writer()
+        new = Segment(self._context.directory, self._end)
+        new.index = SegmentIndex()
+        self._guarded(lambda: write_plain(self._files, new.path, b""))
+        self._write_snapshot()
+        old.sealed = True
+        old.write_sidecars(self._files, self._context.identity)
+        self._drop_writer()
+        self._segments = (*self._segments, new)
+        self._sealed_bytes += old.size
+        self._active = new
+        self._sync.names_changed()
+        self._view = None
+        self._sync.bound()
+
+    def _write_snapshot(self) -> None:
+        if self._snapshot_end == self._end:
+            return
+        path = snapshot_path(self._context.directory, self._end)
+        data = encode_snapshot(self._producers, self._context.identity, self._end)
+        write_sidecar(self._files, path, data)
+        self._snapshot_end = self._end
+        if self._end not in self._snapshots:
+            self._snapshots.append(self._end)
+        while len(self._snapshots) > _SNAPSHOTS_MAX:
+            oldest = snapshot_path(self._context.directory, self._snapshots.pop(0))
+            if self._files.exists(oldest):
+                self._files.unlink(oldest)
+
+    # -- deleting --------------------------------------------------------------------------
+
+    def trim(self, offset: int) -> None:
+        """Let the log start at `offset`; durable on return. Whole segments below are deleted.
+
+        A lower offset than the start changes nothing. InvalidRequestError: beyond the end.
+        """
+        self._check_usable()
+        if offset > self._end:
+            raise InvalidRequestError(
+                f"cannot trim {self._context.directory} to {offset}: it ends at {self._end}",
+                hint=f"trim to {self._end} at most",
+            )
+        if offset <= self.start_offset:
+            return
+        if offset == self._end and self._active.size:
+            self._roll()
+        keep = len(self._segments) - 1
+        kept = next((i for i in range(keep) if self._segments[i + 1].base_offset > offset), keep)
+        self._move_start(offset, kept)
+
+    def enforce_retention(self, now_ms: int, limit_offset: int) -> list[DeletedSegment]:
+        """Delete the oldest segments that retention lets go, none that reaches past the limit.
+
+        `limit_offset` is the high watermark. The active segment is rolled first when its turn
+        comes. Also forgets producer ids that were idle for too long. Returns what was deleted.
+        """
+        self._check_usable()
+        self._producers.expire(now_ms, self._config.producer_id_expiration_ms)
+        deleted = expired(
+            self._context,
+            self._segments,
+            self._config,
+            size=self._sealed_bytes + self._active.size,
+            end_offset=self._end,
+            now_ms=now_ms,
+            limit_offset=limit_offset,
+        )
+        if len(deleted) == len(self._segments):
+            self._roll()
+        if deleted:
+            self._move_start(deleted[-1].next_offset, len(deleted))
+        return deleted
+
+    def _move_start(self, offset: int, count: int) -> None:
+        """Make the new start durable, then rename the first `count` segments away."""
+        self._guarded(lambda: self._log_start.write(offset))
+        doomed, self._segments = self._segments[:count], self._segments[count:]
+        self._view = None
+        for segment in doomed:
+            self._sealed_bytes -= segment.size
+        self._sync.forget(doomed)
+        self._deletion.rename(doomed)
+
+    def unlink_deleted(self, now_ms: int) -> int:
+        """Unlink renamed segments `file_delete_delay_ms` after the first call that met them.
+
+        Returns how many were unlinked.
+        """
+        return self._deletion.unlink_due(now_ms, self._config.file_delete_delay_ms)
+
+    def truncate(self, offset: int) -> int:
+        """Cut the log to whole batches below `offset`; durable on return. Returns the new end.
+
+        The caller has made a ledger line at or below `offset` durable before. Points prepared
+        before publish nothing any more.
+        """
+        self._check_usable()
+        if offset >= self._end:
+            return self._end
+        offset = max(offset, self.start_offset)
+        self._drop_writer()
+        self._sync.reset()
+        try:
+            segments = cut_segments(self._context, self._segments, offset)
+        except BaseException:
+            self._sync.failed = True
+            raise
+        self._segments = tuple(segments)
+        self._active = segments[-1]
+        self._end = self._active.next_offset
+        self._durable_end = min(self._durable_end, self._end)
+        self._sealed_bytes = sum(segment.size for segment in segments[:-1])
+        self._snapshot_end = -1
+        self._context.damage.forget_from(self._end)
+        self._view = None
+        epochs = self._context.epochs.cut_behind(self._end)
+        if epochs != self._context.epochs:
+            self._guarded(lambda: store_epochs(self._files, self._context.directory, epochs))
+            self._context.epochs = epochs
+        self._producers = rebuild_producers(
+            self._context, segments, self._snapshots, self._config.producer_ids_max
+        )
+        return self._end
+
+    # -- the rest --------------------------------------------------------------------------
+
+    def snapshot_producers(self) -> None:
+        """Write the producer state at the end, so that less is replayed after a crash."""
+        self._write_snapshot()
+
+    def reconfigure(self, config: LogConfig) -> None:
+        """Take other settings from now on."""
+        self._config = config
+        self._context.index_interval = config.index_interval_bytes
+        self._producers.ids_max = config.producer_ids_max
+
+    def close(self, *, clean: bool) -> None:
+        """Close the files; `clean` syncs first and leaves what makes the next opening short.
+
+        Not after an error: then nothing is written. Raises OSError if the last sync fails.
+        """
+        if clean and not self._sync.failed:
+            self._sync_now()
+            if self._active.sidecars_stale and self._active.size:
+                self._active.write_sidecars(self._files, self._context.identity)
+            self._write_snapshot()
+        self._drop_writer()
+        self._sync.reset()
+        self._sync.failed = True
+        for segment in self._segments:
+            self._context.handles.drop(segment)
+
+
+def _full(directory: str) -> StorageFullError:
+    return StorageFullError(
+        f"no space to write to {directory}",
+        hint="free space, or lower retention.ms or retention.bytes; writing resumes by itself",
+    )

@@ -1,0 +1,164 @@
+"""An asyncio event loop whose time is virtual.
+
+When nothing is ready the loop jumps to the next timer instead of waiting. It has no selector, no
+threads and no signals: whatever a coroutine waits for must come from the loop itself. A loop with
+nothing ready and no timer can never go on; it raises `DeadlockError` that names what waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from asyncio.base_events import BaseEventLoop
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from contextvars import Context
+from typing import Any, NoReturn, TypeVar, TypeVarTuple, Unpack
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+#: Turns of the loop without time passing after which it is taken to spin for ever.
+TURNS_WITHOUT_TIME_MAX = 200_000
+
+
+class DeadlockError(Exception):
+    """Nothing is ready and no timer is set: the program waits for something that never comes."""
+
+
+class LivelockError(Exception):
+    """The loop turns without end and virtual time does not pass."""
+
+
+class _TimeWarp:
+    """Stands where a loop keeps its selector: `select` moves the time instead of waiting."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+
+    def select(self, timeout: float | None) -> list[Any]:
+        self._loop.jump(timeout)
+        return []
+
+
+class VirtualLoop(BaseEventLoop):
+    """See the module. `failures` collects what went to the loop's exception handler."""
+
+    def __init__(self, start: float = 0.0) -> None:
+        super().__init__()
+        self._now = start
+        self._turns = 0
+        self._thread = threading.get_ident()
+        self._selector = _TimeWarp(self)
+        self._clock_resolution = 1e-9
+        self.failures: list[str] = []
+        self.set_exception_handler(_collect_failure)
+
+    def time(self) -> float:
+        """Virtual seconds since the loop was made."""
+        return self._now
+
+    def jump(self, timeout: float | None) -> None:
+        """Move the time by `timeout` seconds at most, to the first timer. None: no timer is set."""
+        if timeout is None:
+            raise DeadlockError(f"deadlock at {self._now:.6f} s\n{describe_tasks(self)}")
+        if timeout <= 0:
+            self._turns += 1
+            if self._turns > TURNS_WITHOUT_TIME_MAX:
+                raise LivelockError(f"livelock at {self._now:.6f} s\n{describe_tasks(self)}")
+            return
+        self._turns = 0
+        self._now += timeout
+
+    def run(self, main: Coroutine[Any, Any, T], *, limit_s: float | None = None) -> T:
+        """Run `main` to its end; TimeoutError, saying what waits, after `limit_s`."""
+        task = self.create_task(main, name="main")
+        expired: list[str] = []
+
+        def expire() -> None:
+            expired.append(f"not finished after {limit_s} virtual s\n{describe_tasks(self)}")
+            task.cancel()
+
+        timer = None if limit_s is None else self.call_later(limit_s, expire)
+        try:
+            return self.run_until_complete(task)
+        except asyncio.CancelledError:
+            if expired:
+                raise TimeoutError(expired[0]) from None
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def finish(self) -> None:
+        """Cancel what still runs, let it end, and close the loop."""
+        try:
+            for _ in range(10):
+                tasks = _sorted_tasks(self)
+                if not tasks:
+                    break
+                for task in tasks:
+                    task.cancel()
+                self._turns = 0
+                self.run_until_complete(_settle())
+            self.run_until_complete(self.shutdown_asyncgens())
+        finally:
+            self.close()
+
+    def call_soon_threadsafe(
+        self,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.Handle:
+        if threading.get_ident() != self._thread:
+            raise RuntimeError("a virtual loop has one thread; a callback came from another")
+        return self.call_soon(callback, *args, context=context)
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
+    ) -> NoReturn:
+        raise RuntimeError("a virtual loop runs no threads; use the Disk port")
+
+    def _process_events(self, event_list: list[Any]) -> None:
+        """Nothing ever comes from outside."""
+
+    def _write_to_self(self) -> None:
+        """There is no thread to be woken."""
+
+
+async def _settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def _sorted_tasks(loop: asyncio.AbstractEventLoop) -> list[asyncio.Task[Any]]:
+    tasks = [task for task in asyncio.all_tasks(loop) if not task.done()]
+    return sorted(tasks, key=lambda task: task.get_name())
+
+
+def describe_tasks(loop: asyncio.AbstractEventLoop, limit: int = 30) -> str:
+    """One line for each unfinished task: its name and where it waits."""
+    lines = []
+    for task in _sorted_tasks(loop)[:limit]:
+        lines.append(f"  {task.get_name()}: {' <- '.join(_frames(task.get_coro()))}")
+    return "\n".join(lines) or "  (no task)"
+
+
+def _frames(coroutine: Any) -> list[str]:
+    """Where a chain of coroutines waits, innermost first."""
+    found: list[str] = []
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None)
+        if frame is None:
+            break
+        name = frame.f_code.co_filename.rsplit("/", 2)
+        found.append(f"{frame.f_code.co_name} ({'/'.join(name[-2:])}:{frame.f_lineno})")
+        coroutine = coroutine.cr_await
+    return found[::-1]
+
+
+def _collect_failure(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    assert isinstance(loop, VirtualLoop)
+    error = context.get("exception")
+    loop.failures.append(f"{context.get('message')}: {error!r}")

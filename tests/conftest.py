@@ -1,0 +1,74 @@
+"""What every test may use: figures for `make proof`, and how hard Hypothesis tries."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+#: A figure is a number, or a text where a number would not say enough.
+Figure = int | float | str
+
+#: Names the file to which figures are appended, one JSON object a line.
+FIGURES_VARIABLE = "LOGD_FIGURES"
+_PROPERTY = "figure"
+
+# `make test` must not fail by chance on an unrelated change: its examples are always the same.
+# `make proof` draws new ones, many more of them; name a profile with --hypothesis-profile.
+_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile(
+    "test", deadline=None, derandomize=True, database=None, suppress_health_check=_SLOW
+)
+settings.register_profile(
+    "proof", deadline=None, max_examples=5_000, database=None, suppress_health_check=_SLOW
+)
+settings.load_profile("test")
+
+
+@pytest.fixture
+def record_figure(
+    request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+) -> Callable[[str, Figure], None]:
+    """`record_figure(name, value)` keeps a measured value; the unit is in the name.
+
+    Figures are shown at the end of the run; `tools/proof.py` collects them for docs/proof.md.
+    """
+    # One short write in append mode is whole, also beside other workers of the same run.
+    target = os.environ.get(FIGURES_VARIABLE)
+
+    def record(name: str, value: Figure) -> None:
+        record_property(_PROPERTY, (name, value))
+        if target:
+            line = json.dumps({"test": request.node.nodeid, "name": name, "value": value})
+            with Path(target).open("a") as figures:
+                figures.write(line + "\n")
+
+    return record
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures of the run."""
+    reports = [
+        report
+        for of_outcome in terminalreporter.stats.values()
+        for report in of_outcome
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+    ]
+    rows = [
+        f"{name} = {value}  ({report.nodeid})"
+        for report in reports
+        for name, value in (figure for key, figure in _properties(report) if key == _PROPERTY)
+    ]
+    if rows:
+        terminalreporter.section("figures")
+        for row in rows:
+            terminalreporter.write_line(row)
+
+
+def _properties(report: pytest.TestReport) -> list[tuple[str, Any]]:
+    return report.user_properties

@@ -1,0 +1,256 @@
+"""The language of the metadata transcripts: commands in, records, reply or refusal out.
+
+    > create-topic orders id=t1 partitions=2 retention.ms=7d
+    record TopicCreated t1 orders retention.ms=604800000
+           0 leader=1 epoch=0 replicas=1 isr=1 change=0
+    reply  t1 orders ...
+
+A command line begins with `>`; what follows is the trace. Ids are short texts. Decided records
+are replayed at once; `> commit` marks what is committed, `> lose-leadership` drops the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import assert_never
+
+from logd_wire.errors import LogdError
+
+from logd.metadata import (
+    AllocateProducerIds,
+    AlterTopic,
+    ClusterImage,
+    Command,
+    CreateTopic,
+    DeleteTopic,
+    FormCluster,
+    MetadataMachine,
+    MetadataRecord,
+    MetadataSettings,
+    NodeImage,
+    PartitionImage,
+    ProducerIdBlock,
+    RegisterNode,
+    Reply,
+    TopicImage,
+    find_problems,
+    replay,
+)
+from logd.metadata.records import (
+    ClusterFormed,
+    Overrides,
+    PartitionChanged,
+    PartitionsAdded,
+    ProducerIdsAllocated,
+    TopicConfigured,
+    TopicCreated,
+    TopicDeleted,
+)
+from logd.model.ids import ClusterId, DirectoryId, LeaderEpoch, NodeId, TopicId
+
+_NOW_MS = 1_790_000_000_000
+
+
+class Session:
+    """Runs the commands of one transcript."""
+
+    def __init__(self) -> None:
+        self._machine = MetadataMachine(MetadataSettings())
+        self._committed = ClusterImage()
+        self._log: list[MetadataRecord] = []
+        self._committed_length = 0
+
+    def run(self, line: str) -> list[str]:
+        """Return the trace of one command line, without the `>`."""
+        verb, *words = line.split()
+        match verb:
+            case "settings":
+                self._machine = MetadataMachine(_settings(words), self._machine.image)
+                return []
+            case "commit":
+                self._committed = self._machine.image
+                self._committed_length = len(self._log)
+                return []
+            case "lose-leadership":
+                del self._log[self._committed_length :]
+                self._machine.reset(self._committed)
+                return []
+            case "restart":
+                self._machine.reset(replay(ClusterImage(), self._log))
+                return []
+            case "change-partition":
+                return self._take((_change(words),))
+            case "image":
+                return list(_image(self._machine.image))
+            case _:
+                return self._decide(_command(verb, words))
+
+    def _decide(self, command: Command) -> list[str]:
+        try:
+            outcome = self._machine.handle(command, _NOW_MS)
+        except LogdError as error:
+            return [f"refused {error.code.name}: {error}"]
+        reply = _reply(outcome.reply)
+        return [*self._take(outcome.records), f"reply  {reply[0]}", *reply[1:]]
+
+    def _take(self, records: tuple[MetadataRecord, ...]) -> list[str]:
+        self._machine.replay(*records)
+        self._log.extend(records)
+        assert find_problems(self._machine.image) == []
+        lines = []
+        for record in records:
+            first, *rest = _record(record)
+            lines += [f"record {type(record).__name__} {first}", *rest]
+        return lines
+
+
+def transcript(text: str) -> str:
+    """Return the text with the trace under each command as it is now."""
+    session = Session()
+    lines: list[str] = []
+    for line in text.splitlines():
+        if line.startswith(">"):
+            lines.append(line)
+            lines.extend("  " + traced for traced in session.run(line[1:]))
+        elif not line.startswith("  "):
+            lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def _id(text: str) -> bytes:
+    return text.encode().ljust(16, b".")
+
+
+def _text(value: bytes) -> str:
+    return value.decode().rstrip(".") or "-"
+
+
+def _options(words: list[str]) -> tuple[list[str], dict[str, str]]:
+    plain = [word for word in words if "=" not in word]
+    return plain, dict(word.split("=", 1) for word in words if "=" in word)
+
+
+def _settings(words: list[str]) -> MetadataSettings:
+    _, options = _options(words)
+    return MetadataSettings(
+        int(options.pop("partitions", 1)), int(options.pop("replication", -1)), options
+    )
+
+
+def _command(verb: str, words: list[str]) -> Command:
+    (subject, *flags), options = _options(words)
+    command: Command
+    match verb:
+        case "form":
+            command = FormCluster(ClusterId(_id(subject)))
+        case "register":
+            command = RegisterNode(
+                NodeId(int(subject)),
+                DirectoryId(_id(options["directory"])),
+                _id(options["incarnation"]),
+                options["address"],
+                options.get("rack", ""),
+            )
+        case "create-topic":
+            topic_id = TopicId(_id(options.pop("id", "")))
+            partitions = int(options.pop("partitions", 0))
+            replicas = int(options.pop("replicas", -1))
+            plan = "plan" in flags
+            command = CreateTopic(topic_id, subject, partitions, replicas, options, plan)
+        case "delete-topic":
+            command = DeleteTopic(subject)
+        case "alter-topic":
+            partitions = int(options.pop("partitions", 0))
+            deleted = tuple(flag[1:] for flag in flags if flag.startswith("-"))
+            command = AlterTopic(subject, options, deleted, partitions, "plan" in flags)
+        case "allocate-ids":
+            command = AllocateProducerIds(NodeId(int(subject)), int(options.get("count", 1_000)))
+        case _:
+            raise ValueError(f"unknown command {verb}")
+    return command
+
+
+def _change(words: list[str]) -> PartitionChanged:
+    (topic, number), options = _options(words)
+    state = PartitionImage(
+        int(number),
+        NodeId(int(options["leader"])),
+        LeaderEpoch(int(options["epoch"])),
+        _nodes(options["replicas"]),
+        _nodes(options["isr"]),
+        int(options["change"]),
+    )
+    return PartitionChanged(TopicId(_id(topic)), state)
+
+
+def _nodes(text: str) -> tuple[NodeId, ...]:
+    return tuple(NodeId(int(part)) for part in text.split(",") if part)
+
+
+def _record(record: MetadataRecord) -> list[str]:
+    match record:
+        case ClusterFormed():
+            return [_text(record.cluster_id)]
+        case NodeImage():
+            return [_node(record)]
+        case TopicCreated():
+            first = f"{_text(record.topic_id)} {record.name}{_config(record.overrides)}"
+            return [first, *_partitions(record.partitions)]
+        case TopicConfigured():
+            return [f"{_text(record.topic_id)}{_config(record.overrides)}"]
+        case PartitionsAdded():
+            return [_text(record.topic_id), *_partitions(record.partitions)]
+        case TopicDeleted():
+            return [_text(record.topic_id)]
+        case ProducerIdsAllocated():
+            end = record.first_id + record.count
+            return [f"[{record.first_id}, {end}) to node {record.node_id}"]
+        case PartitionChanged():
+            return [_text(record.topic_id), *_partitions((record.state,))]
+        case _:
+            assert_never(record)
+
+
+def _reply(reply: Reply) -> list[str]:
+    match reply:
+        case bytes():
+            return [_text(reply)]
+        case NodeImage():
+            return [_node(reply)]
+        case TopicImage():
+            first = f"{_text(reply.topic_id)} {reply.name}{_config(reply.overrides)}"
+            return [first, *_partitions(reply.partitions)]
+        case ProducerIdBlock():
+            return [f"[{reply.first_id}, {reply.first_id + reply.count})"]
+        case _:
+            assert_never(reply)
+
+
+def _node(node: NodeImage) -> str:
+    return (
+        f"{node.node_id} directory={_text(node.directory_id)} "
+        f"incarnation={_text(node.incarnation_id)} address={node.address} rack={node.rack or '-'}"
+    )
+
+
+def _config(overrides: Overrides) -> str:
+    return "".join(f" {name}={value}" for name, value in overrides)
+
+
+def _partitions(partitions: Iterable[PartitionImage]) -> list[str]:
+    return [
+        f"       {state.partition} leader={state.leader_id} epoch={state.leader_epoch} "
+        f"replicas={','.join(map(str, state.replicas))} isr={','.join(map(str, state.isr))} "
+        f"change={state.partition_epoch}"
+        for state in partitions
+    ]
+
+
+def _image(image: ClusterImage) -> Iterator[str]:
+    cluster = "not formed" if image.cluster_id is None else _text(image.cluster_id)
+    yield f"cluster {cluster}, next producer id {image.next_producer_id}"
+    for _, node in sorted(image.nodes.items()):
+        yield f"node   {_node(node)}"
+    for topic in image.topics_by_name():
+        yield f"topic  {_text(topic.topic_id)} {topic.name}{_config(topic.overrides)}"
+        yield from _partitions(topic.partitions)

@@ -1,0 +1,239 @@
+"""One seed: the real node and the real client engines, faults, healing, a full drain, a verdict.
+
+0 s            PHASE_S                                  at most DRAIN_S later
+| faults ...   | heal, producers flush, consumers drain | log read from the files | verdict
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from logd_wire import decode_batch, iter_headers
+
+from logd.model.node_config import load_node_config
+from logd.storage import ledger
+from logd.storage.memory_files import MemoryFiles
+from logd.testing.clock import SimClock
+from logd.testing.loop import VirtualLoop
+from logd.testing.network import LinkProfile, SimNetwork
+from logd.testing.process import ProcessDiedError, SimProcess
+from logd.testing.rng import SimRng
+from logd.testing.trace import Trace
+from tests.sim.admins import AdminWorker, create_topics
+from tests.sim.checker import check
+from tests.sim.consumers import ConsumerWorker, drain
+from tests.sim.coverage import Sometimes
+from tests.sim.faults import Nemesis, Plan, draw_plan
+from tests.sim.history import Seen
+from tests.sim.producers import ProducerWorker
+from tests.sim.values import digest_of, name_of
+from tests.sim.watch import Watch, read_segments
+from tests.sim.world import World
+
+ADDRESS = "node:7171"
+#: Virtual seconds of faults.
+PHASE_S = 12.0
+#: Virtual seconds within which everything must end after the faults.
+DRAIN_S = 60.0
+#: A run that loses or refuses nearly everything proves nothing.
+ACKS_MIN = 20
+#: Share of acknowledgements held against a power loss at their moment.
+ACK_SAMPLE = 0.15
+#: So that the ledger is rewritten while the node runs.
+LEDGER_STALE_LINES_MAX = 40
+
+
+@dataclass(slots=True)
+class Outcome:
+    """`problems` is empty when the seed passed."""
+
+    seed: int
+    digest: str
+    problems: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    acks: int = 0
+    checked_acks: int = 0
+    faults: int = 0
+    restarts: int = 0
+    virtual_s: float = 0.0
+    tail: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        state = "ok" if not self.problems else "FAILED"
+        return (
+            f"seed {self.seed}: {state}, {self.acks} acks ({self.checked_acks} checked), "
+            f"{self.faults} faults, {self.restarts} starts, {self.virtual_s:.0f} virtual s, "
+            f"trace {self.digest[:16]}"
+        )
+
+
+class Simulation:
+    """Everything of one seed."""
+
+    def __init__(self, seed: int, *, sink: TextIO | None = None) -> None:
+        self.seed = seed
+        self.rng = SimRng(f"seed/{seed}")
+        self.loop = VirtualLoop()
+        self.trace = Trace(self.loop.time, sink=sink)
+        self.sometimes = Sometimes()
+        self.plan = draw_plan(self.rng.child("plan"))
+        self.trace(f"plan {self.plan}")
+        self.network = SimNetwork(
+            self.loop, self.rng.child("network"), self.trace, link=self.plan.link
+        )
+        self.node_clock = SimClock(self.loop)
+        self.world = World(
+            loop=self.loop,
+            rng=self.rng.child("world"),
+            trace=self.trace,
+            network=self.network,
+            client_clock=SimClock(self.loop),
+            address=ADDRESS,
+            sometimes=self.sometimes,
+        )
+        self.process = self._make_process(self.plan)
+        self.watch = Watch(
+            self.process,
+            self.rng.child("watch"),
+            self.sometimes,
+            self.world.floor,
+            sample=ACK_SAMPLE,
+        )
+        self.network.interceptor = self.watch
+        self.nemesis = Nemesis(
+            self.plan,
+            loop=self.loop,
+            rng=self.rng.child("nemesis"),
+            trace=self.trace,
+            process=self.process,
+            network=self.network,
+            clock=self.node_clock,
+            watch=self.watch,
+            sometimes=self.sometimes,
+        )
+        self.problems: list[str] = []
+
+    def _make_process(self, plan: Plan) -> SimProcess:
+        config, entries = load_node_config(
+            flags={
+                "listeners.grpc": ADDRESS,
+                "disk.free_bytes_min": str(plan.free_bytes_min),
+                "retention.check.interval.ms": "1000",
+            }
+        )
+        return SimProcess(
+            loop=self.loop,
+            network=self.network,
+            files=MemoryFiles(),
+            clock=self.node_clock,
+            rng=self.rng.child("process"),
+            trace=self.trace,
+            config=config,
+            config_entries=entries,
+            latency=plan.latency,
+        )
+
+    def run(self) -> Outcome:
+        """Run to the end; whatever goes wrong is in the outcome's `problems`."""
+        try:
+            self.loop.run(self._main(), limit_s=PHASE_S + 2 * DRAIN_S)
+            self._judge()
+        except Exception as error:
+            self.problems.append(f"{type(error).__name__}: {error}")
+        outcome = Outcome(
+            self.seed,
+            self.trace.digest(),
+            self.problems,
+            self.sometimes.counts,
+            self.watch.acks,
+            self.watch.checked,
+            self.nemesis.injected,
+            self.process.incarnation,
+            self.loop.time(),
+            self.trace.tail(),
+        )
+        self.loop.finish()
+        # What nobody asked a future for comes to light when it is collected.
+        gc.collect()
+        outcome.problems.extend(self.loop.failures)
+        return outcome
+
+    async def _main(self) -> None:
+        world, loop = self.world, self.loop
+        supervisor = loop.create_task(self._supervise(), name="supervisor")
+        async with asyncio.timeout(DRAIN_S):
+            await create_topics(world, self.plan)
+        workers = [ProducerWorker(world, f"p{n}") for n in range(self.plan.producers)]
+        producing = [loop.create_task(each.run(), name="producer") for each in workers]
+        readers = [ConsumerWorker(world, f"c{n}") for n in range(self.plan.consumers)]
+        reading = [loop.create_task(each.run(), name="consumer") for each in readers]
+        reading.append(loop.create_task(AdminWorker(world, "a0").run(), name="admin"))
+        nemesis = loop.create_task(self.nemesis.run(), name="nemesis")
+        await world.client_clock.sleep_ms(PHASE_S * 1000)
+        nemesis.cancel()
+        self._heal()
+        world.producing = False
+        async with asyncio.timeout(DRAIN_S):
+            await asyncio.gather(*producing)
+            world.consuming = False
+            await asyncio.gather(*reading)
+            await drain(world)
+        supervisor.cancel()
+        await self.process.stop()
+        self._read_log()
+
+    def _heal(self) -> None:
+        self.nemesis.heal()
+        self.node_clock.jump_wall(self.world.client_clock.wall_ms() - self.node_clock.wall_ms())
+        self.network.link = LinkProfile()
+
+    async def _supervise(self) -> None:
+        """Start the node, and again whenever it has ended."""
+        rng = self.rng.child("supervisor")
+        while True:
+            try:
+                await self.process.start()
+                self._note_recovery()
+                reason = await self.process.wait_ended()
+                self.trace(f"supervisor: {reason}")
+            except ProcessDiedError as error:
+                self.trace(f"supervisor: {error}")
+            await asyncio.sleep(0.005 + rng.random() * self.plan.restart_max)
+
+    def _note_recovery(self) -> None:
+        """Look at what the logs of a node that has just started had to be cured of."""
+
+    def _read_log(self) -> None:
+        files = self.process.files
+        files.before = None
+        for topic in self.world.topics:
+            for partition in range(topic.partitions):
+                seen = []
+                for data in read_segments(files, topic.topic_id, partition):
+                    for position, _ in iter_headers(data):
+                        for record in decode_batch(data, position):
+                            name, digest = name_of(record.value), digest_of(record.value)
+                            seen.append(Seen(record.offset, name, digest))
+                self.world.history.log[f"{topic.name}/{partition}"] = seen
+
+    def _judge(self) -> None:
+        verdict = check(self.world.history)
+        if not verdict.valid:
+            self.problems.append(str(verdict))
+        self.problems.extend(self.watch.violations[:8])
+        self.problems.extend(self.network.failures[:8])
+        if self.watch.acks < ACKS_MIN:
+            self.problems.append(f"void: only {self.watch.acks} acknowledgements")
+
+
+def run_seed(seed: int, *, sink: TextIO | None = None) -> Outcome:
+    """Run one seed from nothing."""
+    logging.getLogger("logd").setLevel(logging.CRITICAL + 1)
+    # A small bound, so that the rewrite of the ledger under load is met.
+    assert hasattr(ledger, "_STALE_LINES_MAX"), "the ledger has lost its bound"
+    ledger._STALE_LINES_MAX = LEDGER_STALE_LINES_MAX
+    return Simulation(seed, sink=sink).run()

@@ -1,0 +1,1 @@
+"""What several folders of tests share; each module belongs to one subject."""

@@ -1,0 +1,1 @@
+"""What builds, measures and shows the project; nothing here is released."""
