@@ -120,13 +120,13 @@ class Life(Generic[E]):
         engine = self.engine
         if engine is None or self.closed or self.owner != _fork.current.number:
             return
-        warnings.warn(
-            f"unclosed {self.what}: use `with`, or close() it", ResourceWarning, stacklevel=3
-        )
         self.closed = True
         io = self.io
         if io is not None:
             io.call_soon(lambda: _close_soon(io, engine))
+        warnings.warn(
+            f"unclosed {self.what}: use `with`, or close() it", ResourceWarning, stacklevel=3
+        )
 
 
 _closing: dict[asyncio.Task[None], None] = {}

@@ -165,7 +165,7 @@ def _read_record(
 
 
 def _read_varint(area: bytes, position: int, limit: int) -> tuple[int, int]:
-    """Return a signed 64-bit integer of `area[position:limit]` and the position behind it."""
+    """Return the number at `position` of `area[:limit]`, 70 bits at most, and where it ends."""
     value = 0
     for shift in range(0, 70, 7):
         if position >= limit:
@@ -177,8 +177,6 @@ def _read_varint(area: bytes, position: int, limit: int) -> tuple[int, int]:
             break
     else:
         raise CorruptBatchError("a number has more than ten bytes")
-    if value >> 64:
-        raise CorruptBatchError("a number has more than 64 bits")
     return (value >> 1) ^ -(value & 1), position
 
 

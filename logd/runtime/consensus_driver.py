@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from logd_wire.errors import (
     LogdError,
@@ -177,7 +178,8 @@ class ConsensusDriver:
             f"the node stopped on a storage error of the metadata log: {error}",
             hint="it may or may not have been kept; look before you try again",
         )
-        for waiting in (*self._proposals.values(), *self._reads.values()):
+        futures: list[asyncio.Future[Any]] = [*self._proposals.values(), *self._reads.values()]
+        for waiting in futures:
             if not waiting.done():
                 waiting.set_exception(unknown)
         self._on_fatal(error)

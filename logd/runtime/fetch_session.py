@@ -18,7 +18,7 @@ from typing import NamedTuple
 from logd_wire.errors import InvalidRequestError, LogdError
 from logd_wire.limits import BATCH_BYTES_MAX, KIB, MIB
 
-from logd.model.ids import TopicPartitionId
+from logd.model.ids import TopicId, TopicPartitionId
 from logd.runtime.budget import ByteBudget
 from logd.runtime.partition import Partition
 from logd.runtime.ports import Clock, Disk
@@ -111,7 +111,7 @@ class FetchSession:
                 hint="open another fetch stream",
             )
         try:
-            found = self._find(TopicPartitionId(topic_id, partition), leader_epoch)
+            found = self._find(TopicPartitionId(TopicId(topic_id), partition), leader_epoch)
         except LogdError as error:
             self._failed.append(_error_frame(subscription_id, error, offset))
         else:

@@ -24,7 +24,7 @@ from logd.model.ids import TopicPartitionId
 from logd.model.settings import FlushMode
 from logd.model.topic_config import TopicConfig
 from logd.runtime.disk_driver import DiskDriver
-from logd.storage import Appended, LogView, PartitionLog
+from logd.storage import Appended, LogKey, LogView, PartitionLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Partition:
         wall_ms: Callable[[], int],
     ) -> None:
         self.id = key
-        self.key = (key.topic_id, key.partition)
+        self.key: LogKey = (key.topic_id, key.partition)
         self.name = name
         self.log = log
         self.leader_epoch = leader_epoch

@@ -16,7 +16,15 @@ from logd.model.topic_config import TopicConfig, parse_topic_config
 from logd.runtime.disk_driver import DiskDriver
 from logd.runtime.partition import Partition
 from logd.runtime.ports import Clock, Spawn
-from logd.storage import DataDirectory, HandleCache, Ledger, LogConfig, LogKey, PartitionLog
+from logd.storage import (
+    DataDirectory,
+    HandleCache,
+    Ledger,
+    LogConfig,
+    LogKey,
+    PartitionLog,
+    RecoveryReport,
+)
 
 _logger = logging.getLogger("logd.partitions")
 
@@ -154,6 +162,7 @@ class Partitions:
                 now_ms=self._clock.wall_ms(),
             )
         log.begin_epoch(leader_epoch)
+        _report(path, log.recovery)
         return log
 
     def _log_config(self, config: TopicConfig) -> LogConfig:
@@ -264,6 +273,22 @@ class Partitions:
         for found in partitions:
             await self._driver.call(partial(found.log.close, clean=True))
         self._partitions.clear()
+
+
+def _report(path: str, recovery: RecoveryReport) -> None:
+    """Log what opening a log took, where that is worth knowing."""
+    if recovery.cut_bytes or recovery.copied_bytes or recovery.rebuilt or recovery.removed:
+        _logger.info(
+            "%s: recovered; %d bytes scanned, %d kept from beyond the ledger, %d of a torn tail"
+            " cut, rebuilt: %s",
+            path,
+            recovery.scanned_bytes,
+            recovery.copied_bytes,
+            recovery.cut_bytes,
+            ", ".join(recovery.rebuilt) or "nothing",
+        )
+    for damage in recovery.damage:
+        _logger.error("%s: damaged: %s", path, damage)
 
 
 def _retain(found: Partition, now_ms: int, limit_offset: int) -> int:

@@ -376,6 +376,16 @@ def test_the_builder_is_full_exactly_at_its_limit(
     assert decode_batch(builder.build()) == accepted
 
 
+@pytest.mark.parametrize("value", [b"v" * 20, b"v" * 5_000])
+def test_the_last_byte_of_the_limit_may_be_used(value: bytes) -> None:
+    size = len(encode_batch([WireRecord(index, NOW, None, value) for index in range(3)]))
+    for spare, count in ((0, 3), (-1, 2)):
+        builder = BatchBuilder(bytes_max=size + spare)
+        while builder.append(NOW, None, value) >= 0:
+            pass
+        assert builder.count == count
+
+
 def test_the_first_record_is_never_refused_for_its_size() -> None:
     builder = BatchBuilder(bytes_max=100)
     assert builder.append(NOW, None, bytes(RECORD_BYTES_MAX)) == 0
@@ -393,16 +403,19 @@ def test_no_batch_grows_over_the_limits_whatever_is_asked() -> None:
     while builder.append(NOW, None, b"") >= 0:
         pass
     assert builder.count == BATCH_RECORDS_MAX
-    assert verify_produced_batch(builder.build()).records_count == BATCH_RECORDS_MAX
+    batch = builder.build()
+    assert verify_produced_batch(batch).records_count == BATCH_RECORDS_MAX
+    assert [record.offset for record in decode_batch(batch)] == list(range(BATCH_RECORDS_MAX))
 
 
 def test_a_large_batch_comes_back_whole() -> None:
     records = [
-        WireRecord(index, NOW + index // 7, b"k%d" % index if index % 3 else None, b"v" * 100)
+        WireRecord(index, NOW + index // 70, b"k%d" % index if index % 3 else None, b"v" * 100)
         for index in range(12_000)
     ]
     batch = _built(records, compression=Compression.ZSTD)
     assert decode_batch(batch) == records
+    assert batch == encode_batch(records, compression=Compression.ZSTD)
     moved = stamp(batch, 10**12, 3)
     assert [r.offset for r in decode_batch(moved)] == [10**12 + r.offset for r in records]
 

@@ -173,6 +173,8 @@ def test_a_window_over_8_mib_is_refused_in_words() -> None:
     with pytest.raises(UnsupportedCompressionError, match="level up to 19"):
         decompress(zstd_frame(1, window=0x70), Compression.ZSTD)
     assert len(decompress(zstd_frame(1, window=0x68), Compression.ZSTD)) == 128 * 1024
+    with pytest.raises(CorruptBatchError, match="too much memory"):
+        decompress(zstd_frame(1) + zstd_frame(1, window=0x70), Compression.ZSTD)
 
 
 @pytest.mark.parametrize("level", [1, 19, 22])

@@ -222,6 +222,9 @@ def test_a_timestamp_stays_within_64_bits() -> None:
 def test_header_names_are_there_and_text() -> None:
     refused(twin.record_bytes(0, 0, headers=((None, b""),)))
     assert "UTF-8" in refused(twin.record_bytes(0, 0, headers=((b"\xff", b""),)))
+    for value in (b"\0", b"\1"):
+        body = b"\0\0\0\1" + value + twin.varint(1)
+        assert "cut" in refused(twin.varint(len(body)) + body)
     body = b"\0\0\0\1\1" + twin.varint(-1)
     assert "number of headers" in refused(twin.varint(len(body)) + body)
 

@@ -1,0 +1,202 @@
+"""What the synchronous and the asyncio producer share: everything but the waiting."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NoReturn
+
+from logd_client import _fork
+from logd_client._config import cluster_config, producer_config
+from logd_client._core.accumulator import TopicQueues, queue_for
+from logd_client._core.batch import ProducerBatch
+from logd_client._delivery import OnDelivery, metadata_of
+from logd_client._engine.producer import ProducerEngine
+from logd_client._io_thread import IoThread
+from logd_client._runtime import Life, SystemClock, new_rng, new_transport
+from logd_client.serializers import plain_bytes, serialized, wire_headers
+from logd_client.values import HeadersLike, ProducerRecord, Time, time_to_ms
+from logd_wire import Headers
+from logd_wire.errors import ConfigError
+
+logger = logging.getLogger("logd.client.producer")
+
+#: Records of one `send_many` that are appended without letting go of the lock.
+CHUNK_RECORDS: Final = 512
+
+Runs = list[tuple[ProducerBatch, int, int]]
+
+
+class Front:
+    """Options, serializers and the engine of one producer.
+
+    Call `check` first, then `topic` (None: not known yet, look it up with the engine), then wait
+    for room while `full`, then append.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str | Sequence[str],
+        *,
+        client_id: str | None,
+        request_timeout_ms: float,
+        metadata_max_age_ms: float,
+        key_serializer: Any,
+        value_serializer: Any,
+        partitioner: Any,
+        **batching: Any,
+    ) -> None:
+        cluster = cluster_config(
+            bootstrap_servers, client_id, request_timeout_ms, metadata_max_age_ms
+        )
+        config = producer_config(cluster, **batching)
+        self.config = config
+        self.partitioner = partitioner
+        self._key_serializer = key_serializer
+        self._value_serializer = value_serializer
+        self.plain_values = value_serializer is None and partitioner is None
+        lock = threading.Lock()
+        self.lock = lock
+
+        def make(io: IoThread) -> ProducerEngine:
+            return ProducerEngine(
+                new_transport(),
+                SystemClock(),
+                new_rng(),
+                config,
+                lock=lock,
+                call_on_loop=io.call_soon,
+            )
+
+        self.life: Life[ProducerEngine] = Life("producer", make)
+        self.topics: Mapping[str, TopicQueues] = {}
+        self.buffer_bytes = config.batching.buffer_bytes
+
+    # ---- before a record is appended -------------------------------------------------------
+
+    def use(self) -> ProducerEngine:
+        """The engine; ForkError or ClosedError where it cannot be used."""
+        engine = self.life.use()
+        self.topics = engine.accumulator.topics
+        return engine
+
+    @property
+    def usable(self) -> bool:
+        """The cheap half of `use`: false before the first use, after a fork and after the end."""
+        return self.life.generation == _fork.current.number
+
+    def full(self, topic: TopicQueues) -> bool:
+        return topic.accumulator.used_bytes >= self.buffer_bytes
+
+    def value_bytes(self, value: object) -> bytes | None:
+        if value is None:
+            return None
+        if self._value_serializer is None:
+            return plain_bytes("value", value)
+        return serialized("value", self._value_serializer, value)
+
+    def key_bytes(self, key: object) -> bytes | None:
+        if key is None:
+            return None
+        if self._key_serializer is None:
+            return plain_bytes("key", key)
+        return serialized("key", self._key_serializer, key)
+
+    # ---- appending -------------------------------------------------------------------------
+
+    def append(
+        self,
+        topic: TopicQueues,
+        value: object,
+        key: object,
+        headers: HeadersLike | None,
+        partition: int | None,
+        timestamp: Time | None,
+    ) -> tuple[ProducerBatch, int, int]:
+        """Append one record; return its batch, its index there, and its time."""
+        if value.__class__ is not bytes or self._value_serializer is not None:
+            value = self.value_bytes(value)
+        queue = None
+        if key is not None:
+            key = self.key_bytes(key)
+        if key is not None or partition is not None or self.partitioner is not None:
+            queue = queue_for(topic, key, partition, self.partitioner)  # type: ignore[arg-type]
+        stamp = time.time_ns() // 1_000_000 if timestamp is None else time_to_ms(timestamp)
+        wire: Headers = wire_headers(headers) if headers else ()
+        with self.lock:
+            batch, index = topic.accumulator.append(
+                topic,
+                queue,
+                stamp,
+                key,  # type: ignore[arg-type]
+                value,  # type: ignore[arg-type]
+                wire,
+            )
+        return batch, index, stamp
+
+    def append_chunk(self, topic: TopicQueues, values: Sequence[object]) -> tuple[Runs, list[int]]:
+        """Append records of one `send_many`; return runs, and the time of each record."""
+        stamp = time.time_ns() // 1_000_000
+        if self.plain_values and all(value.__class__ is bytes for value in values):
+            with self.lock:
+                runs = topic.accumulator.append_values(topic, stamp, values)  # type: ignore[arg-type]
+            return runs, [stamp] * len(values)
+        found: Runs = []
+        stamps: list[int] = []
+        for value in values:
+            record = value if isinstance(value, ProducerRecord) else ProducerRecord(value)
+            batch, index, at = self.append(
+                topic,
+                record.value,
+                record.key,
+                record.headers,
+                record.partition,
+                stamp if record.timestamp is None else record.timestamp,
+            )
+            stamps.append(at)
+            if found and found[-1][0] is batch and found[-1][1] + found[-1][2] == index:
+                found[-1] = (batch, found[-1][1], found[-1][2] + 1)
+            else:
+                found.append((batch, index, 1))
+        return found, stamps
+
+    def report(self, callback: OnDelivery, batch: ProducerBatch, index: int, stamp: int) -> None:
+        """Have `callback` called with the outcome of one record, on the I/O thread."""
+
+        def done(_: ProducerBatch) -> None:
+            try:
+                if batch.error is not None:
+                    callback(batch.error, None)
+                else:
+                    callback(None, metadata_of(batch, index, stamp))
+            except Exception:
+                logger.exception("an on_delivery callback failed")
+
+        batch.add_done_callback(done, self.lock)
+
+
+def chunks_of(values: Iterable[object]) -> Iterable[Sequence[object]]:
+    """`values` in sequences of at most `CHUNK_RECORDS`; what is read lazily stays lazy."""
+    if isinstance(values, list | tuple):
+        for begin in range(0, len(values), CHUNK_RECORDS):
+            yield values[begin : begin + CHUNK_RECORDS]
+        return
+    if isinstance(values, str | bytes | Mapping):
+        _refuse_values(values)
+    chunk: list[object] = []
+    for value in values:
+        chunk.append(value)
+        if len(chunk) == CHUNK_RECORDS:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _refuse_values(values: object) -> NoReturn:
+    raise ConfigError(
+        f"send_many takes several values, not one {type(values).__name__}",
+        hint="pass a list, or use send()",
+    )
