@@ -7,6 +7,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, TypedDict
 
+from logd_wire import BatchBuilder, Compression
+from logd_wire.errors import ConfigError
+from logd_wire.limits import BATCH_BYTES_MAX, CLIENT_ID_CHARACTERS_MAX
+
 from logd_client._core.accumulator import BatchingConfig
 from logd_client._core.fetch_state import FetchConfig
 from logd_client._core.partition_reader import Reset
@@ -14,9 +18,6 @@ from logd_client._engine.cluster import ClusterConfig
 from logd_client._engine.consumer import ConsumerConfig
 from logd_client._engine.producer import ProducerConfig
 from logd_client.values import Partitioner
-from logd_wire import BatchBuilder, Compression
-from logd_wire.errors import ConfigError
-from logd_wire.limits import BATCH_BYTES_MAX, CLIENT_ID_CHARACTERS_MAX
 
 DEFAULT_PORT: Final = 7171
 
@@ -261,7 +262,10 @@ _ADMIN: Final[dict[str, Callable[[str], object]]] = {
 }
 _TABLES: Final = {"Producer": _PRODUCER, "Consumer": _CONSUMER, "Admin": _ADMIN}
 #: Other spellings that configurations for Kafka clients have.
-_ALIASES: Final = {"compression_codec": "compression_type", "fetch_wait_max_ms": "fetch_max_wait_ms"}
+_ALIASES: Final = {
+    "compression_codec": "compression_type",
+    "fetch_wait_max_ms": "fetch_max_wait_ms",
+}
 
 
 def options_from(client: str, conf: Mapping[str, Any]) -> dict[str, Any]:

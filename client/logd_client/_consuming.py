@@ -6,12 +6,14 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from logd_wire.errors import ConfigError
+
 from logd_client._config import cluster_config, consumer_config, integer, number
 from logd_client._core.fetcher import Deserialize, Fetcher
 from logd_client._engine.consumer import ConsumerEngine
 from logd_client._engine.offsets import Spec
 from logd_client._io_thread import IoThread
-from logd_client._runtime import Life, SystemClock, new_rng, new_transport
+from logd_client._runtime import Environment, Life
 from logd_client.read_errors import ReadSerializationError, located
 from logd_client.values import (
     Offset,
@@ -21,7 +23,6 @@ from logd_client.values import (
     TopicPartition,
     time_to_ms,
 )
-from logd_wire.errors import ConfigError
 
 
 class ReadingFront:
@@ -29,6 +30,7 @@ class ReadingFront:
 
     def __init__(
         self,
+        environment: Environment,
         topics: tuple[str, ...],
         bootstrap_servers: str | Sequence[str],
         *,
@@ -55,9 +57,9 @@ class ReadingFront:
 
         def make(io: IoThread) -> ConsumerEngine:
             return ConsumerEngine(
-                new_transport(),
-                SystemClock(),
-                new_rng(),
+                environment.transport(),
+                environment.clock,
+                environment.rng(),
                 config,
                 lock=threading.Lock(),
                 reading=threading.Lock(),

@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
-from logd_client._io_thread import wait_event
-from logd_client.values import RecordMetadata
 from logd_wire.errors import (
     LogdError,
-    TimeoutError,  # noqa: A004
+    TimeoutError,
 )
+
+from logd_client._io_thread import wait_event
+from logd_client.values import RecordMetadata
 
 if TYPE_CHECKING:
     from logd_client._core.batch import ProducerBatch

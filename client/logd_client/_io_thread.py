@@ -19,7 +19,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Final, TypeVar
 
 from logd_wire.errors import (
-    TimeoutError,  # noqa: A004
+    TimeoutError,
 )
 
 T = TypeVar("T")
@@ -51,9 +51,7 @@ class IoThread:
         """Start `coroutine` on the loop, from any thread."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
-    def run(
-        self, coroutine: Coroutine[Any, Any, T], what: str, timeout: float | None = None
-    ) -> T:
+    def run(self, coroutine: Coroutine[Any, Any, T], what: str, timeout: float | None = None) -> T:
         """Run `coroutine` on the loop and wait for it, `timeout` seconds at most.
 
         Raises what it raises, or TimeoutError; it is cancelled then, and on Ctrl-C.
@@ -90,12 +88,16 @@ def wait_for(future: Future[T], timeout: float | None) -> T:
     return future.result(max(0.0, left))
 
 
-def wait_event(event: threading.Event, timeout: float | None) -> bool:
-    """`event.wait(timeout)` in slices."""
+def wait_event(
+    event: threading.Event, timeout: float | None, give_up: Callable[[], bool] | None = None
+) -> bool:
+    """`event.wait(timeout)` in slices; `give_up` is asked after each."""
     left = timeout
     while left is None or left > WAIT_SLICE_SECONDS:
         if event.wait(WAIT_SLICE_SECONDS):
             return True
+        if give_up is not None and give_up():
+            return False
         if left is not None:
             left -= WAIT_SLICE_SECONDS
     return event.wait(max(0.0, left))

@@ -8,6 +8,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
+from logd_wire import Headers
+from logd_wire.errors import ConfigError
+
 from logd_client import _fork
 from logd_client._config import cluster_config, producer_config
 from logd_client._core.accumulator import TopicQueues, queue_for
@@ -15,11 +18,9 @@ from logd_client._core.batch import ProducerBatch
 from logd_client._delivery import OnDelivery, metadata_of
 from logd_client._engine.producer import ProducerEngine
 from logd_client._io_thread import IoThread
-from logd_client._runtime import Life, SystemClock, new_rng, new_transport
+from logd_client._runtime import Environment, Life
 from logd_client.serializers import plain_bytes, serialized, wire_headers
 from logd_client.values import HeadersLike, ProducerRecord, Time, time_to_ms
-from logd_wire import Headers
-from logd_wire.errors import ConfigError
 
 logger = logging.getLogger("logd.client.producer")
 
@@ -38,6 +39,7 @@ class Front:
 
     def __init__(
         self,
+        environment: Environment,
         bootstrap_servers: str | Sequence[str],
         *,
         client_id: str | None,
@@ -62,9 +64,9 @@ class Front:
 
         def make(io: IoThread) -> ProducerEngine:
             return ProducerEngine(
-                new_transport(),
-                SystemClock(),
-                new_rng(),
+                environment.transport(),
+                environment.clock,
+                environment.rng(),
                 config,
                 lock=lock,
                 call_on_loop=io.call_soon,
@@ -106,11 +108,11 @@ class Front:
 
     # ---- appending -------------------------------------------------------------------------
 
-    def append(
+    def append(  # noqa: PLR0917 (keywords would cost a tenth of a `send`)
         self,
         topic: TopicQueues,
-        value: object,
-        key: object,
+        value: Any,
+        key: Any,
         headers: HeadersLike | None,
         partition: int | None,
         timestamp: Time | None,
@@ -122,7 +124,7 @@ class Front:
         if key is not None:
             key = self.key_bytes(key)
         if key is not None or partition is not None or self.partitioner is not None:
-            queue = queue_for(topic, key, partition, self.partitioner)  # type: ignore[arg-type]
+            queue = queue_for(topic, key, partition, self.partitioner)
         stamp = time.time_ns() // 1_000_000 if timestamp is None else time_to_ms(timestamp)
         wire: Headers = wire_headers(headers) if headers else ()
         with self.lock:
@@ -130,8 +132,8 @@ class Front:
                 topic,
                 queue,
                 stamp,
-                key,  # type: ignore[arg-type]
-                value,  # type: ignore[arg-type]
+                key,
+                value,
                 wire,
             )
         return batch, index, stamp

@@ -8,13 +8,16 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+from logd_wire.errors import ClosedError
+
 from logd_client import _fork
+from logd_client._engine.ports import Clock, Rng
 from logd_client._io_thread import IoThread, io_thread
 from logd_client._transport.api import Transport
 from logd_client._transport.grpc import GrpcTransport
-from logd_wire.errors import ClosedError
 
 T = TypeVar("T")
 
@@ -41,14 +44,15 @@ class SystemClock:
         await asyncio.sleep(max(0.0, milliseconds) / 1000)
 
 
-def new_rng() -> random.Random:
-    """Randomness for jitter and sticky partitions; nothing secret."""
-    return random.Random()
+@dataclass(frozen=True)
+class Environment:
+    """What a client is made of. A subclass of a client may set another one, for example to run
+    against a cluster in memory."""
 
-
-def new_transport() -> Transport:
-    """How clients of this process reach nodes."""
-    return GrpcTransport()
+    transport: Callable[[], Transport] = GrpcTransport
+    clock: Clock = field(default_factory=SystemClock)
+    #: Randomness for jitter and sticky partitions; nothing secret.
+    rng: Callable[[], Rng] = random.Random
 
 
 class Life(Generic[E]):

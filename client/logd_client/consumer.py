@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, Unpack, cast, overload
+from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, overload
+
+from logd_wire.errors import (
+    ClosedError,
+    TimeoutError,
+)
 
 from logd_client._config import AutoOffsetReset, ConsumerOptions, OnCorrupt, options_from
 from logd_client._consuming import (
@@ -17,9 +23,9 @@ from logd_client._consuming import (
     time_questions,
 )
 from logd_client._core.fetcher import Fetcher
-from logd_client._engine.consumer import ConsumerEngine
 from logd_client._engine.offsets import Spec
 from logd_client._io_thread import wait_event
+from logd_client._runtime import Environment
 from logd_client.values import (
     Deserializer,
     Offset,
@@ -29,7 +35,9 @@ from logd_client.values import (
     TopicPartition,
     time_to_ms,
 )
-from logd_wire.errors import ClosedError, LogdError
+
+#: How long `close` waits for the end of its streams.
+CLOSE_SECONDS = 10.0
 
 K_co = TypeVar("K_co", covariant=True)
 V_co = TypeVar("V_co", covariant=True)
@@ -50,6 +58,8 @@ class Consumer(Generic[K_co, V_co]):
     * `fetch_max_bytes`: what one node may send ahead of the reader.
     * `consumer_timeout_ms`: iteration ends when so long no record came.
     """
+
+    _environment: ClassVar[Environment] = Environment()
 
     @overload
     def __init__(
@@ -103,6 +113,7 @@ class Consumer(Generic[K_co, V_co]):
         value_deserializer: Deserializer[Any] | None = None,
     ) -> None:
         self._front = ReadingFront(
+            self._environment,
             topics,
             bootstrap_servers,
             client_id=client_id,
@@ -192,11 +203,12 @@ class Consumer(Generic[K_co, V_co]):
         if left is not None and left <= 0:
             return False
         news = threading.Event()
-        if fetcher.wait_nowait(news.set, only):
+        waiter = news.set
+        if fetcher.wait_nowait(waiter, only):
             try:
-                return wait_event(news, left) and not fetcher.take_wakeup()
+                wait_event(news, left, lambda: fetcher.woken_up)
             finally:
-                fetcher.forget_waiter(news.set)
+                fetcher.forget_waiter(waiter)
         return not fetcher.take_wakeup()
 
     def wakeup(self) -> None:
@@ -310,7 +322,9 @@ class Consumer(Generic[K_co, V_co]):
         engine = self._life.end()
         if engine is not None:
             engine.fetcher.close()
-            self._life.run(engine.close(), "closing the consumer")
+            # Bounded: a signal handler may have interrupted a thread that holds the lock.
+            with contextlib.suppress(TimeoutError):
+                self._life.run(engine.close(), "closing the consumer", CLOSE_SECONDS)
 
     def __enter__(self) -> Self:
         return self

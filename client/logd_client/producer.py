@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, Unpack, overload
+from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, overload
 
 from logd_client import _fork
 from logd_client._config import Acks, CompressionName, ProducerOptions, options_from
@@ -14,6 +14,7 @@ from logd_client._delivery import BulkDelivery, Delivery, OnDelivery
 from logd_client._engine.producer import ProducerEngine
 from logd_client._io_thread import wait_event
 from logd_client._producing import Front, Runs, chunks_of
+from logd_client._runtime import Environment
 from logd_client.values import (
     HeadersLike,
     Partitioner,
@@ -48,6 +49,8 @@ class Producer(Generic[K_contra, V_contra]):
       raises BufferFullError.
     * `delivery_timeout_ms`: how long a record is tried.
     """
+
+    _environment: ClassVar[Environment] = Environment()
 
     @overload
     def __init__(
@@ -100,6 +103,7 @@ class Producer(Generic[K_contra, V_contra]):
         partitioner: Partitioner | None = None,
     ) -> None:
         self._front = Front(
+            self._environment,
             bootstrap_servers,
             client_id=client_id,
             acks=acks,

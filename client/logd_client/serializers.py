@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from logd_client.values import HeadersLike
 from logd_wire import Headers
 from logd_wire.errors import InvalidRecordError, SerializationError
+
+from logd_client.values import HeadersLike
 
 
 def json_serializer(value: Any) -> bytes:

@@ -47,7 +47,7 @@ def info(ctx: typer.Context) -> None:
             {"id": node.id, "address": node.address, "rack": node.rack} for node in found.nodes
         ],
     }
-    summary = [
+    summary: list[list[object]] = [
         ["cluster", found.cluster_id],
         ["controller", found.controller_id],
         ["answered by", found.node_id],
@@ -106,11 +106,12 @@ def describe(
                 entries = admin.describe_topic(name).config_entries
             except UnknownTopicError as error:
                 raise suggest_topic(error, name, invocation) from None
+    entries = sorted(entries, key=lambda entry: str(entry.name))
     wide = invocation.format is Format.WIDE
     header = ["KEY", "VALUE", "SOURCE", "DYNAMIC", "MEANING"][: 5 if wide else 3]
     rows = [
         [entry.name, entry.value, entry.source, entry.dynamic, entry.doc][: len(header)]
-        for entry in sorted(entries, key=lambda entry: str(entry.name))
+        for entry in entries
     ]
     document = {
         entry.name: {"value": entry.value, "source": entry.source, "dynamic": entry.dynamic}
@@ -120,5 +121,5 @@ def describe(
         invocation,
         document=document,
         tables=[("config", header, rows)],
-        names=[row[0] for row in rows],
+        names=list(document),
     )

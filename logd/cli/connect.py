@@ -9,8 +9,9 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from logd_wire.errors import ConfigError, LogdError, TimeoutError, UnknownTopicError
+from logd_wire.errors import ConfigError, LogdError, UnknownTopicError
 
+from logd.cli.exits import TimeLimitPassed
 from logd.cli.options import Invocation
 from logd.cli.profiles import ClientSettings, Scalar, client_settings
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from logd_client import Admin, Consumer, Producer
 
 _CLIENT_ID = "logd-cli"
+#: Cleaning up after the time limit is interrupted as well.
+_AGAIN_SECONDS = 3.0
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 
@@ -144,13 +147,13 @@ def start_time_limit(invocation: Invocation) -> None:
         return
 
     def passed(_number: int, _frame: object) -> None:
-        raise TimeoutError(
-            f"not done within --timeout {seconds:g} s",
-            hint="give it more time, or see whether the node answers: logd cluster info",
+        raise TimeLimitPassed(
+            f"not done within --timeout {seconds:g} s (give it more time, or see whether the node "
+            "answers: logd cluster info)"
         )
 
     signal.signal(signal.SIGALRM, passed)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN_SECONDS)
 
 
 def stop_time_limit() -> None:

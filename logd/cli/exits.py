@@ -49,6 +49,10 @@ _BY_CLASS: tuple[tuple[type[LogdError], ExitCode], ...] = (
 )
 
 
+class TimeLimitPassed(BaseException):
+    """--timeout passed. Not an Exception: nothing on the way out may take it for its own."""
+
+
 class UsageProblem(Exception):
     """Something about the arguments that only shows after they were parsed; exit code 2."""
 
@@ -60,6 +64,8 @@ def exit_code_for(error: BaseException) -> ExitCode:
             if isinstance(error, error_class):
                 return code
         return ExitCode.FAILED
+    if isinstance(error, TimeLimitPassed):
+        return ExitCode.TIMED_OUT
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
     if isinstance(error, UsageProblem):
@@ -69,7 +75,7 @@ def exit_code_for(error: BaseException) -> ExitCode:
 
 def one_line(error: BaseException) -> str:
     """What, where and what to do, in one line whatever the message contains."""
-    if isinstance(error, LogdError | UsageProblem):
+    if isinstance(error, LogdError | UsageProblem | TimeLimitPassed):
         text = str(error)
     elif isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""

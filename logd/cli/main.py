@@ -12,7 +12,7 @@ import typer
 from logd import __version__
 from logd.cli import bench, cluster, consume, log, produce, profile, serve, topic
 from logd.cli.connect import stop_time_limit
-from logd.cli.exits import EXIT_CODES_HELP, ExitCode, complain, report
+from logd.cli.exits import EXIT_CODES_HELP, ExitCode, TimeLimitPassed, complain, report
 from logd.cli.options import Command, Group, group, invocation_of
 
 HELP = f"""logd: a partitioned, append-only log, with Kafka's model and Kafka's words.
@@ -73,7 +73,7 @@ class Root(Group):
             raise
         except BrokenPipeError:
             _reader_went_away()
-        except Exception as error:
+        except (Exception, TimeLimitPassed) as error:
             raise typer.Exit(report(error, verbose=invocation_of(ctx).verbose)) from None
 
 

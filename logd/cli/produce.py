@@ -195,19 +195,25 @@ def _send(
 
     progress = Progress(invocation, f"to {topic}")
     started = time.monotonic()
-    with open_producer(invocation, **options) as producer:
-        sender = Sender(producer, topic, recipe, rate_per_second=rate, on_progress=progress.update)
-        try:
-            sender.run(read_pieces(stream, delimiter))
-        except (LogdError, KeyboardInterrupt) as error:
+    producer = open_producer(invocation, **options)
+    sender = Sender(producer, topic, recipe, rate_per_second=rate, on_progress=progress.update)
+    try:
+        sender.run(read_pieces(stream, delimiter))
+    except (LogdError, KeyboardInterrupt) as error:
+        if sender.accepted:
             sender.collect_quietly(_LAST_WAIT_SECONDS)
             progress.clear()
             _tell(invocation, topic, sender.sent, time.monotonic() - started, sender.accepted)
-            if isinstance(error, LogdError):
-                raise suggest_topic(error, topic, invocation) from None
-            raise
-    progress.clear()
-    _tell(invocation, topic, sender.sent, time.monotonic() - started, sender.accepted)
+        if isinstance(error, LogdError):
+            raise suggest_topic(error, topic, invocation) from None
+        raise
+    else:
+        progress.clear()
+        _tell(invocation, topic, sender.sent, time.monotonic() - started, sender.accepted)
+    finally:
+        # What was to be waited for has been waited for: never hang here for what cannot be sent.
+        with contextlib.suppress(LogdError):
+            producer.close(0)
 
 
 def _tell(invocation: Invocation, topic: str, sent: Sent, seconds: float, accepted: int) -> None:

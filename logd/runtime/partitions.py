@@ -153,6 +153,7 @@ class Partitions:
                 now_ms=self._clock.wall_ms(),
                 handles=self._handles,
             )
+            _report(path, log.recovery)
         else:
             log = PartitionLog.create(
                 self._directory.files,
@@ -162,7 +163,6 @@ class Partitions:
                 now_ms=self._clock.wall_ms(),
             )
         log.begin_epoch(leader_epoch)
-        _report(path, log.recovery)
         return log
 
     def _log_config(self, config: TopicConfig) -> LogConfig:

@@ -12,7 +12,7 @@ import threading
 from asyncio.base_events import BaseEventLoop
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
-from contextvars import Context
+from contextvars import Context, ContextVar, copy_context
 from typing import Any, NoReturn, TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
@@ -20,6 +20,10 @@ Ts = TypeVarTuple("Ts")
 
 #: Turns of the loop without time passing after which it is taken to spin for ever.
 TURNS_WITHOUT_TIME_MAX = 200_000
+
+
+#: Whoever starts tasks for a simulated process sets this in its context; tasks inherit it.
+OWNER: ContextVar[object] = ContextVar("OWNER", default=None)
 
 
 class DeadlockError(Exception):
@@ -52,6 +56,9 @@ class VirtualLoop(BaseEventLoop):
         self._selector = _TimeWarp(self)
         self._clock_resolution = 1e-9
         self.failures: list[str] = []
+        # A dict keeps the order of the starts.
+        self._owned: dict[asyncio.Task[Any], object] = {}
+        self.set_task_factory(_make_task)
         self.set_exception_handler(_collect_failure)
 
     def time(self) -> float:
@@ -90,6 +97,19 @@ class VirtualLoop(BaseEventLoop):
             if timer is not None:
                 timer.cancel()
 
+    def adopt(self, task: asyncio.Task[Any], owner: object) -> None:
+        """Remember whose task it is."""
+        self._owned[task] = owner
+        task.add_done_callback(self._owned.pop)
+
+    def cancel_owned(self, owner: object) -> None:
+        """Cancel every task of `owner`, oldest first, except the one that runs now: what the end
+        of a process does."""
+        current = asyncio.current_task(self) if self.is_running() else None
+        for task in [task for task, its in self._owned.items() if its is owner]:
+            if task is not current:
+                task.cancel()
+
     def finish(self) -> None:
         """Cancel what still runs, let it end, and close the loop."""
         try:
@@ -127,6 +147,20 @@ class VirtualLoop(BaseEventLoop):
         """There is no thread to be woken."""
 
 
+def _make_task(
+    loop: asyncio.AbstractEventLoop,
+    coroutine: Any,
+    *,
+    context: Context | None = None,
+) -> asyncio.Task[Any]:
+    task = asyncio.Task(coroutine, loop=loop, context=context)
+    owner = (context or copy_context()).get(OWNER)
+    if owner is not None:
+        assert isinstance(loop, VirtualLoop)
+        loop.adopt(task, owner)
+    return task
+
+
 async def _settle() -> None:
     for _ in range(20):
         await asyncio.sleep(0)
@@ -160,5 +194,6 @@ def _frames(coroutine: Any) -> list[str]:
 
 def _collect_failure(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     assert isinstance(loop, VirtualLoop)
-    error = context.get("exception")
-    loop.failures.append(f"{context.get('message')}: {error!r}")
+    subject = context.get("task") or context.get("future") or context.get("handle")
+    name = subject.get_name() if isinstance(subject, asyncio.Task) else repr(subject)
+    loop.failures.append(f"{context.get('message')} {name}: {context.get('exception')!r}")

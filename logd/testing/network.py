@@ -13,6 +13,7 @@ import asyncio
 import zlib
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
@@ -98,12 +99,12 @@ class SimConnection:
 
     def _arrive(self) -> None:
         """The first packet reaches the address: somebody listens, or the connection is refused."""
-        methods = self.network.listening(self.address)
-        if methods is None:
+        listener = self.network.listening(self.address)
+        if listener is None:
             self.network.trace(f"net {self.peer} refused")
             self.send_control(False, lambda: self._lost("connection refused"))
         else:
-            self._server.accept(methods)
+            self._server.accept(*listener)
             if self.network.stopping(self.address):
                 self._server.stop()
 
@@ -251,16 +252,17 @@ class SimNetwork:
         self.interceptor: Interceptor | None = None
         self.failures: list[str] = []
         self._rng = rng
-        self._listeners: dict[str, Methods] = {}
+        self._listeners: dict[str, tuple[Methods, Context]] = {}
         self._stopping: dict[str, None] = {}
         self._connections: dict[int, SimConnection] = {}
         self._next_connection = 0
 
     def listen(self, address: str, methods: Methods) -> None:
-        """Answer connections to `address` with `methods` from now on."""
+        """Answer connections to `address` with `methods` from now on; handlers run in copies of
+        the caller's context."""
         if address in self._listeners:
             raise OSError(f"{address} is in use")
-        self._listeners[address] = methods
+        self._listeners[address] = (methods, copy_context())
 
     def unlisten(self, address: str, *, node_gone: bool = False) -> None:
         """Refuse connections to `address` and break those there are."""
@@ -285,7 +287,7 @@ class SimNetwork:
     def stopping(self, address: str) -> bool:
         return address in self._stopping
 
-    def listening(self, address: str) -> Methods | None:
+    def listening(self, address: str) -> tuple[Methods, Context] | None:
         return self._listeners.get(address)
 
     def transport(self, name: str) -> SimTransport:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import copy_context
 from functools import partial
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from logd.runtime.node import Node, Ports
 from logd.storage.memory_files import MemoryFiles
 from logd.testing.clock import SimClock
 from logd.testing.disk import CrashError, DiskLatency, SimDisk
+from logd.testing.loop import OWNER, VirtualLoop
 from logd.testing.network import SimNetwork
 from logd.testing.rng import SimRng
 from logd.testing.spawn import SimSpawn
@@ -68,6 +70,8 @@ class SimProcess:
         self.on_file_operation: Callable[[str, str], None] | None = None
         self.up = False
         self.incarnation = 0
+        #: Virtual seconds at which the node of this incarnation stopped by itself; None: it did not.
+        self.failed_at: float | None = None
         self._config_entries = config_entries
         self._rng = rng
         self._alive = False
@@ -89,6 +93,7 @@ class SimProcess:
         self.incarnation += 1
         self.trace(f"node start {self.incarnation}")
         self._alive = True
+        self.failed_at = None
         self._ended.clear()
         rng = self._rng.child(f"incarnation/{self.incarnation}")
         self._disks = [
@@ -104,7 +109,9 @@ class SimProcess:
             spawn=self._make_spawn,
         )
         self.node = Node(self.config, self._config_entries, ports, version=__version__)
-        self._boot = self.loop.create_task(self._serve(self.node), name="boot")
+        context = copy_context()
+        context.run(OWNER.set, self.node)
+        self._boot = self.loop.create_task(self._serve(self.node), name="boot", context=context)
         ended = self.loop.create_task(self._ended.wait(), name="boot watch")
         await asyncio.wait([self._boot, ended], return_when=asyncio.FIRST_COMPLETED)
         ended.cancel()
@@ -136,6 +143,7 @@ class SimProcess:
     async def _watch(self, node: Node) -> None:
         """A node that failed stops by itself, as a real one does."""
         await node.failed.wait()
+        self.failed_at = self.loop.time()
         self.trace(f"node failed: {node.failure!r}")
         await self._stop(grace_s=0.0)
 
@@ -195,6 +203,8 @@ class SimProcess:
             disk.kill()
         self._spawn.kill()
         self._boot.cancel()
+        if isinstance(self.loop, VirtualLoop):
+            self.loop.cancel_owned(self.node)
         if self._watcher is not None and self._watcher is not asyncio.current_task(self.loop):
             self._watcher.cancel()
         self.network.unlisten(self.address, node_gone=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
@@ -273,8 +274,10 @@ class ServerSide:
         for stream in self._streams.values():
             stream.inbox.end(shutting_down(), at_once=True)
 
-    def accept(self, methods: Methods) -> None:
+    def accept(self, methods: Methods, context: Context) -> None:
+        """Answer with `methods`, each handler in a copy of `context`."""
         self._methods = methods
+        self._context = context
 
     def end(self) -> None:
         """The connection is gone: handlers are cancelled, as a gRPC server does."""
@@ -366,7 +369,9 @@ class ServerSide:
 
     def _start(self, number: int, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
         loop = self.connection.loop
-        task = loop.create_task(coroutine, name=f"{self.identity.peer}#{number} {name}")
+        task = loop.create_task(
+            coroutine, name=f"{self.identity.peer}#{number} {name}", context=self._context.copy()
+        )
         self._tasks[number] = task
         task.add_done_callback(lambda done: self._ended(number, name, done))
 

@@ -83,6 +83,8 @@ class ProducerWorker:
             # Refused before it became part of a batch: it never leaves the client.
             world.history.end_send(send, "fail", error=str(error))
             world.trace(f"send {name} refused: {error.code.name}")
+            if error.code is ErrorCode.UNKNOWN_PARTITION:
+                await self._refresh(topic)
             return
         waiting = self._open.get(batch)
         if waiting is not None:
@@ -90,6 +92,14 @@ class ProducerWorker:
             return
         self._open[batch] = [(index, send)]
         batch.add_done_callback(self._on_done, self.engine.accumulator.lock)
+
+    async def _refresh(self, topic: str) -> None:
+        """The topic has grown: learn of it, as an application would."""
+        assert self.engine is not None
+        try:
+            await self.engine.partitions_for(topic)
+        except LogdError as error:
+            self._world.trace(f"partitions of {topic}: {error.code.name}")
 
     def _on_done(self, batch: ProducerBatch) -> None:
         world = self._world

@@ -206,6 +206,15 @@ class Simulation:
 
     def _note_recovery(self) -> None:
         """Look at what the logs of a node that has just started had to be cured of."""
+        for partition in self.process.node._partitions.all():
+            report = partition.log.recovery
+            self.trace(f"recovery {partition.name} {report}")
+            if report.cut_bytes:
+                self.sometimes("torn tail repaired")
+            if report.copied_bytes:
+                self.sometimes("tail beyond the ledger recovered")
+            if report.damage:
+                self.problems.append(f"damage in {partition.name}: {report.damage}")
 
     def _read_log(self) -> None:
         files = self.process.files

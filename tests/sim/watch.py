@@ -160,7 +160,8 @@ class Watch:
             self._sometimes("resumed after a full disk")
         where = f"{batch.topic_id.hex()}-{batch.partition}@{result.base_offset}"
         process = self._process
-        if process.node.failed.is_set():
+        # What was answered at the very moment of the failure had been synced before it.
+        if process.failed_at is not None and process.loop.time() > process.failed_at:
             self.violations.append(f"ack-after-failure: {where} by a node that has failed")
         path = f"partitions/{batch.topic_id.hex()}-{batch.partition}"
         if (process.incarnation, path) in self.failed_paths and not result.duplicate:

@@ -36,12 +36,20 @@ def environment(**extra: str) -> dict[str, str]:
 class RealNode:
     """`logd serve` on a folder and a port; both stay the same over restarts."""
 
-    def __init__(self, data_dir: Path, *, flags: tuple[str, ...] = (), **settings: str) -> None:
-        """`settings` are environment settings such as LOGD__DISK__FREE_BYTES_MIN="0"."""
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        flags: tuple[str, ...] = (),
+        log_folder: Path | None = None,
+        **settings: str,
+    ) -> None:
+        """`settings` are environment settings such as LOGD__DISK__FREE_BYTES_MIN="0"; what the
+        node prints goes to a file in `log_folder`, beside `data_dir` when not given."""
         self.data_dir = data_dir
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
-        self.log_path = data_dir.parent / f"{data_dir.name}.log"
+        self.log_path = (log_folder or data_dir.parent) / f"{data_dir.name}.log"
         self._flags = flags
         self._settings = settings
         self._prefix: tuple[str, ...] = ()
@@ -51,6 +59,10 @@ class RealNode:
         """Run the node under another command, such as strace."""
         self._prefix = command
         return self
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None
 
     @property
     def pid(self) -> int:

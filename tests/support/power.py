@@ -62,7 +62,7 @@ class LoopDisk:
     def unmount(self) -> None:
         """Let go of it; whoever had files open there must have ended."""
         for _ in range(50):
-            if subprocess.run(["umount", str(self.path)], capture_output=True).returncode == 0:
+            if _unmounts(self.path):
                 return
             time.sleep(0.1)
         _run("umount", "-l", str(self.path))
@@ -82,6 +82,11 @@ def small_tmpfs(path: Path, size_bytes: int) -> Iterator[Path]:
         yield path
     finally:
         subprocess.run(["umount", "-l", str(path)], check=False, capture_output=True)
+
+
+def _unmounts(path: Path) -> bool:
+    done = subprocess.run(["umount", str(path)], check=False, capture_output=True)
+    return done.returncode == 0
 
 
 def _run(*command: str) -> None:

@@ -1,1 +1,1 @@
-"""Decisions of the client, without I/O: no asyncio, threads, clock, randomness or gRPC of its own."""
+"""Decisions of the client, without I/O: no asyncio, threads, clock or gRPC."""

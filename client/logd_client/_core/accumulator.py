@@ -11,12 +11,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from logd_client._core.batch import RECORD_OVERHEAD_BYTES, ProducerBatch
-from logd_client._core.partitioner import next_sticky
-from logd_client._core.ports import Lock, Rng
 from logd_wire import Compression, Headers, partition_for_key
 from logd_wire.errors import ErrorCode, UnknownTopicError
 from logd_wire.limits import PRODUCER_WINDOW_BATCHES
+
+from logd_client._core.batch import RECORD_OVERHEAD_BYTES, ProducerBatch
+from logd_client._core.partitioner import next_sticky
+from logd_client._core.ports import Lock, Rng
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class Accumulator:
 
     # ---- callers, with the lock held -------------------------------------------------------
 
-    def append(
+    def append(  # noqa: PLR0917 (keywords would cost a tenth of a `send`)
         self,
         topic: TopicQueues,
         queue: PartitionQueue | None,
@@ -196,10 +197,10 @@ class Accumulator:
         batch = ProducerBatch(
             queue,
             self._order,
-            config.compression,
-            config.batch_bytes,
-            now_ms,
-            now_ms + config.delivery_timeout_ms,
+            compression=config.compression,
+            bytes_max=config.batch_bytes,
+            created_ms=now_ms,
+            deadline_ms=now_ms + config.delivery_timeout_ms,
         )
         index = batch.append(timestamp, key, value, headers)
         self._order += 1

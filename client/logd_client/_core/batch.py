@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from crc32c import crc32c
-
-from logd_client._core.ports import Lock
 from logd_wire import BatchBuilder, Compression
 from logd_wire.batch import CRC_POSITION, HEADER, BatchHeader
 from logd_wire.errors import LogdError
+
+from logd_client._core.ports import Lock
 
 if TYPE_CHECKING:
     from logd_client._core.accumulator import PartitionQueue
@@ -63,6 +63,7 @@ class ProducerBatch:
         self,
         queue: PartitionQueue,
         order: int,
+        *,
         compression: Compression,
         bytes_max: int,
         created_ms: float,

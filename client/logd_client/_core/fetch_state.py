@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from logd_wire.errors import LogdError
+
 from logd_client._core.partition_reader import PartitionReader, Reset
 from logd_client._core.ports import Lock
 from logd_client.values import TopicPartition
-from logd_wire.errors import LogdError
 
 #: Consumed bytes are granted again in portions of this share of the window.
 CREDIT_PORTION: Final = 8

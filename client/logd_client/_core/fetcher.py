@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from logd_wire.errors import ClosedError, ConfigError, LogdError
+
 from logd_client._core.fetch_state import CREDIT_PORTION, FetchState
 from logd_client._core.partition_reader import (
     PartitionReader,
@@ -20,7 +22,6 @@ from logd_client._core.partition_reader import (
 from logd_client._core.ports import Lock
 from logd_client.read_errors import ReadError
 from logd_client.values import Record, TopicPartition
-from logd_wire.errors import ClosedError, ConfigError, LogdError
 
 logger = logging.getLogger("logd.client.consumer")
 
@@ -293,22 +294,30 @@ class Fetcher:
                 self.state.waiters.remove(waiter)
 
     def wakeup(self) -> None:
-        """End the wait that is going on, or the next one."""
-        with self.lock:
-            self.state.woken = True
-            self.state.notify()
+        """End the wait that is going on, or the next one.
+
+        Takes no lock, so that a signal handler may call it; a waiter that registers in the same
+        moment sees `woken_up` at the end of its slice.
+        """
+        self.state.woken = True
+        for waiter in list(self.state.waiters):
+            waiter()
+
+    @property
+    def woken_up(self) -> bool:
+        """Whether `wakeup` was called and not yet taken."""
+        return self.state.woken
 
     def take_wakeup(self) -> bool:
         """Whether `wakeup` was called since the last time."""
-        with self.lock:
-            woken, self.state.woken = self.state.woken, False
-            return woken
+        woken, self.state.woken = self.state.woken, False
+        return woken
 
     def close(self) -> None:
-        """Every read from now on raises ClosedError."""
-        with self.lock:
-            self.state.closed = True
-            self.state.notify()
+        """Every read from now on raises ClosedError. Takes no lock, as `wakeup`."""
+        self.state.closed = True
+        for waiter in list(self.state.waiters):
+            waiter()
 
 
 def _wanted(reader: PartitionReader, only: frozenset[TopicPartition] | None) -> bool:

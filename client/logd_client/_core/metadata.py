@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from logd_client.values import NodeInfo
 from logd_wire.errors import LogdError
+
+from logd_client.values import NodeInfo
 
 
 @dataclass(frozen=True, slots=True)

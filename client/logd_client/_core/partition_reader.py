@@ -14,10 +14,11 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from logd_client.read_errors import ReadCorruptBatchError, ReadError, located
-from logd_client.values import Record, TopicPartition
 from logd_wire import BatchHeader, Headers, decode_records, read_header
 from logd_wire.errors import CorruptBatchError, LogdError, RecordTooLargeError
+
+from logd_client.read_errors import ReadCorruptBatchError, ReadError, located
+from logd_client.values import Record, TopicPartition
 
 #: Builds a record without going through the generated constructor, which costs as much again.
 _NEW: Final = tuple.__new__

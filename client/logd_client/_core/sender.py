@@ -19,18 +19,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from logd_wire.errors import (
+    ErrorCode,
+    LogdError,
+    OutcomeUnknownError,
+    TimeoutError,
+)
+from logd_wire.limits import PRODUCER_WINDOW_BATCHES
+
 from logd_client._core.accumulator import Accumulator, PartitionQueue
 from logd_client._core.backoff import Backoff, RetryBudget
 from logd_client._core.batch import ProducerBatch
 from logd_client._core.metadata import Leader
 from logd_client._core.ports import Rng
-from logd_wire.errors import (
-    ErrorCode,
-    LogdError,
-    OutcomeUnknownError,
-    TimeoutError,  # noqa: A004
-)
-from logd_wire.limits import PRODUCER_WINDOW_BATCHES
 
 #: Batches in flight to one node above which an idle partition lingers like a busy one.
 EAGER_BATCHES_MAX: Final = 8
@@ -198,9 +199,7 @@ class Sender:
             queue.window = 1
         return leader
 
-    def _next(
-        self, queue: PartitionQueue, leader: Leader, now_ms: float
-    ) -> ProducerBatch | None:
+    def _next(self, queue: PartitionQueue, leader: Leader, now_ms: float) -> ProducerBatch | None:
         closed = queue.closed
         while closed and closed[0].done:
             closed.popleft()
@@ -302,9 +301,7 @@ class Sender:
                 queue.needs_new_identity = True
             self._fail(queue, batch, error)
 
-    def _on_out_of_order(
-        self, queue: PartitionQueue, batch: ProducerBatch, now_ms: float
-    ) -> None:
+    def _on_out_of_order(self, queue: PartitionQueue, batch: ProducerBatch, now_ms: float) -> None:
         with self._accumulator.lock:
             others = [*queue.in_flight, *queue.closed]
         oldest = all(other.order > batch.order for other in others if not other.done)

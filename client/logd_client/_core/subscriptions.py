@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from logd_wire.errors import DataLossError, LogdError, OffsetOutOfRangeError
+
 from logd_client._core.backoff import Backoff
 from logd_client._core.fetch_state import FetchState
 from logd_client._core.metadata import Leader
@@ -23,7 +25,6 @@ from logd_client.read_errors import (
     ReadOffsetOutOfRangeError,
     located,
 )
-from logd_wire.errors import DataLossError, LogdError, OffsetOutOfRangeError
 
 logger = logging.getLogger("logd.client.consumer")
 

@@ -9,6 +9,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from google.protobuf.message import Message
+from logd_proto.v1 import log_pb2
+from logd_wire.errors import (
+    BootstrapError,
+    ClosedError,
+    ErrorCode,
+    LogdError,
+    NetworkError,
+    NotLeaderError,
+    TimeoutError,
+    error_for,
+)
 
 from logd_client._core.backoff import Backoff
 from logd_client._core.metadata import (
@@ -23,17 +34,6 @@ from logd_client._transport.errors import from_proto
 from logd_client._transport.methods import GET_METADATA, HELLO
 from logd_client.values import NodeInfo
 from logd_client.version import CLIENT_SOFTWARE, PROTOCOL_VERSION
-from logd_proto.v1 import log_pb2
-from logd_wire.errors import (
-    BootstrapError,
-    ClosedError,
-    ErrorCode,
-    LogdError,
-    NetworkError,
-    NotLeaderError,
-    TimeoutError,  # noqa: A004
-    error_for,
-)
 
 logger = logging.getLogger("logd.client.cluster")
 
@@ -117,9 +117,7 @@ class Connection:
 class Cluster:
     """All nodes. Connects when first used; a broken connection is no error of its own."""
 
-    def __init__(
-        self, transport: Transport, clock: Clock, rng: Rng, config: ClusterConfig
-    ) -> None:
+    def __init__(self, transport: Transport, clock: Clock, rng: Rng, config: ClusterConfig) -> None:
         self._transport = transport
         self._clock = clock
         self._rng = rng
@@ -150,9 +148,7 @@ class Cluster:
         causes: list[tuple[str, LogdError]] = []
         for address in self._candidates():
             try:
-                answer = await self.connection(address).call(
-                    method, request, timeout_ms=timeout_ms
-                )
+                answer = await self.connection(address).call(method, request, timeout_ms=timeout_ms)
             except (NetworkError, TimeoutError) as error:
                 causes.append((address, error))
                 continue
@@ -191,9 +187,7 @@ class Cluster:
         """Learn about `topics` (none: only about the nodes)."""
         names = list(topics)
         request = log_pb2.GetMetadataRequest(topics=names, allow_auto_create=allow_auto_create)
-        answer = await self.ask(
-            GET_METADATA, request, timeout_ms=self.config.request_timeout_ms
-        )
+        answer = await self.ask(GET_METADATA, request, timeout_ms=self.config.request_timeout_ms)
         self.metadata.update(snapshot_of(answer, self._good_address))
         for name in names:
             self.stale_topics.pop(name, None)

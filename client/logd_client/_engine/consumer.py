@@ -7,6 +7,14 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from logd_proto.v1 import log_pb2
+from logd_wire.errors import (
+    BootstrapError,
+    ClosedError,
+    LogdError,
+    UnknownTopicError,
+)
+
 from logd_client._core.fetch_state import FetchConfig, FetchState
 from logd_client._core.fetcher import Deserialize, Fetcher
 from logd_client._core.partition_reader import Frame, PartitionReader, Reset
@@ -20,13 +28,6 @@ from logd_client._transport.api import Transport
 from logd_client._transport.errors import from_proto
 from logd_client.read_errors import ReadUnknownTopicError, located
 from logd_client.values import OffsetAndTimestamp, TopicPartition
-from logd_proto.v1 import log_pb2
-from logd_wire.errors import (
-    BootstrapError,
-    ClosedError,
-    LogdError,
-    UnknownTopicError,
-)
 
 logger = logging.getLogger("logd.client.consumer")
 
@@ -275,9 +276,7 @@ class ConsumerEngine:
             )
             errors = [each for each in answers.values() if isinstance(each, LogdError)]
             if not errors:
-                return {
-                    tp: each for tp, each in answers.items() if not isinstance(each, LogdError)
-                }
+                return {tp: each for tp, each in answers.items() if not isinstance(each, LogdError)}
             # What was known of the topic may have been old: the first round decides nothing.
             final = [each for each in errors if not (_passing(each) or (first and _stale(each)))]
             if final or self.clock.monotonic_ms() > deadline_ms:

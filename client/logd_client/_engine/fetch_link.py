@@ -6,13 +6,14 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from logd_proto.v1 import log_pb2
+from logd_wire.errors import LogdError, NetworkError
+
 from logd_client._core.fetch_state import FetchConfig
 from logd_client._core.subscriptions import Subscribe
 from logd_client._engine.cluster import Connection
 from logd_client._transport.api import Stream
 from logd_client._transport.methods import FETCH
-from logd_proto.v1 import log_pb2
-from logd_wire.errors import LogdError, NetworkError
 
 logger = logging.getLogger("logd.client.consumer")
 

@@ -5,12 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from logd_client._core.metadata import Leader
-from logd_client._core.sender import STALE_METADATA
-from logd_client._engine.cluster import Cluster
-from logd_client._transport.errors import from_proto
-from logd_client._transport.methods import LIST_OFFSETS
-from logd_client.values import OffsetAndTimestamp, TopicPartition
 from logd_proto.v1 import log_pb2
 from logd_wire.errors import (
     ErrorCode,
@@ -18,6 +12,13 @@ from logd_wire.errors import (
     UnknownTopicError,
     error_for,
 )
+
+from logd_client._core.metadata import Leader
+from logd_client._core.sender import STALE_METADATA
+from logd_client._engine.cluster import Cluster
+from logd_client._transport.errors import from_proto
+from logd_client._transport.methods import LIST_OFFSETS
+from logd_client.values import OffsetAndTimestamp, TopicPartition
 
 Answer = OffsetAndTimestamp | LogdError
 
@@ -94,9 +95,9 @@ async def _ask_node(
     found: dict[TopicPartition, Answer] = {}
     for (tp, _), answer in zip(group, response.answers, strict=True):
         if answer.HasField("error"):
-            error = from_proto(answer.error, broker=address)
-            cluster.apply_hint(*tp, error)
-            found[tp] = error
+            refusal = from_proto(answer.error, broker=address)
+            cluster.apply_hint(*tp, refusal)
+            found[tp] = refusal
         else:
             found[tp] = OffsetAndTimestamp(answer.offset, answer.timestamp_ms, answer.leader_epoch)
     return found

@@ -8,14 +8,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from logd_proto.v1 import log_pb2
+from logd_wire.errors import LogdError, NetworkError
+
 from logd_client._core.batch import ProducerBatch
 from logd_client._core.sender import Ack, Send
 from logd_client._engine.cluster import Connection
 from logd_client._transport.api import Stream
 from logd_client._transport.errors import from_proto
 from logd_client._transport.methods import PRODUCE
-from logd_proto.v1 import log_pb2
-from logd_wire.errors import LogdError, NetworkError
 
 logger = logging.getLogger("logd.client.producer")
 

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
+
+from logd_proto.v1 import log_pb2
+from logd_wire.errors import (
+    BufferFullError,
+    ClosedError,
+    LogdError,
+    TimeoutError,
+    UnknownTopicError,
+)
 
 from logd_client._core.accumulator import Accumulator, BatchingConfig, TopicQueues, queue_for
 from logd_client._core.backoff import Backoff
@@ -18,14 +28,6 @@ from logd_client._engine.ports import Clock, Rng
 from logd_client._engine.produce_link import ProduceLink
 from logd_client._transport.api import Transport
 from logd_client._transport.methods import INIT_PRODUCER_ID
-from logd_proto.v1 import log_pb2
-from logd_wire.errors import (
-    BufferFullError,
-    ClosedError,
-    LogdError,
-    TimeoutError,  # noqa: A004
-    UnknownTopicError,
-)
 
 logger = logging.getLogger("logd.client.producer")
 
@@ -210,7 +212,7 @@ class ProducerEngine:
                 await self._look_up(name)
         except TimeoutError:
             raise
-        except asyncio.TimeoutError:
+        except builtins.TimeoutError:
             raise TimeoutError(
                 f"no metadata of topic {name!r} within {self.config.max_block_ms / 1000:g} s",
                 hint="see max_block_ms",
@@ -270,7 +272,7 @@ class ProducerEngine:
             try:
                 async with asyncio.timeout(max(0.0, left_ms) / 1000):
                     await room
-            except asyncio.TimeoutError:
+            except builtins.TimeoutError:
                 raise self.buffer_full() from None
 
     def register_for_room(self, waiter: Callable[[], None]) -> bool:
@@ -286,8 +288,9 @@ class ProducerEngine:
 
     def buffer_full(self) -> BufferFullError:
         size = self.config.batching.buffer_bytes
+        seconds = self.config.max_block_ms / 1000
         return BufferFullError(
-            f"the send buffer of {size} bytes stayed full for {self.config.max_block_ms / 1000:g} s",
+            f"the send buffer of {size} bytes stayed full for {seconds:g} s",
             hint="the node is slower than the producer, or cannot be reached: see buffer_memory "
             "and max_block_ms",
         )

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import socket
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
-
-from logd_client._transport.errors import ERROR_TRAILER, from_trailer
-from logd_client._transport.methods import HELLO, RESPONSES
 from logd_wire.errors import (
+    ForkError,
     LogdError,
     NetworkError,
-    TimeoutError,  # noqa: A004
+    TimeoutError,
 )
 from logd_wire.limits import MESSAGE_BYTES_MAX
+
+from logd_client import _fork
+from logd_client._transport.errors import ERROR_TRAILER, from_trailer
+from logd_client._transport.methods import HELLO, RESPONSES
 
 _OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
@@ -76,7 +79,7 @@ async def diagnose(address: str, fallback: LogdError) -> LogdError:
         return NetworkError(f"DNS: {host} is not known ({error.strerror})", broker=address)
     except ConnectionRefusedError:
         return NetworkError("connection refused: nothing listens there", broker=address)
-    except builtin_timeouts:
+    except builtins.TimeoutError:
         return NetworkError("timeout: no answer to the connection attempt", broker=address)
     except OSError as error:
         return NetworkError(f"{error.strerror or error}", broker=address)
@@ -88,9 +91,6 @@ async def diagnose(address: str, fallback: LogdError) -> LogdError:
             broker=address,
         )
     return fallback
-
-
-builtin_timeouts: Final = (asyncio.TimeoutError,)
 
 
 class GrpcStream:
@@ -161,7 +161,26 @@ class GrpcChannel:
 
 
 class GrpcTransport:
-    """See `Transport`. To be used on one event loop."""
+    """See `Transport`. To be used on one event loop.
+
+    Raises ForkError in a child of a process that has used gRPC here: gRPC's threads do not exist
+    in the child, and using it there crashes.
+    """
+
+    #: Generation of the first process that used gRPC here.
+    _first_generation: ClassVar[int | None] = None
+
+    def __init__(self) -> None:
+        generation = _fork.current.number
+        if GrpcTransport._first_generation is None:
+            GrpcTransport._first_generation = generation
+        if GrpcTransport._first_generation != generation:
+            raise ForkError(
+                "the parent of this forked process has already used a client of logd, and gRPC "
+                "does not survive a fork",
+                hint="use no client before the fork, or start processes with 'spawn' or "
+                "'forkserver'",
+            )
 
     def connect(self, address: str) -> GrpcChannel:
         return GrpcChannel(address)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from google.protobuf.message import Message
-
 from logd_proto.v1 import admin_pb2, log_pb2
 
 HELLO: Final = "/logd.v1.Log/Hello"

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from logd.consensus import Entry, OneVoter, Ready, Role
 from logd.model.ids import LogIndex
@@ -140,4 +147,11 @@ class OneVoterUnderCrashes(RuleBasedStateMachine):
 
 
 TestOneVoterUnderCrashes = OneVoterUnderCrashes.TestCase
-TestOneVoterUnderCrashes.settings = settings(max_examples=200, stateful_step_count=50)
+TestOneVoterUnderCrashes.settings = settings(stateful_step_count=50)
+
+
+@pytest.mark.proof
+def test_long_runs() -> None:
+    run_state_machine_as_test(
+        OneVoterUnderCrashes, settings=settings(max_examples=500, stateful_step_count=300)
+    )

@@ -8,9 +8,16 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from logd_wire.errors import ErrorCode, LogdError
 
 from logd.metadata import (
@@ -295,4 +302,11 @@ def as_model(topic: TopicImage) -> Topic:
 
 
 TestMetadataMachineAgainstModel = MetadataMachineAgainstModel.TestCase
-TestMetadataMachineAgainstModel.settings = settings(max_examples=200, stateful_step_count=40)
+TestMetadataMachineAgainstModel.settings = settings(stateful_step_count=40)
+
+
+@pytest.mark.proof
+def test_long_runs() -> None:
+    run_state_machine_as_test(
+        MetadataMachineAgainstModel, settings=settings(max_examples=500, stateful_step_count=300)
+    )

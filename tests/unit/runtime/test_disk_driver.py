@@ -9,10 +9,10 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
+from logd_wire.errors import OutcomeUnknownError, StorageFailedError, StorageFullError
 
 from logd.runtime.adapters import TaskSpawn
 from logd.runtime.disk_driver import DiskDriver
-from logd_wire.errors import OutcomeUnknownError, StorageFailedError, StorageFullError
 from tests.support.loops import settle
 
 T = TypeVar("T")

@@ -8,6 +8,12 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
+from logd_wire import WireRecord, decode_batch, encode_batch, iter_headers, read_header
+from logd_wire.errors import (
+    InvalidRequestError,
+    OffsetOutOfRangeError,
+    UnknownTopicError,
+)
 
 from logd.model.ids import TopicId, TopicPartitionId
 from logd.model.topic_config import parse_topic_config
@@ -15,12 +21,6 @@ from logd.runtime.budget import ByteBudget
 from logd.runtime.fetch_session import RESERVE_BYTES, FetchFrame, FetchSession
 from logd.runtime.partition import Partition
 from logd.storage import LogConfig, MemoryFiles, PartitionLog
-from logd_wire import WireRecord, decode_batch, encode_batch, iter_headers, read_header
-from logd_wire.errors import (
-    InvalidRequestError,
-    OffsetOutOfRangeError,
-    UnknownTopicError,
-)
 from tests.support.loops import settle
 
 T = TypeVar("T")

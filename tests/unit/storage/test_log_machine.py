@@ -434,7 +434,7 @@ class LogMachine(RuleBasedStateMachine):
         view = self.log.view
         assert view.start_offset == self.start
         end = max(self.stored[-1].next_offset if self.stored else 0, self.start)
-        assert view.written_end_offset == end
+        assert view.written_end_offset == end, (view.written_end_offset, end, self.start, self.durable_end, self.log.recovery)
         assert view.durable_end_offset >= self.durable_end
 
 

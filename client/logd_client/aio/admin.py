@@ -1,0 +1,150 @@
+"""The admin client for asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+from logd_client._administering import new_life, trim_points
+from logd_client._config import options_from
+from logd_client._runtime import Environment
+from logd_client.values import ClusterInfo, ConfigEntry, TopicInfo
+
+
+class Admin:
+    """Creates, changes and describes topics. Every call returns when its effect is visible, or
+    raises. Nothing happens before the first call. `request_timeout_ms` bounds each call."""
+
+    _environment: ClassVar[Environment] = Environment()
+
+    def __init__(
+        self,
+        bootstrap_servers: str | Sequence[str] = "localhost:7171",
+        *,
+        client_id: str | None = None,
+        request_timeout_ms: float = 30_000,
+    ) -> None:
+        self._life = new_life(self._environment, bootstrap_servers, client_id, request_timeout_ms)
+
+    @classmethod
+    def from_config(cls, conf: Mapping[str, Any]) -> Self:
+        """Make one from Kafka's dotted names, such as `{"bootstrap.servers": "localhost:7171"}`."""
+        return cls(**options_from("Admin", conf))
+
+    async def create_topic(
+        self,
+        name: str,
+        *,
+        partitions: int | None = None,
+        replication_factor: int = -1,
+        config: Mapping[str, str] | None = None,
+        exist_ok: bool = False,
+        validate_only: bool = False,
+    ) -> TopicInfo:
+        """Create a topic. Raises TopicExistsError unless `exist_ok`, InvalidTopicNameError,
+        InvalidConfigError.
+
+        `partitions` None and `replication_factor` -1 are the cluster's defaults; `config` has
+        Kafka's names; `validate_only` checks and creates nothing.
+        """
+        engine = self._life.use()
+        call = engine.create_topic(
+            name,
+            partitions=partitions or 0,
+            replication_factor=replication_factor,
+            config=config or {},
+            exist_ok=exist_ok,
+            validate_only=validate_only,
+        )
+        return await self._life.arun(call)
+
+    async def list_topics(self, *, include_internal: bool = False) -> list[TopicInfo]:
+        """Every topic, by name."""
+        call = self._life.use().describe_topics((), include_internal=include_internal)
+        return await self._life.arun(call)
+
+    async def describe_topic(self, name: str) -> TopicInfo:
+        """One topic in full. Raises UnknownTopicError."""
+        return (await self.describe_topics([name]))[0]
+
+    async def describe_topics(self, names: Iterable[str]) -> list[TopicInfo]:
+        """Topics in the order of `names`. Raises UnknownTopicError for the first missing one."""
+        wanted = list(names)
+        if not wanted:
+            return []
+        return await self._life.arun(self._life.use().describe_topics(wanted))
+
+    async def alter_topic(
+        self,
+        name: str,
+        *,
+        set_config: Mapping[str, str] | None = None,
+        delete_config: Iterable[str] = (),
+        partitions: int | None = None,
+        validate_only: bool = False,
+    ) -> TopicInfo:
+        """Change configuration, add partitions (`partitions` is the new total), or both."""
+        call = self._life.use().alter_topic(
+            name,
+            set_config=set_config or {},
+            delete_config=delete_config,
+            partitions=partitions or 0,
+            validate_only=validate_only,
+        )
+        return await self._life.arun(call)
+
+    async def alter_topic_config(
+        self, name: str, config: Mapping[str, str | None], *, validate_only: bool = False
+    ) -> TopicInfo:
+        """Set configuration; None gives a key back to its default."""
+        return await self.alter_topic(
+            name,
+            set_config={key: value for key, value in config.items() if value is not None},
+            delete_config=[key for key, value in config.items() if value is None],
+            validate_only=validate_only,
+        )
+
+    async def add_partitions(self, name: str, total: int) -> TopicInfo:
+        """Grow a topic to `total` partitions. Keys may move to other partitions."""
+        return await self.alter_topic(name, partitions=total)
+
+    async def delete_topic(self, name: str) -> None:
+        """Delete a topic with all its records. Raises UnknownTopicError."""
+        await self._life.arun(self._life.use().delete_topic(name))
+
+    async def delete_records(self, name: str, before: Mapping[int, int]) -> dict[int, int]:
+        """Make what lies before an offset unreadable; {partition: first offset to keep}, -1: the
+        end. Returns each partition's first offset afterwards."""
+        call = self._life.use().delete_records(name, trim_points(before))
+        return await self._life.arun(call)
+
+    async def describe_cluster(self) -> ClusterInfo:
+        """Identity, nodes, controller."""
+        return await self._life.arun(self._life.use().describe_cluster())
+
+    async def describe_configs(self) -> list[ConfigEntry]:
+        """Configuration of the node that answers, each value with its source."""
+        return await self._life.arun(self._life.use().describe_configs())
+
+    async def close(self) -> None:
+        """Close the connections. Idempotent."""
+        engine = self._life.end()
+        if engine is not None:
+            await self._life.arun(engine.close())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __del__(self) -> None:
+        life = getattr(self, "_life", None)
+        if life is not None:
+            life.dropped()

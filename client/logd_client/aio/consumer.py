@@ -1,0 +1,351 @@
+"""The consumer for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, overload
+
+from logd_wire.errors import (
+    ClosedError,
+)
+
+from logd_client._config import AutoOffsetReset, ConsumerOptions, OnCorrupt, options_from
+from logd_client._consuming import (
+    ReadingFront,
+    only_of,
+    spec_of,
+    time_answers,
+    time_questions,
+)
+from logd_client._core.fetcher import Fetcher
+from logd_client._engine.offsets import Spec
+from logd_client._runtime import Environment
+from logd_client.values import (
+    Deserializer,
+    Offset,
+    OffsetAndTimestamp,
+    Record,
+    Time,
+    TopicPartition,
+    time_to_ms,
+)
+
+#: How long `close` waits for the end of its streams.
+CLOSE_SECONDS = 10.0
+
+K_co = TypeVar("K_co", covariant=True)
+V_co = TypeVar("V_co", covariant=True)
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Consumer(Generic[K_co, V_co]):
+    """Reads records of all partitions of `topics`, or of those given to `assign`.
+
+    A partition begins at the position given by a seek; without one `auto_offset_reset` decides,
+    and its default "error" raises NoOffsetError at the first read. Groups are not there yet: keep
+    `position(...)` yourself. Nothing happens before the first use. Times are in milliseconds,
+    sizes in bytes, as the names say; `timeout` arguments are seconds.
+
+    * `on_corrupt`: "stop" raises DataLossError or CorruptBatchError (with topic, partition,
+      offset) before data that cannot be read; "skip" logs it and goes on behind it.
+    * `fetch_max_bytes`: what one node may send ahead of the reader.
+    * `consumer_timeout_ms`: iteration ends when so long no record came.
+    """
+
+    _environment: ClassVar[Environment] = Environment()
+
+    @overload
+    def __init__(
+        self: Consumer[bytes, bytes],
+        *topics: str,
+        bootstrap_servers: str | Sequence[str] = ...,
+        **options: Unpack[ConsumerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Consumer[K, bytes],
+        *topics: str,
+        bootstrap_servers: str | Sequence[str] = ...,
+        key_deserializer: Deserializer[K],
+        **options: Unpack[ConsumerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Consumer[bytes, V],
+        *topics: str,
+        bootstrap_servers: str | Sequence[str] = ...,
+        value_deserializer: Deserializer[V],
+        **options: Unpack[ConsumerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Consumer[K, V],
+        *topics: str,
+        bootstrap_servers: str | Sequence[str] = ...,
+        key_deserializer: Deserializer[K],
+        value_deserializer: Deserializer[V],
+        **options: Unpack[ConsumerOptions],
+    ) -> None: ...
+    def __init__(
+        self,
+        *topics: str,
+        bootstrap_servers: str | Sequence[str] = "localhost:7171",
+        client_id: str | None = None,
+        group_id: str | None = None,
+        auto_offset_reset: AutoOffsetReset = "error",
+        on_corrupt: OnCorrupt = "stop",
+        fetch_max_wait_ms: float = 500,
+        fetch_min_bytes: int = 1,
+        fetch_max_bytes: int = 50 * 2**20,
+        max_partition_fetch_bytes: int = 2**20,
+        max_poll_records: int = 500,
+        consumer_timeout_ms: float | None = None,
+        request_timeout_ms: float = 30_000,
+        metadata_max_age_ms: float = 300_000,
+        key_deserializer: Deserializer[Any] | None = None,
+        value_deserializer: Deserializer[Any] | None = None,
+    ) -> None:
+        self._front = ReadingFront(
+            self._environment,
+            topics,
+            bootstrap_servers,
+            client_id=client_id,
+            group_id=group_id,
+            auto_offset_reset=auto_offset_reset,
+            on_corrupt=on_corrupt,
+            fetch_max_wait_ms=fetch_max_wait_ms,
+            fetch_min_bytes=fetch_min_bytes,
+            fetch_max_bytes=fetch_max_bytes,
+            max_partition_fetch_bytes=max_partition_fetch_bytes,
+            max_poll_records=max_poll_records,
+            consumer_timeout_ms=consumer_timeout_ms,
+            request_timeout_ms=request_timeout_ms,
+            metadata_max_age_ms=metadata_max_age_ms,
+            key_deserializer=key_deserializer,
+            value_deserializer=value_deserializer,
+        )
+        self._life = self._front.life
+
+    @classmethod
+    def from_config(cls, conf: Mapping[str, Any], *topics: str) -> Self:
+        """Make one from Kafka's dotted names, such as `{"bootstrap.servers": "localhost:7171"}`."""
+        return cls(*topics, **options_from("Consumer", conf))
+
+    # ---- reading ---------------------------------------------------------------------------
+
+    async def __aiter__(self) -> AsyncIterator[Record[K_co, V_co]]:
+        """Records as they come. Ends after `consumer_timeout_ms` without one (None: never), after
+        `wakeup`, and when the consumer is closed meanwhile."""
+        fetcher = await self._reader()
+        seconds = self._front.iteration_seconds
+        while True:
+            try:
+                record = fetcher.take_one()
+                if record is None:
+                    record = await self._wait_one(None, seconds)
+            except ClosedError:
+                return
+            if record is None:
+                return
+            yield record
+
+    async def getone(
+        self, *partitions: TopicPartition, timeout: float | None = None
+    ) -> Record[K_co, V_co] | None:
+        """The next record (of `partitions`, if given); None after `timeout` seconds or `wakeup`."""
+        record = (await self._reader()).take_one(only_of(partitions))
+        return await self._wait_one(only_of(partitions), timeout) if record is None else record
+
+    async def getmany(
+        self,
+        *partitions: TopicPartition,
+        timeout: float = 1.0,
+        max_records: int | None = None,
+    ) -> dict[TopicPartition, list[Record[K_co, V_co]]]:
+        """What is there, at most `max_records` (None: `max_poll_records`), by partition.
+
+        Waits up to `timeout` seconds for the first record; empty after that, or after `wakeup`.
+        Raises ReadError (with topic, partition, offset) for a partition that cannot go on.
+        """
+        fetcher = await self._reader()
+        count = self._front.max_poll_records if max_records is None else max_records
+        only = only_of(partitions)
+        deadline = time.monotonic() + timeout
+        while True:
+            found = fetcher.take(count, only)
+            if found or not await self._wait(fetcher, only, deadline):
+                return found
+
+    async def _wait_one(
+        self, only: frozenset[TopicPartition] | None, timeout: float | None
+    ) -> Record[K_co, V_co] | None:
+        fetcher = await self._reader()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            record = fetcher.take_one(only)
+            if record is not None or not await self._wait(fetcher, only, deadline):
+                return record
+
+    async def _wait(
+        self, fetcher: Fetcher, only: frozenset[TopicPartition] | None, deadline: float | None
+    ) -> bool:
+        """Wait for news; False: the time is over, or somebody called `wakeup`."""
+        if fetcher.take_wakeup():
+            return False
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            return False
+        loop = asyncio.get_running_loop()
+        news = asyncio.Event()
+
+        def waiter() -> None:
+            # The loop that waited may have been closed: nobody is left to be told.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(news.set)
+
+        if fetcher.wait_nowait(waiter, only):
+            try:
+                async with asyncio.timeout(left):
+                    await news.wait()
+            except builtins.TimeoutError:
+                pass
+            finally:
+                fetcher.forget_waiter(waiter)
+        return not fetcher.take_wakeup()
+
+    def wakeup(self) -> None:
+        """End the read that waits now, or the next one; from any thread or a signal handler."""
+        if self._life.engine is not None and not self._life.closed:
+            self._front.fetcher.wakeup()
+
+    async def _reader(self) -> Fetcher:
+        engine = self._life.use()
+        if not self._front.started:
+            await self._life.arun(engine.start())
+            self._front.started = True
+        return engine.fetcher
+
+    # ---- what is read ----------------------------------------------------------------------
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        """Read exactly these; those that were assigned before keep their positions."""
+        self._front.assign(partitions)
+
+    async def assignment(self) -> set[TopicPartition]:
+        """What is read."""
+        return set((await self._reader()).assignment())
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        """Hand out nothing of these until `resume`; records fetched ahead are fetched again."""
+        self._front.fetcher.pause([self._front.known(tp) for tp in partitions])
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        """Go on with these."""
+        self._front.fetcher.resume([self._front.known(tp) for tp in partitions])
+
+    def paused(self) -> set[TopicPartition]:
+        return self._front.fetcher.paused()
+
+    # ---- positions -------------------------------------------------------------------------
+
+    async def seek(self, partition: TopicPartition, offset: int | Offset) -> None:
+        """Hand out the record at `offset` next."""
+        tp = self._front.known(partition)
+        if isinstance(offset, Offset):
+            await self._seek_to({tp: spec_of(offset)})
+        else:
+            self._front.fetcher.seek(tp, offset)
+
+    async def seek_to_beginning(self, *partitions: TopicPartition) -> None:
+        """Go to the first offset there is now; without arguments in every partition."""
+        await self._seek_all(partitions, Spec.earliest())
+
+    async def seek_to_end(self, *partitions: TopicPartition) -> None:
+        """Go behind the last record there is now; without arguments in every partition."""
+        await self._seek_all(partitions, Spec.latest())
+
+    async def seek_to_time(self, when: Time, *partitions: TopicPartition) -> None:
+        """Go to the first record at or after `when`, or to the end where none is that late."""
+        await self._seek_all(partitions, Spec.at_time(time_to_ms(when)))
+
+    async def _seek_all(self, partitions: Sequence[TopicPartition], spec: Spec) -> None:
+        if not partitions:
+            await self._reader()
+        await self._seek_to(dict.fromkeys(self._front.chosen(partitions), spec))
+
+    async def _seek_to(self, questions: Mapping[TopicPartition, Spec]) -> None:
+        engine = self._life.use()
+        for tp in questions:
+            engine.fetcher.reader(tp)
+        await self._life.arun(engine.seek_to(questions))
+
+    async def position(self, partition: TopicPartition) -> int:
+        """Offset of the next record that will be handed out. Raises NoOffsetError."""
+        tp = self._front.known(partition)
+        engine = self._life.use()
+        known = engine.fetcher.position(tp)
+        return await self._life.arun(engine.position(tp)) if known is None else known
+
+    async def beginning_offsets(
+        self, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        """The first offset that can be read, of any partitions."""
+        return await self._offsets(partitions, Spec.earliest())
+
+    async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """The offset behind the last readable record, of any partitions."""
+        return await self._offsets(partitions, Spec.latest())
+
+    async def _offsets(
+        self, partitions: Iterable[TopicPartition], spec: Spec
+    ) -> dict[TopicPartition, int]:
+        questions = {TopicPartition(*tp): spec for tp in partitions}
+        found = await self._life.arun(self._life.use().offsets(questions))
+        return {tp: answer.offset for tp, answer in found.items()}
+
+    async def offsets_for_times(
+        self, times: Mapping[TopicPartition, Time]
+    ) -> dict[TopicPartition, OffsetAndTimestamp | None]:
+        """The first record at or after a time; None where no record is that late."""
+        engine = self._life.use()
+        return time_answers(await self._life.arun(engine.offsets(time_questions(times))))
+
+    async def lag(self) -> dict[TopicPartition, int]:
+        """Records between each position and the end, as of now."""
+        partitions = (await self._reader()).assignment()
+        return await self._life.arun(self._life.use().lag(partitions))
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        """Partition numbers of `topic`. Raises UnknownTopicError."""
+        return await self._life.arun(self._life.use().partitions_for(topic))
+
+    # ---- the end ---------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Stop reading; a read that waits ends. Idempotent."""
+        engine = self._life.end()
+        if engine is not None:
+            engine.fetcher.close()
+            await self._life.arun(engine.close())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __del__(self) -> None:
+        life = getattr(self, "_life", None)
+        if life is not None:
+            life.dropped()

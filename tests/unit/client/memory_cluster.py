@@ -1,0 +1,407 @@
+"""A small log in memory behind the client's `Transport`: real batches, real proto messages.
+
+It keeps the rules that a client depends on: producer windows of five batches, leaders with
+epochs, offsets, credit. Faults are scripted: `refuse`, `lose_answer`, `down`, `break_streams`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.message import Message
+
+from logd_client._transport import methods
+from logd_proto.v1 import admin_pb2, common_pb2, log_pb2
+from logd_wire import WireRecord, decode_batch, iter_headers, stamp, verify_batch
+from logd_wire.errors import (
+    ErrorCode,
+    LogdError,
+    NetworkError,
+    NotLeaderError,
+    OffsetOutOfRangeError,
+    OutOfOrderSequenceError,
+    TopicExistsError,
+    UnknownTopicError,
+    error_for,
+)
+
+WINDOW = 5
+
+
+def to_proto(error: LogdError) -> common_pb2.Error:
+    message = common_pb2.Error(
+        code=error.code,
+        message=error.message,
+        hint=error.hint,
+        retriable=error.retriable,
+        next_offset=error.next_offset,
+    )
+    if isinstance(error, NotLeaderError):
+        message.leader.leader_id = error.leader_id
+        message.leader.leader_epoch = error.leader_epoch
+        message.leader.address = error.leader_address
+    return message
+
+
+@dataclass
+class MemoryLog:
+    """One partition."""
+
+    leader: int
+    epoch: int = 0
+    batches: list[bytes] = field(default_factory=list)
+    start: int = 0
+    end: int = 0
+    #: Producer id -> (first sequence, last sequence, base offset) of its last batches.
+    windows: dict[int, deque[tuple[int, int, int]]] = field(default_factory=dict)
+
+    def append(self, batch: bytes) -> tuple[int, bool]:
+        """Return the base offset and whether it was there before."""
+        header = verify_batch(batch, exact=True)
+        if header.producer_id >= 0:
+            window = self.windows.get(header.producer_id)
+            first, last = header.base_sequence, header.last_sequence
+            for known_first, known_last, offset in window or ():
+                if (known_first, known_last) == (first, last):
+                    return offset, True
+            if window and first != (window[-1][1] + 1) & 0x7FFFFFFF:
+                raise OutOfOrderSequenceError(f"sequence {first} after {window[-1][1]}")
+            window = self.windows.setdefault(header.producer_id, deque(maxlen=WINDOW))
+            window.append((first, last, self.end))
+        offset = self.end
+        self.batches.append(stamp(batch, offset, self.epoch))
+        self.end += header.last_offset_delta + 1
+        return offset, False
+
+    def records(self) -> list[WireRecord]:
+        return [record for batch in self.batches for record in decode_batch(batch)]
+
+    def values(self) -> list[bytes | None]:
+        return [record.value for record in self.records()]
+
+    def read(self, offset: int, bytes_max: int) -> tuple[bytes, int]:
+        if not self.start <= offset <= self.end:
+            raise OffsetOutOfRangeError(
+                f"offset {offset} is not in {self.start} to {self.end}", next_offset=self.start
+            )
+        found, next_offset = b"", offset
+        for batch in self.batches:
+            (_, header), *_ = iter_headers(batch)
+            if header.next_offset <= offset:
+                continue
+            if found and len(found) + len(batch) > bytes_max:
+                break
+            found += batch
+            next_offset = header.next_offset
+        return found, next_offset
+
+
+class MemoryStream:
+    """The client's end of one stream; `serve` is called with each message as it arrives."""
+
+    def __init__(self, cluster: MemoryCluster, address: str, method: str) -> None:
+        self.cluster = cluster
+        self.address = address
+        self.method = method
+        self.error: LogdError | None = None
+        self._inbox: deque[Message] = deque()
+        self._news = asyncio.Event()
+        self.subscriptions: dict[int, list[Any]] = {}
+        self.credit = 0
+
+    async def write(self, message: Message) -> None:
+        await asyncio.sleep(self.cluster.latency_ms / 1000)
+        self._check()
+        self.cluster.written.append((self.method, message))
+        self.cluster.serve(self, message)
+
+    async def read(self) -> Message | None:
+        while not self._inbox:
+            self._check()
+            self._news.clear()
+            await self._news.wait()
+        return self._inbox.popleft()
+
+    def push(self, message: Message) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(self.cluster.latency_ms / 1000, self._arrive, message)
+
+    def _arrive(self, message: Message) -> None:
+        if self.error is None:
+            self._inbox.append(message)
+            self._news.set()
+
+    def fail(self, error: LogdError) -> None:
+        self.error = self.error or error
+        self._news.set()
+        self.cluster.streams.pop(self, None)
+
+    def cancel(self) -> None:
+        self.fail(NetworkError("cancelled", broker=self.address))
+
+    def _check(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+class MemoryChannel:
+    def __init__(self, cluster: MemoryCluster, address: str) -> None:
+        self.address = address
+        self._cluster = cluster
+
+    async def unary(self, method: str, request: Message, *, timeout_ms: float) -> Message:
+        await asyncio.sleep(self._cluster.latency_ms / 1000)
+        self._cluster.check_up(self.address)
+        self._cluster.calls.append((self.address, method, request))
+        return self._cluster.answer(self.address, method, request)
+
+    def stream(self, method: str) -> MemoryStream:
+        self._cluster.check_up(self.address)
+        stream = MemoryStream(self._cluster, self.address, method)
+        self._cluster.streams[stream] = None
+        return stream
+
+    async def close(self) -> None:
+        for stream in list(self._cluster.streams):
+            if stream.address == self.address:
+                stream.cancel()
+
+
+class MemoryCluster:
+    """All nodes; node n listens at `n<n>:7171`."""
+
+    def __init__(self, nodes: int = 1, *, latency_ms: float = 1.0) -> None:
+        self.nodes = {number: f"n{number}:7171" for number in range(1, nodes + 1)}
+        self.latency_ms = latency_ms
+        self.topics: dict[str, list[MemoryLog]] = {}
+        self.ids: dict[str, bytes] = {}
+        self.streams: dict[MemoryStream, None] = {}
+        self.down: dict[str, str] = {}
+        self.next_producer_id = 100
+        self.auto_create = False
+        #: Every unary call and stream message, in order.
+        self.calls: list[tuple[str, str, Message]] = []
+        self.written: list[tuple[str, Message]] = []
+        #: (batch) -> an error to refuse it with before it is appended, or None.
+        self.refuse: Callable[[log_pb2.ProduceBatch], LogdError | None] = lambda _: None
+        #: (batch) -> whether its answer gets lost with the whole stream, after the append.
+        self.lose_answer: Callable[[log_pb2.ProduceBatch], bool] = lambda _: False
+        #: (batch) -> whether it is never answered.
+        self.swallow: Callable[[log_pb2.ProduceBatch], bool] = lambda _: False
+        #: (name, partition, offset) -> an error instead of data, or None.
+        self.read_error: Callable[[str, int, int], LogdError | None] = lambda *_: None
+
+    # ---- the transport and the operator --------------------------------------------------------
+
+    def connect(self, address: str) -> MemoryChannel:
+        return MemoryChannel(self, address)
+
+    def create(self, name: str, partitions: int = 1) -> list[MemoryLog]:
+        nodes = list(self.nodes)
+        logs = [MemoryLog(leader=nodes[number % len(nodes)]) for number in range(partitions)]
+        self.topics[name] = logs
+        self.ids[name] = (len(self.ids) + 1).to_bytes(16, "big")
+        return logs
+
+    def take_down(self, address: str, why: str = "connection refused") -> None:
+        self.down[address] = why
+        self.break_streams(address)
+
+    def break_streams(self, address: str) -> None:
+        for stream in list(self.streams):
+            if stream.address == address:
+                stream.fail(NetworkError("reset", broker=address))
+
+    def move_leader(self, name: str, partition: int, node: int) -> None:
+        log = self.topics[name][partition]
+        log.leader, log.epoch = node, log.epoch + 1
+
+    def check_up(self, address: str) -> None:
+        if address in self.down:
+            raise NetworkError(self.down[address], broker=address)
+        if address not in self.nodes.values():
+            raise NetworkError(f"DNS: {address} is not known", broker=address)
+
+    def called(self, method: str) -> int:
+        return sum(1 for _, name, _ in self.calls if name == method)
+
+    # ---- unary calls ---------------------------------------------------------------------------
+
+    def answer(self, address: str, method: str, request: Any) -> Message:
+        match method:
+            case methods.HELLO:
+                return log_pb2.HelloResponse(
+                    cluster_id="c", protocol_version_min=1, protocol_version_max=1
+                )
+            case methods.GET_METADATA:
+                return self._metadata(request)
+            case methods.INIT_PRODUCER_ID:
+                self.next_producer_id += 1
+                return log_pb2.InitProducerIdResponse(producer_id=self.next_producer_id)
+            case methods.LIST_OFFSETS:
+                return log_pb2.ListOffsetsResponse(
+                    answers=[self._offset(address, query) for query in request.queries]
+                )
+            case methods.CREATE_TOPIC:
+                if request.name in self.topics:
+                    raise TopicExistsError(f"topic {request.name!r} exists")
+                self.create(request.name, request.partitions or 1)
+                return admin_pb2.CreateTopicResponse(topic=self._describe(request.name))
+            case methods.DELETE_TOPIC:
+                if self.topics.pop(request.name, None) is None:
+                    raise UnknownTopicError(f"no topic {request.name!r}")
+                return admin_pb2.DeleteTopicResponse()
+            case methods.DESCRIBE_TOPICS:
+                names = list(request.names) or sorted(self.topics)
+                return admin_pb2.DescribeTopicsResponse(
+                    topics=[self._describe(name) for name in names]
+                )
+            case _:
+                raise AssertionError(method)
+
+    def _describe(self, name: str) -> admin_pb2.TopicDescription:
+        if name not in self.topics:
+            return admin_pb2.TopicDescription(
+                name=name, error=to_proto(UnknownTopicError(f"no topic {name!r}"))
+            )
+        topic = admin_pb2.TopicDescription(name=name, topic_id=self.ids[name], durability="d")
+        for number, log in enumerate(self.topics[name]):
+            topic.partitions.add(partition=number, leader_id=log.leader, end_offset=log.end)
+        topic.config.add(name="retention.ms", value="1", source="default")
+        return topic
+
+    def _metadata(self, request: log_pb2.GetMetadataRequest) -> log_pb2.GetMetadataResponse:
+        answer = log_pb2.GetMetadataResponse(cluster_id="c", controller_id=1)
+        for number, address in self.nodes.items():
+            answer.nodes.add(id=number, address=address)
+        for name in request.topics:
+            if name not in self.topics and self.auto_create and request.allow_auto_create:
+                self.create(name)
+            if name not in self.topics:
+                error = to_proto(UnknownTopicError(f"no topic {name!r}"))
+                answer.topics.add(name=name, error=error)
+                continue
+            topic = answer.topics.add(name=name, topic_id=self.ids[name])
+            for number, log in enumerate(self.topics[name]):
+                topic.partitions.add(
+                    partition=number, leader_id=log.leader, leader_epoch=log.epoch
+                )
+        return answer
+
+    def _offset(self, address: str, query: log_pb2.OffsetQuery) -> log_pb2.OffsetAnswer:
+        try:
+            _, log = self._led(address, query.topic_id, query.partition)
+        except LogdError as error:
+            return log_pb2.OffsetAnswer(error=to_proto(error), offset=-1)
+        if query.HasField("earliest"):
+            return log_pb2.OffsetAnswer(offset=log.start, timestamp_ms=-1)
+        if query.HasField("latest"):
+            return log_pb2.OffsetAnswer(offset=log.end, timestamp_ms=-1)
+        for record in log.records():
+            if record.timestamp >= query.timestamp_ms:
+                return log_pb2.OffsetAnswer(offset=record.offset, timestamp_ms=record.timestamp)
+        return log_pb2.OffsetAnswer(offset=-1, timestamp_ms=-1)
+
+    def _led(self, address: str, topic_id: bytes, partition: int) -> tuple[str, MemoryLog]:
+        names = [name for name, known in self.ids.items() if known == topic_id]
+        if not names or names[0] not in self.topics:
+            raise UnknownTopicError(f"no topic with id {topic_id.hex()}")
+        log = self.topics[names[0]][partition]
+        if self.nodes[log.leader] != address:
+            error = NotLeaderError(f"{address} does not lead {names[0]}[{partition}]")
+            error.leader_id, error.leader_epoch = log.leader, log.epoch
+            error.leader_address = self.nodes[log.leader]
+            raise error
+        return names[0], log
+
+    # ---- streams -------------------------------------------------------------------------------
+
+    def serve(self, stream: MemoryStream, message: Any) -> None:
+        if stream.method == methods.PRODUCE:
+            self._produce(stream, message)
+        else:
+            self._fetch(stream, message)
+
+    def _produce(self, stream: MemoryStream, request: log_pb2.ProduceRequest) -> None:
+        response = log_pb2.ProduceResponse()
+        for batch in request.batches:
+            result = log_pb2.ProduceResult(id=batch.id)
+            try:
+                _, log = self._led(stream.address, batch.topic_id, batch.partition)
+                refusal = self.refuse(batch)
+                if refusal is not None:
+                    raise refusal
+                offset, duplicate = log.append(batch.records)
+            except LogdError as error:
+                result.error.CopyFrom(to_proto(error))
+            else:
+                result.base_offset, result.duplicate = offset, duplicate
+                result.synced, result.replicas = True, 1
+                if self.lose_answer(batch):
+                    stream.fail(NetworkError("reset", broker=stream.address))
+                    self.push_all()
+                    return
+            if batch.acks != 0 and not self.swallow(batch):
+                response.results.append(result)
+        if response.results:
+            stream.push(response)
+        self.push_all()
+
+    def push_all(self) -> None:
+        """Push what is new to every fetch stream."""
+        for stream in list(self.streams):
+            if stream.method == methods.FETCH:
+                self._push(stream)
+
+    def _fetch(self, stream: MemoryStream, request: log_pb2.FetchRequest) -> None:
+        for number in request.remove:
+            stream.subscriptions.pop(number, None)
+        for add in request.add:
+            assert add.subscription_id not in stream.subscriptions
+            stream.subscriptions[add.subscription_id] = [add.topic_id, add.partition, add.offset]
+        stream.credit += request.credit_bytes
+        self._push(stream)
+
+    def _push(self, stream: MemoryStream) -> None:
+        response = log_pb2.FetchResponse()
+        for number, wanted in list(stream.subscriptions.items()):
+            part = log_pb2.FetchedPartition(subscription_id=number, preferred_replica=-1)
+            try:
+                name, log = self._led(stream.address, wanted[0], wanted[1])
+                error = self.read_error(name, wanted[1], wanted[2])
+                if error is not None:
+                    raise error
+                records, next_offset = log.read(wanted[2], 4096)
+            except LogdError as error:
+                part.error.CopyFrom(to_proto(error))
+                del stream.subscriptions[number]
+                response.partitions.append(part)
+                continue
+            if not records or stream.credit <= 0:
+                continue
+            stream.credit -= len(records)
+            wanted[2] = next_offset
+            part.records, part.next_offset = records, next_offset
+            part.high_watermark, part.log_start_offset = log.end, log.start
+            response.partitions.append(part)
+        if response.partitions:
+            stream.push(response)
+            asyncio.get_running_loop().call_soon(self._push_if_open, stream)
+
+    def _push_if_open(self, stream: MemoryStream) -> None:
+        if stream.error is None:
+            self._push(stream)
+
+
+def refusals(*codes: ErrorCode) -> Callable[[log_pb2.ProduceBatch], LogdError | None]:
+    """Refuse the first batches that come with these codes, one each."""
+    left = list(codes)
+
+    def refuse(_: log_pb2.ProduceBatch) -> LogdError | None:
+        return error_for(left.pop(0), "scripted") if left else None
+
+    return refuse
