@@ -16,7 +16,7 @@ GENERATOR := .venv-proto
 GENERATOR_PACKAGES := grpcio-tools==1.74.0 'setuptools<81'
 PIP := -m pip --disable-pip-version-check
 WORKERS ?= 2
-SEEDS ?= 100
+SEEDS ?= 0:100
 
 # The first of these that runs and is new enough. `make PYTHON=python3.13 test` chooses another.
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -55,8 +55,8 @@ types: $(DEV) ## mypy --strict on everything, pyright on what users type
 layers: $(DEV) ## who may import whom
 	$(BIN)/lint-imports --no-cache
 
-sim: $(DEV) ## the simulation alone, with SEEDS=100 seeds
-	LOGD_SIM_SEEDS=$(SEEDS) $(BIN)/python -m pytest -q -n $(WORKERS) tests/sim
+sim: $(DEV) ## the simulation alone, SEEDS=0:100 (or the one that failed)
+	$(BIN)/python -m tests.sim.run --seeds $(SEEDS)
 
 bench: $(DEV) ## throughput and latency, beside a bare gRPC stream of the same payloads
 	$(BIN)/python -m bench

@@ -34,11 +34,12 @@ def page(results: Sequence[tuple[Row, Result]], startup_seconds: float, date: st
         f"{machine['load_1m']} before the end of the first run.",
         "",
         "MB/s counts keys and values. CPU is that of the client's process, all its threads. "
-        "*Bare* is the same payloads over a gRPC stream that stores nothing.",
+        "*Bare* is the same payloads, in the same protobuf messages, over a gRPC stream that does "
+        "nothing with them; *raw* the same as raw bytes, without protobuf.",
         "",
-        "| Run | `logd bench …` | records/s | MB/s | client CPU, us/record | of bare "
+        "| Run | `logd bench …` | records/s | MB/s | client CPU, us/record | of bare | of raw "
         "| p50 / p99 ms | asked | |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | --- |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |",
     ]
     lines += [_line(row, result) for row, result in results]
     lines += ["", f"`logd --help` takes {startup_seconds * 1000:.0f} ms (best of five).", ""]
@@ -46,7 +47,6 @@ def page(results: Sequence[tuple[Row, Result]], startup_seconds: float, date: st
 
 
 def _line(row: Row, result: Result) -> str:
-    ratio = result["ratio_to_bare"]
     latency = "-"
     if "latency_ms_p50" in result:
         latency = f"{result['latency_ms_p50']:.2f} / {result['latency_ms_p99']:.2f}"
@@ -56,7 +56,10 @@ def _line(row: Row, result: Result) -> str:
         f"{result['records_per_second']:,}",
         f"{result['megabytes_per_second']:,.1f}",
         f"{result['client_cpu_us_per_record']:.2f}",
-        "-" if ratio is None else f"{ratio:.0%}",
+        *(
+            "-" if result[ratio] is None else f"{result[ratio]:.0%}"
+            for ratio in ("ratio_to_bare", "ratio_to_raw")
+        ),
         latency,
         row.target or "-",
         verdict(row, result) or "-",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 #: A figure is a number, or a text where a number would not say enough.
 Figure = int | float | str
@@ -20,13 +20,15 @@ _PROPERTY = "figure"
 
 # `make test` must not fail by chance on an unrelated change: its examples are always the same.
 # `make proof` draws new ones, many more of them; name a profile with --hypothesis-profile.
-_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
-settings.register_profile(
-    "test", deadline=None, derandomize=True, database=None, suppress_health_check=_SLOW
+# Explaining a failure takes as long as finding it, so that is left to whoever asks for it.
+_COMMON = settings(
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    phases=[Phase.explicit, Phase.generate, Phase.target, Phase.shrink],
 )
-settings.register_profile(
-    "proof", deadline=None, max_examples=5_000, database=None, suppress_health_check=_SLOW
-)
+settings.register_profile("test", _COMMON, derandomize=True)
+settings.register_profile("proof", _COMMON, max_examples=5_000)
 settings.load_profile("test")
 
 

@@ -8,6 +8,7 @@ library and an installed `logd`, nothing else; leaves nothing behind.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -64,8 +65,8 @@ class Terminal:
     def heading(self, text: str) -> None:
         print(f"\n\x1b[1m# {text}\x1b[0m" if self._color else f"\n# {text}", flush=True)
 
-    def command(self, arguments: Sequence[str]) -> None:
-        text = shlex.join(["logd", *arguments])
+    def command(self, arguments: Sequence[str], *, background: bool = False) -> None:
+        text = shlex.join(["logd", *arguments]) + (" &" if background else "")
         print(f"\x1b[36m$ {text}\x1b[0m" if self._color else f"$ {text}", flush=True)
 
     def output(self, text: str) -> None:
@@ -111,9 +112,21 @@ class Logd:
             raise DemoError(f"`logd {shlex.join(arguments)}` ended with code {done.returncode}")
         return output
 
+    def show(self, *arguments: str) -> None:
+        """Run one command; at a terminal it writes to that itself, and so prints its tables."""
+        if not sys.stdout.isatty():
+            self.run(*arguments)
+            return
+        self._terminal.command(arguments)
+        code = subprocess.run(
+            [*self._program, *arguments], env=self.environment, timeout=60, check=False
+        ).returncode
+        if code:
+            raise DemoError(f"`logd {shlex.join(arguments)}` ended with code {code}")
+
     def start(self, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
         """Start a node in the background; its log goes to a file."""
-        self._terminal.command([*arguments, "&"])
+        self._terminal.command(arguments, background=True)
         with log.open("wb") as stream:
             return subprocess.Popen(
                 [*self._program, *arguments],
@@ -165,7 +178,7 @@ def choose_sources() -> list[Path]:
             chosen.append(path)
     if not chosen:
         raise DemoError(f"none of {', '.join(map(str, SOURCES))} can be read")
-    return [chosen[0], chosen[-1]]
+    return [chosen[0], chosen[min(1, len(chosen) - 1)]]
 
 
 def lines_of(path: Path) -> list[bytes]:
@@ -257,7 +270,7 @@ def replay(terminal: Terminal, logd: Logd, everything: str, second: Path) -> Non
 def describe(terminal: Terminal, logd: Logd, first: Path, second: Path) -> None:
     """Describe the topic, for people and for programs."""
     terminal.heading("What the topic looks like now")
-    logd.run("topic", "describe", TOPIC, "--summary", "--partitions")
+    logd.show("topic", "describe", TOPIC, "--summary", "--partitions")
     described = json.loads(logd.run("topic", "describe", TOPIC, "-F", "json", quiet=True))
     ends = sum(item["end_offset"] for item in described["partitions"])
     check(
@@ -342,6 +355,8 @@ def run() -> None:
 
 def main() -> None:
     """Run the demo and end with the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     try:
         run()
     except (DemoError, OSError, subprocess.SubprocessError, ValueError) as error:

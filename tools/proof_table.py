@@ -41,29 +41,25 @@ def tests(*selection: str, mark: str = "proof") -> tuple[str, ...]:
 PROOFS: tuple[Proof, ...] = (
     Proof(
         "codec",
-        "decoders of batches survive every input; both codecs agree",
-        tests("tests/unit/wire", "tests/compat"),
-    ),
-    Proof(
-        "storage",
-        "recovery from damage at every byte; lookups in a large partition; speed of recovery",
-        tests("tests/unit/storage"),
-    ),
-    Proof(
-        "simulation",
-        "many seeds of the real node and the real client core with faults of disk and network",
-        tests("tests/sim"),
-        limit_s=6 * HOUR_S,
+        "batches of the largest sizes, and the speed of the codec",
+        tests("tests/unit/wire"),
     ),
     Proof(
         "machines",
-        "state machines against their models, with many more examples",
-        tests("tests/unit", "tests/scenarios", mark="proof or not proof"),
+        "long random histories of the machines against their models",
+        tests("tests/unit/metadata", "tests/unit/consensus"),
     ),
     Proof(
-        "edges",
-        "bad input, budgets and limits over real gRPC; the command line",
-        tests("tests/integration"),
+        "examples",
+        "fifty times the random examples of `make test`, new ones on every run",
+        tests("tests/unit", "tests/compat", "tests/scenarios", mark="not proof"),
+        limit_s=6 * HOUR_S,
+    ),
+    Proof(
+        "simulation",
+        "2 000 seeds of the real node and the real client core, with faults of disk and network",
+        (sys.executable, "-m", "tests.sim.run", "--seeds", "0:2000"),
+        limit_s=6 * HOUR_S,
     ),
     Proof(
         "acceptance",
@@ -72,9 +68,13 @@ PROOFS: tuple[Proof, ...] = (
         limit_s=6 * HOUR_S,
     ),
     Proof(
+        "speed",
+        "throughput and latency beside a bare gRPC stream of the same payloads",
+        (sys.executable, "-m", "bench"),
+    ),
+    Proof(
         "ten-runs",
         "every test of `make test`, ten times in a row without a flake",
         (sys.executable, "-m", "tools.repeat", "10"),
-        limit_s=2 * HOUR_S,
     ),
 )

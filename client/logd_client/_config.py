@@ -260,7 +260,8 @@ _CONSUMER: Final[dict[str, Callable[[str], object]]] = {
 _ADMIN: Final[dict[str, Callable[[str], object]]] = {
     name: kind for name, kind in _COMMON.items() if name != "metadata_max_age_ms"
 }
-_TABLES: Final = {"Producer": _PRODUCER, "Consumer": _CONSUMER, "Admin": _ADMIN}
+#: Client -> its options and what makes a value of text.
+TABLES: Final = {"Producer": _PRODUCER, "Consumer": _CONSUMER, "Admin": _ADMIN}
 #: Other spellings that configurations for Kafka clients have.
 _ALIASES: Final = {
     "compression_codec": "compression_type",
@@ -274,7 +275,7 @@ def options_from(client: str, conf: Mapping[str, Any]) -> dict[str, Any]:
     Text becomes numbers and booleans where the option is one. Raises ConfigError for an unknown
     name, with the nearest known one.
     """
-    table = _TABLES[client]
+    table = TABLES[client]
     options: dict[str, Any] = {}
     for dotted, value in conf.items():
         name = dotted.replace(".", "_")

@@ -23,8 +23,9 @@ app = group(
     """Measure throughput and latency.
 
 Without -b a node is started for the measurement, in a process of its own, with a folder of its
-own; and the same payloads are sent over a bare gRPC stream that stores nothing, between two more
-processes, for comparison. With -b the cluster named is measured, without the comparison.
+own; and the same payloads are sent over a bare gRPC stream that does nothing with them, between two
+more processes, for comparison: in the same protobuf messages ("bare"), and as raw bytes without
+protobuf ("raw"). With -b the cluster named is measured, without the comparison.
 
 \b
 Examples:
@@ -231,7 +232,7 @@ def _ignore(_records: int, _size_bytes: int) -> None:
 
 #: What the node pushes in one frame, when there is so much.
 _FRAME_BYTES = 1 << 20
-_BARE_BYTES = 400_000_000
+_BARE_BYTES = 300_000_000
 _BARE_MESSAGES_MAX = 20_000
 
 
@@ -250,8 +251,9 @@ def _measure_bare(invocation: Invocation, result: Result) -> None:
         message_bytes, records = message_bytes * batches, records * batches
     messages = max(200, min(_BARE_MESSAGES_MAX, _BARE_BYTES // message_bytes))
     way = "push" if workload.kind == "produce" else "pull"
-    per_second = processes.bare_messages_per_second(way, message_bytes, messages)
-    result.bare_records_per_second = per_second * records
+    rate = processes.bare_messages_per_second
+    result.bare_records_per_second = rate(way, "messages", message_bytes, messages) * records
+    result.raw_records_per_second = rate(way, "bytes", message_bytes, messages) * records
     result.bare_message_bytes = message_bytes
 
 
@@ -281,12 +283,16 @@ def _print(
 
 
 def _in_words(result: Result) -> str:
-    ratio = result.ratio_to_bare
-    beside = "" if ratio is None else f", {ratio:.0%} of a bare gRPC stream of the same payloads"
-    return (
-        f"{result.records_per_second:,.0f} records/s, {result.megabytes_per_second:,.1f} MB/s, "
-        f"{result.client_cpu_us_per_record:.2f} us of client CPU a record{beside}"
-    )
+    words = [
+        f"{result.records_per_second:,.0f} records/s",
+        f"{result.megabytes_per_second:,.1f} MB/s",
+        f"{result.client_cpu_us_per_record:.2f} us of client CPU a record",
+    ]
+    if result.latency_ms:
+        words.append("p50 {p50:.2f} ms, p99 {p99:.2f} ms".format(**result.latency_ms))
+    if result.ratio_to_bare is not None:
+        words.append(f"{result.ratio_to_bare:.0%} of a bare gRPC stream of the same payloads")
+    return ", ".join(words)
 
 
 def _append_csv(path: str, figures: dict[str, Any]) -> None:

@@ -33,7 +33,7 @@ range says otherwise.
   start | end          the first record kept | only what comes from now on
   42 | +5 | -10        from offset 42 | from 5 after the start | the last 10
   @1700000000000       from a time: ms or s since 1970, -1h, now, 2026-11-01T10:00:00Z
-  10:20  :end  @-1h:end    a range: from the first (included) to the second (excluded)
+  10:20  :end  @-1h:end    a range of what is there: the first included, the second excluded
 
 \b
 -f, byte for byte (nothing is added, so end it with \\n):

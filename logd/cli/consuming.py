@@ -36,7 +36,10 @@ def plan_ranges(
     *,
     stop_at_end: bool,
 ) -> dict[TopicPartition, Range]:
-    """Turn the selection into offsets, by the partitions' offsets of this moment."""
+    """Turn the selection into offsets, by the partitions' offsets of this moment.
+
+    A range does not wait for records to come: it ends at this moment's end offset at the latest.
+    """
     wanted = list(partitions)
     starts = consumer.beginning_offsets(wanted)
     ends = consumer.end_offsets(wanted)
@@ -59,7 +62,7 @@ def plan_ranges(
     for partition in wanted:
         since = offset(partition, selection.since)
         until = None if selection.until is None else offset(partition, selection.until)
-        if stop_at_end:
+        if stop_at_end or until is not None:
             until = ends[partition] if until is None else min(until, ends[partition])
         position = min(max(since, starts[partition]), ends[partition])
         ranges[partition] = Range(position, since, until, starts[partition])

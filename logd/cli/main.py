@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from typing import Annotated, Any, NoReturn
@@ -151,5 +152,8 @@ app.add_typer(log.app, name="log")
 
 def main() -> NoReturn:
     """Entry point of the command `logd`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that cannot show a character gets its escape, not an error.
+        sys.stdout.reconfigure(errors="backslashreplace")
     app(prog_name="logd")
     raise AssertionError("a Typer application exits by itself")

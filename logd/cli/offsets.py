@@ -3,6 +3,8 @@
     start | beginning | end | N | +N | -N | @TIME        from here on
     BOUND:BOUND | :BOUND | BOUND:                        from here (included) to there (excluded)
 
+A range never waits for records to come.
+
 `+N` is N after the start of the partition, `-N` N before its end, both for each partition.
 """
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
-from logd_wire.errors import InvalidRequestError
+from logd_wire.errors import InvalidRequestError, LogdError
 from logd_wire.limits import MESSAGE_BYTES_MAX
 
 from logd.rpc.api import ClientGone, Connection, Methods, StreamMethod, UnaryMethod
@@ -44,15 +44,24 @@ def peer_of(context: Context) -> str:
     return str(context.peer())[:_PEER_CHARACTERS_MAX]
 
 
-async def abort(context: Context, error: BaseException, where: str) -> None:
+def told(error: BaseException, where: str) -> LogdError:
+    """What the peer is told about `error`, free of the frames, and the request, that it came from.
+
+    An exception kept in a variable of a frame on its own trace is a cycle: without this, the
+    request of every call that fails would stay in memory until the collector looks for cycles.
+    """
+    shown = presentable(error, where).with_traceback(None)
+    shown.__context__ = shown.__cause__ = None
+    return shown
+
+
+async def abort(context: Context, error: LogdError) -> None:
     """End the call with `error`; raises gRPC's own exception, which must leave the handler."""
-    shown = presentable(error, where)
-    await context.abort(status_of(shown.code), details_of(shown), trailers(shown))
+    await context.abort(status_of(error.code), details_of(error), trailers(error))
 
 
 def _unary(name: str, method: UnaryMethod, calls: Calls) -> Callable[[Any, Any], Awaitable[bytes]]:
-    async def call(data: bytes, context: Context) -> bytes:
-        peer = peer_of(context)
+    async def attempt(data: bytes, peer: str) -> bytes | LogdError:
         try:
             with calls.admitted(peer):
                 request = parse_request(method.request_type, data)
@@ -64,9 +73,17 @@ def _unary(name: str, method: UnaryMethod, calls: Calls) -> Callable[[Any, Any],
                 with calls.told_to_stop(answer):
                     return _serialized(await answer.unless_stopped())
         except Exception as error:
-            failure = error
-        await abort(context, failure, name)
-        return b""
+            return told(error, name)
+
+    async def call(data: bytes, context: Context) -> bytes:
+        attempted = attempt(data, peer_of(context))
+        # gRPC's abort leaves this frame in a cycle with the call: it must not hold the request.
+        del data
+        result = await attempted
+        if isinstance(result, LogdError):
+            await abort(context, result)
+            return b""
+        return result
 
     return call
 
@@ -115,8 +132,8 @@ def _stream(name: str, method: StreamMethod, calls: Calls) -> Callable[[Any, Any
         except ClientGone:
             return
         except Exception as error:
-            failure = error
-        await abort(context, failure, name)
+            failure = told(error, name)
+        await abort(context, failure)
 
     return serve
 

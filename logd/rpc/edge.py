@@ -6,28 +6,18 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from logd.metadata.image import ClusterImage, TopicImage
 from logd.model.ids import TopicId, format_id
 from logd.rpc.api import Connection
 from logd.rpc.checks import check_name
+from logd.runtime.broker import Broker, Operation
 from logd.runtime.ports import Clock
 
-if TYPE_CHECKING:
-    from logd.runtime.broker import Broker
+__all__ = ["Edge", "Offload", "Operation", "ThreadOffload"]
 
 T = TypeVar("T")
-
-
-class Operation(StrEnum):
-    READ = "read"
-    WRITE = "write"
-    DESCRIBE = "describe"
-    CREATE = "create"
-    ALTER = "alter"
-    DELETE = "delete"
 
 
 class Offload(Protocol):

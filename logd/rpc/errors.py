@@ -117,7 +117,9 @@ def details_of(error: LogdError) -> str:
     """
     hint = f" ({error.hint})" if error.hint else ""
     text = (error.message + hint).encode("ascii", "backslashreplace").decode()
-    return text if len(text) <= DETAILS_CHARACTERS_MAX else text[: DETAILS_CHARACTERS_MAX - 3] + "..."
+    return (
+        text if len(text) <= DETAILS_CHARACTERS_MAX else text[: DETAILS_CHARACTERS_MAX - 3] + "..."
+    )
 
 
 def presentable(error: BaseException, where: str) -> LogdError:

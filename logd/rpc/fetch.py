@@ -7,7 +7,7 @@ not read stalls the write here, and with it the reading from disk.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from logd_proto.v1 import log_pb2
 from logd_wire.errors import LogdError
@@ -24,9 +24,7 @@ from logd.rpc.checks import (
 )
 from logd.rpc.edge import Edge, Operation
 from logd.rpc.errors import presentable, to_proto
-
-if TYPE_CHECKING:
-    from logd.runtime.fetch_session import FetchFrame
+from logd.runtime.fetch_session import FetchFrame
 
 METHOD: Final = "/logd.v1.Log/Fetch"
 

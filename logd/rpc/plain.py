@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from logd_proto.v1 import common_pb2, log_pb2
 from logd_wire import (
@@ -35,9 +35,7 @@ from logd.rpc.checks import (
     check_range,
 )
 from logd.rpc.edge import Edge, Operation
-
-if TYPE_CHECKING:
-    from logd.runtime.partition import Chunk
+from logd.runtime.partition import Chunk
 
 APPEND_RECORDS_MAX: Final = 10_000
 READ_RECORDS_MAX: Final = 10_000

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from logd.rpc.binding import Context, abort, peer_of
+from logd.rpc.binding import Context, abort, peer_of, told
 from logd.rpc.calls import Calls
 from logd.rpc.parsing import parse_request
 from logd.rpc.transport import Handler
@@ -71,8 +71,8 @@ class Probes:
             except grpc.aio.BaseError:
                 raise
             except Exception as error:
-                failure = error
-            return await abort(context, failure, f"/{HEALTH_SERVICE}/{method}")
+                failure = told(error, f"/{HEALTH_SERVICE}/{method}")
+            return await abort(context, failure)
 
         return call
 
@@ -86,8 +86,8 @@ class Probes:
         except grpc.aio.BaseError:
             raise
         except Exception as error:
-            failure = error
-        await abort(context, failure, f"/{REFLECTION_SERVICE}/ServerReflectionInfo")
+            failure = told(error, f"/{REFLECTION_SERVICE}/ServerReflectionInfo")
+        await abort(context, failure)
 
     @staticmethod
     async def _parsed(context: Context) -> Any:

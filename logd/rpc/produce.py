@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final, NamedTuple
 
 from logd_proto.v1 import log_pb2
 from logd_wire.errors import LogdError, OutcomeUnknownError
@@ -27,9 +27,7 @@ from logd.rpc.checks import (
 )
 from logd.rpc.edge import Edge, Operation
 from logd.rpc.errors import presentable, to_proto
-
-if TYPE_CHECKING:
-    from logd.runtime.broker import ProduceOutcome
+from logd.runtime.partition import ProduceOutcome
 
 METHOD: Final = "/logd.v1.Log/Produce"
 
@@ -42,7 +40,23 @@ RESULTS_PER_RESPONSE_MAX: Final = 2_000
 #: Topics whose authorization a stream remembers.
 TOPICS_REMEMBERED_MAX: Final = 10_000
 
-_Outcome = asyncio.Future["ProduceOutcome"]
+_Outcome = asyncio.Future[ProduceOutcome]
+
+
+class _Batch(NamedTuple):
+    """One batch, free of the message that it came in."""
+
+    id: int
+    topic_id: bytes
+    partition: int
+    leader_epoch: int
+    acks: int
+    records: bytes
+
+    @property
+    def answered(self) -> bool:
+        """Whether the client is told what became of it."""
+        return self.acks != 0
 
 
 class ProduceStream:
@@ -82,66 +96,85 @@ class ProduceStream:
 
     async def _read_requests(self, writer: asyncio.Future[None]) -> None:
         while not writer.done():
+            await self._wait_for_room(writer)
             request = await self._stream.read()
             if request is None:
                 return
             assert isinstance(request, log_pb2.ProduceRequest)
             check_count("batches", len(request.batches), BATCHES_MAX)
-            for batch in request.batches:
-                await self._take(batch, writer)
-                del batch
-            # The next read may take long, and the bytes are the broker's now.
+            batches = [self._taken(batch) for batch in request.batches]
+            # While this stream waits below, one copy of its bytes is enough.
             del request
+            accepted = [batch for batch in batches if batch is not None]
+            del batches
+            await self._budget.acquire(sum(len(batch.records) for batch in accepted))
+            while accepted:
+                self._produce(accepted.pop(0))
 
-    async def _take(self, batch: log_pb2.ProduceBatch, writer: asyncio.Future[None]) -> None:
-        answered = batch.acks != 0
-        if answered:
-            while self._unanswered >= UNANSWERED_MAX and not writer.done():
-                self._written.clear()
-                await self._written.wait()
-            self._unanswered += 1
-        records = batch.records
+    async def _wait_for_room(self, writer: asyncio.Future[None]) -> None:
+        """Read no further while too many results are owed, or while the budget is used up.
+
+        A request has to be read before its size is known, so each stream may hold one beyond the
+        budget; those that come to a full budget do not even read that.
+        """
+        while self._unanswered >= UNANSWERED_MAX and not writer.done():
+            self._written.clear()
+            await self._written.wait()
+        await self._budget.acquire(1)
+        self._budget.release(1)
+
+    def _taken(self, batch: log_pb2.ProduceBatch) -> _Batch | None:
+        """Copy one batch out of its request; None when it is refused, and answered so."""
+        taken = _Batch(
+            batch.id, batch.topic_id, batch.partition, batch.leader_epoch, batch.acks, batch.records
+        )
+        self._unanswered += taken.answered
         try:
-            self._check(batch, len(records))
-        except LogdError as error:
-            self._answer(batch.id, error, answered)
-            return
-        size = len(records)
-        await self._budget.acquire(size)
-        try:
-            outcome = self._edge.broker.produce(
-                batch.topic_id,
-                batch.partition,
-                records,
-                leader_epoch=batch.leader_epoch,
-                acks=batch.acks,
-            )
+            self._check(taken)
         except Exception as error:
-            self._budget.release(size)
-            self._answer(batch.id, presentable(error, METHOD), answered)
-            return
-        outcome.add_done_callback(partial(self._done, batch.id, size, answered))
+            self._answer(taken, presentable(error, METHOD))
+            return None
+        return taken
 
-    def _check(self, batch: log_pb2.ProduceBatch, size: int) -> None:
+    def _check(self, batch: _Batch) -> None:
         topic_id = batch.topic_id
         check_topic_id(topic_id)
         check_partition(batch.partition)
         check_leader_epoch(batch.leader_epoch)
         check_acks(batch.acks)
-        check_batch_size(size)
+        check_batch_size(len(batch.records))
         if topic_id not in self._authorized:
             self._edge.authorize_topic_id(self._stream.connection, Operation.WRITE, topic_id)
             if len(self._authorized) >= TOPICS_REMEMBERED_MAX:
                 self._authorized.clear()
             self._authorized.add(topic_id)
 
-    def _done(self, batch_id: int, size: int, answered: bool, outcome: _Outcome) -> None:
-        self._budget.release(size)
-        self._answer(batch_id, outcome, answered)
+    def _produce(self, batch: _Batch) -> None:
+        """Hand a batch over to the broker; its bytes are on the account."""
+        size = len(batch.records)
+        try:
+            outcome = self._edge.broker.produce(
+                batch.topic_id,
+                batch.partition,
+                batch.records,
+                leader_epoch=batch.leader_epoch,
+                acks=batch.acks,
+            )
+        except Exception as error:
+            self._budget.release(size)
+            self._answer(batch, presentable(error, METHOD))
+            return
+        # The callback must not keep the bytes: the broker decides how long they stay.
+        answered = batch._replace(records=b"")
+        outcome.add_done_callback(partial(self._done, answered, size))
 
-    def _answer(self, batch_id: int, outcome: _Outcome | LogdError, answered: bool) -> None:
-        if answered:
-            self._ready.append((batch_id, outcome))
+    def _done(self, batch: _Batch, size: int, outcome: _Outcome) -> None:
+        self._budget.release(size)
+        self._answer(batch, outcome)
+
+    def _answer(self, batch: _Batch, outcome: _Outcome | LogdError) -> None:
+        if batch.answered:
+            self._ready.append((batch.id, outcome))
             self._news.set()
         elif not isinstance(outcome, LogdError) and not outcome.cancelled():
             # Nobody is told; looked at all the same, so that asyncio does not complain of it.

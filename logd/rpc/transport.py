@@ -12,13 +12,13 @@ any more, the public one serves instead, with a warning in the log; tests fail i
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import grpc
 import grpc.aio
-from grpc._cython import cygrpc
 from logd_wire.errors import ErrorCode, LogdError
 
 from logd.rpc.errors import details_of, trailers
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 Handler = Any  # grpc.RpcMethodHandler, generic in its stubs only
 Options = Sequence[tuple[str, int]]
 
-_core: Final[Any] = cygrpc
+_core: Final[Any] = importlib.import_module("grpc._cython.cygrpc")
 _AioServer: Final[Any] = getattr(_core, "AioServer", object)
 _NEEDED: Final = ("_make_request_call_future", "_request_call", "add_registered_method_handlers")
 

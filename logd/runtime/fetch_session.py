@@ -2,9 +2,11 @@
 
     client --add/remove/grant--> FetchSession --frames--> edge --written--> sent()
 
-Every session may hold a small reserve at any time; more comes from the node's shared budget and
-only while it is free. A reader that stalls keeps what it holds until its frames are written, so
-many stalled readers can exhaust the shared part but never the reserve of the others.
+Every session may hold a small reserve at any time; more comes from the node's shared budget, only
+while it is free, and only for readers who have shown that they read: by granting credit again
+after they got data. (That the transport took the bytes shows nothing: it buffers.) A reader that
+stalls keeps what it holds until its frames are written, so stalled readers can exhaust the shared
+part, but never the reserve of the others.
 """
 
 from __future__ import annotations
@@ -83,6 +85,9 @@ class FetchSession:
         self._subscriptions: dict[int, _Subscription] = {}
         self._failed: list[FetchFrame] = []
         self._credit = 0
+        #: Credit granted after data was pushed: so much has been read for sure.
+        self._proven_bytes = 0
+        self._pushed = False
         self._chunk_bytes = RESERVE_BYTES
         self._borrowed = 0
         self._written_from_ms = 0
@@ -132,6 +137,8 @@ class FetchSession:
     def grant(self, credit_bytes: int) -> None:
         """Allow so many more bytes of record data to be pushed."""
         self._credit += credit_bytes
+        if self._pushed:
+            self._proven_bytes += credit_bytes
         self._wake.set()
 
     def close(self) -> None:
@@ -155,6 +162,7 @@ class FetchSession:
             frames += self._news()
             if frames and not self._closed:
                 self._written_from_ms = self._clock.monotonic_ms()
+                self._pushed = True
                 return frames
             await self._wake.wait()
         # Closed while a read was under way: what it borrowed goes back too.
@@ -167,7 +175,8 @@ class FetchSession:
         if self._clock.monotonic_ms() - self._written_from_ms > SLOW_WRITE_MS:
             self._chunk_bytes = RESERVE_BYTES
         else:
-            self._chunk_bytes = min(self._chunk_bytes * 2, self._frame_bytes_max)
+            proven = RESERVE_BYTES + self._proven_bytes
+            self._chunk_bytes = min(self._chunk_bytes * 2, self._frame_bytes_max, proven)
 
     def _give_back(self) -> None:
         if self._borrowed:

@@ -131,8 +131,6 @@ class PartitionLog:
         found = Recovery(context, config).run(durable_end=durable_end, clean=clean)
         return cls(context, config, found)
 
-    # -- reading ---------------------------------------------------------------------------
-
     @property
     def view(self) -> LogView:
         """What readers may see now. Any thread; the same object until something changes."""
@@ -171,9 +169,7 @@ class PartitionLog:
 
     def end_offset_for_epoch(self, epoch: int) -> tuple[int, int]:
         """Return (largest known epoch <= `epoch`, its end offset); (-1, -1) if there is none."""
-        return self._context.epochs.end_offset_for(epoch, self._end)
-
-    # -- appending -------------------------------------------------------------------------
+        return self.view.end_offset_for_epoch(epoch)
 
     def begin_epoch(self, leader_epoch: int) -> None:
         """Let `leader_epoch` hold from the end of the log on; durable on return.
@@ -299,8 +295,6 @@ class PartitionLog:
                 hint="check the disk, then start the node again",
             )
 
-    # -- syncing ---------------------------------------------------------------------------
-
     def prepare_sync(self) -> SyncPoint | None:
         """Take down what a sync must cover now; None: everything written is durable."""
         return self._sync.prepare(self._end)
@@ -326,8 +320,6 @@ class PartitionLog:
         if self._writer is not None and self._active not in self._sync.dirty:
             self._context.handles.release(self._writer)
         self._writer = None
-
-    # -- rolling ---------------------------------------------------------------------------
 
     def maybe_roll(self, now_ms: int) -> bool:
         """Seal the active segment if its first batch is `segment_ms` old; an idle log needs it."""
@@ -371,8 +363,6 @@ class PartitionLog:
             oldest = snapshot_path(self._context.directory, self._snapshots.pop(0))
             if self._files.exists(oldest):
                 self._files.unlink(oldest)
-
-    # -- deleting --------------------------------------------------------------------------
 
     def trim(self, offset: int) -> None:
         """Let the log start at `offset`; durable on return. Whole segments below are deleted.
@@ -443,16 +433,17 @@ class PartitionLog:
         if offset >= self._end:
             return self._end
         offset = max(offset, self.start_offset)
+        self._sync_now()
         self._drop_writer()
         self._sync.reset()
         try:
-            segments = cut_segments(self._context, self._segments, offset)
+            segments = cut_segments(self._context, self._segments, self._snapshots, offset)
         except BaseException:
             self._sync.failed = True
             raise
         self._segments = tuple(segments)
         self._active = segments[-1]
-        self._end = self._active.next_offset
+        self._end = max(self._active.next_offset, self.start_offset)
         self._durable_end = min(self._durable_end, self._end)
         self._sealed_bytes = sum(segment.size for segment in segments[:-1])
         self._snapshot_end = -1
@@ -463,11 +454,14 @@ class PartitionLog:
             self._guarded(lambda: store_epochs(self._files, self._context.directory, epochs))
             self._context.epochs = epochs
         self._producers = rebuild_producers(
-            self._context, segments, self._snapshots, self._config.producer_ids_max
+            self._context, self._segments, self._snapshots, self._config.producer_ids_max
         )
+        if self._active.next_offset < self._end:
+            # The start lies inside of the batch that was cut: nothing of it is left.
+            self._roll()
+            self._move_start(self._end, len(self._segments) - 1)
+            self._sync_now()
         return self._end
-
-    # -- the rest --------------------------------------------------------------------------
 
     def snapshot_producers(self) -> None:
         """Write the producer state at the end, so that less is replayed after a crash."""

@@ -55,6 +55,7 @@ from logd.storage.layout import LOG_START, Layout, read_layout, snapshot_path
 from logd.storage.producers import ProducerState, load_snapshot
 from logd.storage.segment import Segment, SegmentIndex, remove_segment_files
 from logd.storage.tail import Tail, TailBegin, find_tail, install_tail
+from logd.storage.truncation import drop_snapshots
 from logd.storage.walk import Found, Walker
 
 
@@ -126,10 +127,7 @@ class Recovery:
         ledger_end = max(start, durable_end or 0)
         if not (clean and self._open_clean(found, layout, start, durable_end)):
             self._open_unclean(found, layout, start, ledger_end)
-            if self._context.epochs.starts and not self._epochs_known:
-                store_epochs(self._files, self._directory, self._context.epochs)
-        end = found.segments[-1].next_offset
-        self._context.epochs = self._context.epochs.cut_behind(end)
+        self._drop_from_behind(found)
         found.report.damage = self._context.damage.ranges
         found.report.removed = tuple(found.removed)
         found.report.rebuilt = tuple(found.rebuilt)
@@ -242,7 +240,6 @@ class Recovery:
             self._collect_epochs([*sealed[:-1], *ends, *(file.segment for file in tail.files)])
         self._settle(found, layout, sealed[:-1], last, tail)
         self._remove_below_start(found, layout, below or [start])
-        self._drop_snapshots(found)
 
     def _choose_snapshot(self, found: Recovered, below: list[int]) -> None:
         """Take the newest usable snapshot that the walk to come can continue."""
@@ -354,11 +351,15 @@ class Recovery:
                 segment.write_sidecars(self._files, self._context.identity)
         found.segments = segments
 
-    def _drop_snapshots(self, found: Recovered) -> None:
+    def _drop_from_behind(self, found: Recovered) -> None:
+        """Forget epochs and snapshots of what did not survive: other batches may come there."""
         end = found.segments[-1].next_offset
-        for offset in [offset for offset in found.snapshots if offset > end]:
-            self._files.unlink(snapshot_path(self._directory, offset))
-            found.snapshots.remove(offset)
+        if drop_snapshots(self._context, found.snapshots, end):
+            self._files.sync_dir(self._directory)
+        epochs = self._context.epochs.cut_behind(end)
+        if epochs != self._context.epochs or not self._epochs_known:
+            store_epochs(self._files, self._directory, epochs)
+            self._context.epochs = epochs
 
 
 def _live_bases(layout: Layout, start: int) -> list[int]:

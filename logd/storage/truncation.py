@@ -17,10 +17,13 @@ from logd.storage.segment import (
 from logd.storage.walk import Walker
 
 
-def cut_segments(context: LogContext, segments: Sequence[Segment], offset: int) -> list[Segment]:
+def cut_segments(
+    context: LogContext, segments: Sequence[Segment], snapshots: list[int], offset: int
+) -> list[Segment]:
     """Keep whole batches below `offset`; return the segments, of which the last is active.
 
-    Durable on return. The order is described in `recovery`.
+    Producer snapshots from behind the new end are removed too: the same offsets may come to hold
+    other batches. Durable on return. The order is described in `recovery`.
     """
     files = context.files
     kept = [segment for segment in segments if segment.base_offset < offset] or [segments[0]]
@@ -31,6 +34,7 @@ def cut_segments(context: LogContext, segments: Sequence[Segment], offset: int) 
         files.sync_dir(context.directory)
     old = kept.pop()
     active = _recount(context, old, offset)
+    drop_snapshots(context, snapshots, active.next_offset)
     for suffix in SIDECAR_SUFFIXES:
         if files.exists(old.sidecar(suffix)):
             files.unlink(old.sidecar(suffix))
@@ -42,6 +46,17 @@ def cut_segments(context: LogContext, segments: Sequence[Segment], offset: int) 
         file.close()
     files.sync_dir(context.directory)
     return [*kept, active]
+
+
+def drop_snapshots(context: LogContext, snapshots: list[int], end_offset: int) -> bool:
+    """Unlink snapshots behind `end_offset`; return whether there were any, to be synced."""
+    dropped = [offset for offset in snapshots if offset > end_offset]
+    for offset in dropped:
+        path = snapshot_path(context.directory, offset)
+        if context.files.exists(path):
+            context.files.unlink(path)
+        snapshots.remove(offset)
+    return bool(dropped)
 
 
 def _recount(context: LogContext, old: Segment, offset: int) -> Segment:
@@ -71,13 +86,7 @@ def _recount(context: LogContext, old: Segment, offset: int) -> Segment:
 def rebuild_producers(
     context: LogContext, segments: Sequence[Segment], snapshots: list[int], ids_max: int
 ) -> ProducerState:
-    """Return the producer state at the end of `segments`; drop snapshots that lie behind it."""
-    end = segments[-1].next_offset
-    for offset in [offset for offset in snapshots if offset > end]:
-        path = snapshot_path(context.directory, offset)
-        if context.files.exists(path):
-            context.files.unlink(path)
-        snapshots.remove(offset)
+    """Return the producer state at the end of `segments`."""
     state, start = ProducerState(ids_max), 0
     for offset in reversed(snapshots):
         path = snapshot_path(context.directory, offset)

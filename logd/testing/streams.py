@@ -133,7 +133,7 @@ class ClientStream:
         return self._number
 
     async def write(self, message: Message) -> None:
-        data = message.SerializeToString()
+        data = message.SerializeToString(deterministic=True)
         await self._window.acquire(len(data))
         server = self._connection.server
         self._connection.send(
@@ -191,7 +191,7 @@ class UnaryCall:
         connection.send(
             True,
             self._method,
-            request.SerializeToString(),
+            request.SerializeToString(deterministic=True),
             lambda body: server.unary(self, self._number, self._method, body),
         )
         try:
@@ -237,7 +237,7 @@ class _NodeStream:
         return parse_request(self._method.request_type, data)
 
     async def write(self, message: Message) -> None:
-        data = message.SerializeToString()
+        data = message.SerializeToString(deterministic=True)
         await self.window.acquire(len(data))
         client = self._client
         response_type = self._method.response_type
@@ -304,7 +304,7 @@ class ServerSide:
             request = parse_request(method.request_type, data)
             response = await method.handler(request, self.identity)
         except LogdError as error:
-            packed = to_proto(error).SerializeToString()
+            packed = to_proto(error).SerializeToString(deterministic=True)
             address = self.connection.address
             self.connection.send(
                 False,
@@ -315,7 +315,10 @@ class ServerSide:
         else:
             kind = type(response)
             self.connection.send(
-                False, name, response.SerializeToString(), lambda body: call.answer(kind, body)
+                False,
+                name,
+                response.SerializeToString(deterministic=True),
+                lambda body: call.answer(kind, body),
             )
 
     def open_stream(self, client: ClientStream, name: str) -> None:
@@ -336,7 +339,7 @@ class ServerSide:
         try:
             await method.handler(stream)
         except LogdError as error:
-            packed = to_proto(error).SerializeToString()
+            packed = to_proto(error).SerializeToString(deterministic=True)
         finally:
             self._streams.pop(client.number, None)
         self.connection.send_control(False, lambda: client.finish(packed))

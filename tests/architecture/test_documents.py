@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tomllib
 
+import logd_client
 import pytest
 
 from logd import __version__
@@ -91,6 +92,7 @@ def test_one_version() -> None:
         "pyproject.toml": _version_of("pyproject.toml"),
         "client/pyproject.toml": _version_of("client/pyproject.toml"),
         "logd.__version__": __version__,
+        "logd_client.__version__": logd_client.__version__,
         "CHANGELOG.md": documents.released_version((ROOT / "CHANGELOG.md").read_text()),
     }
     assert len(set(versions.values())) == 1, versions

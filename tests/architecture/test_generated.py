@@ -29,20 +29,24 @@ def test_generated_code_is_up_to_date() -> None:
 
 
 def test_stale_code_is_seen(tmp_path: Path) -> None:
-    recorded = ROOT / DIGESTS
-    for line in recorded.read_text().splitlines():
-        path = line.partition("  ")[2]
+    paths = [
+        "client/logd_proto/v1/a_pb2.py",
+        "client/logd_proto/v1/b_pb2.pyi",
+        "proto/logd/v1/a.proto",
+        "proto/logd/v1/b.proto",
+    ]
+    for path in paths:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_bytes((ROOT / path).read_bytes())
-    (tmp_path / DIGESTS).write_bytes(recorded.read_bytes())
+        (tmp_path / path).write_text(path)
+    digests = [f"{hashlib.sha256(path.encode()).hexdigest()}  {path}\n" for path in paths]
+    (tmp_path / DIGESTS).write_text("".join(digests))
     assert stale(tmp_path) == []
 
-    with (tmp_path / "proto/logd/v1/log.proto").open("a") as proto:
-        proto.write("// changed\n")
-    (tmp_path / "proto/logd/v1/added.proto").touch()
-    (tmp_path / "client/logd_proto/v1/common_pb2.py").unlink()
+    (tmp_path / "client/logd_proto/v1/a_pb2.py").unlink()
+    (tmp_path / "proto/logd/v1/b.proto").write_text("changed")
+    (tmp_path / "proto/logd/v1/c.proto").touch()
     assert stale(tmp_path) == [
-        "client/logd_proto/v1/common_pb2.py",
-        "proto/logd/v1/added.proto",
-        "proto/logd/v1/log.proto",
+        "client/logd_proto/v1/a_pb2.py",
+        "proto/logd/v1/b.proto",
+        "proto/logd/v1/c.proto",
     ]

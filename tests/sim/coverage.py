@@ -19,6 +19,7 @@ STATES = (
     "record unknown",
     "reset between append and ack",
     "resumed after a full disk",
+    "rot below the ledger",
     "segment rolled",
     "short write",
     "stopped cleanly",

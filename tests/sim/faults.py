@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from collections.abc import Callable
@@ -58,7 +59,7 @@ def draw_plan(rng: SimRng) -> Plan:
     slow_net, slow_disk = rng.chance(0.3), rng.chance(0.3)
     return Plan(
         faults=faults,
-        pause_mean=rng.choice((0.2, 0.5, 1.0)),
+        pause_mean=rng.choice((0.3, 0.6, 1.2)),
         link=LinkProfile(
             delay_ms_mean=rng.uniform(10, 60) if slow_net else rng.uniform(0.1, 2),
             window_bytes=rng.choice((2_000, 65_536)),
@@ -66,7 +67,7 @@ def draw_plan(rng: SimRng) -> Plan:
         latency=DiskLatency(
             write_ms=2.0 if slow_disk else 0.05, sync_ms=rng.uniform(5, 30) if slow_disk else 0.5
         ),
-        restart_max=rng.choice((0.05, 0.5, 2.0)),
+        restart_max=rng.choice((0.02, 0.2, 0.6)),
         free_bytes_min=rng.choice((0, 16 * 1024)),
         segment_bytes=rng.choice((1024, 4096, 65_536)),
         producers=rng.randint(1, 3),
@@ -188,7 +189,8 @@ class Nemesis:
 
     async def _stop(self) -> None:
         if self._process.up:
-            await self._process.stop()
+            # A process that was asked to stop goes on stopping when the faults are over.
+            await asyncio.shield(self._loop.create_task(self._process.stop(), name="sigterm"))
             self._sometimes("stopped cleanly")
             if self._rng.chance(0.3):
                 self._process.files.crash(self._rng)

@@ -8,6 +8,7 @@ from logd_client._core.accumulator import BatchingConfig
 from logd_client._core.batch import ProducerBatch
 from logd_client._engine.cluster import ClusterConfig
 from logd_client._engine.producer import ProducerConfig, ProducerEngine
+from logd_client.values import TopicPartition
 from logd_wire.errors import ErrorCode, LogdError
 
 from tests.sim.history import Send
@@ -125,3 +126,14 @@ class ProducerWorker:
         self._open.clear()
         await engine.close()
         await asyncio.sleep(0)
+
+
+async def send_one(world: World, tp: TopicPartition) -> int:
+    """Send one record and wait for it; returns its offset. Raises LogdError."""
+    config = ProducerConfig(cluster=ClusterConfig(bootstrap_servers=(world.address,)))
+    rng = world.rng.child("one more")
+    engine = ProducerEngine(world.network.transport("one"), world.client_clock, rng, config)
+    batch, index = await engine.send(tp.topic, b"one more", partition=tp.partition)
+    await engine.wait(batch)
+    await engine.close()
+    return batch.base_offset + index

@@ -30,6 +30,7 @@ from tests.sim.coverage import Sometimes
 from tests.sim.faults import Nemesis, Plan, draw_plan
 from tests.sim.history import Seen
 from tests.sim.producers import ProducerWorker
+from tests.sim.rot import rot
 from tests.sim.values import digest_of, name_of
 from tests.sim.watch import Watch, read_segments
 from tests.sim.world import World
@@ -116,6 +117,7 @@ class Simulation:
             sometimes=self.sometimes,
         )
         self.problems: list[str] = []
+        self._rotting = False
 
     def _make_process(self, plan: Plan) -> SimProcess:
         config, entries = load_node_config(
@@ -182,9 +184,11 @@ class Simulation:
             world.consuming = False
             await asyncio.gather(*reading)
             await drain(world)
+            self._read_log()
+            self._rotting = True
+            self.problems.extend(await rot(world, self.process))
         supervisor.cancel()
         await self.process.stop()
-        self._read_log()
 
     def _heal(self) -> None:
         self.nemesis.heal()
@@ -213,12 +217,12 @@ class Simulation:
                 self.sometimes("torn tail repaired")
             if report.copied_bytes:
                 self.sometimes("tail beyond the ledger recovered")
-            if report.damage:
+            if report.damage and not self._rotting:
                 self.problems.append(f"damage in {partition.name}: {report.damage}")
 
     def _read_log(self) -> None:
         files = self.process.files
-        files.before = None
+        hook, files.before = files.before, None
         for topic in self.world.topics:
             for partition in range(topic.partitions):
                 seen = []
@@ -228,6 +232,7 @@ class Simulation:
                             name, digest = name_of(record.value), digest_of(record.value)
                             seen.append(Seen(record.offset, name, digest))
                 self.world.history.log[f"{topic.name}/{partition}"] = seen
+        files.before = hook
 
     def _judge(self) -> None:
         verdict = check(self.world.history)

@@ -5,9 +5,16 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from logd_client import Consumer, Producer, Record, RecordMetadata, TopicPartition
+from logd_client import (
+    Consumer,
+    LogdError,
+    Producer,
+    Record,
+    RecordMetadata,
+    TopicPartition,
+)
 
 #: Long enough to outlive a restart, short enough to end a test that hangs.
 DELIVERY_TIMEOUT_MS = 60_000
@@ -80,8 +87,8 @@ class Load:
             yield number
             number += 1
 
-    def _delivered(self, value: bytes):  # type: ignore[no-untyped-def]
-        def on_delivery(metadata: RecordMetadata | None, error: Exception | None) -> None:
+    def _delivered(self, value: bytes) -> Callable[[LogdError | None, RecordMetadata | None], None]:
+        def on_delivery(error: LogdError | None, metadata: RecordMetadata | None) -> None:
             with self._lock:
                 if error is not None:
                     self.failed.append(error)
@@ -92,7 +99,9 @@ class Load:
         return on_delivery
 
 
-def read_all(address: str, topic: str, partitions: int) -> dict[TopicPartition, list[Record]]:  # type: ignore[type-arg]
+def read_all(
+    address: str, topic: str, partitions: int
+) -> dict[TopicPartition, list[Record[bytes, bytes]]]:
     """Every record of the topic, by partition, from the start to the end as of now."""
     places = [TopicPartition(topic, number) for number in range(partitions)]
     found: dict[TopicPartition, list[Record[bytes, bytes]]] = {place: [] for place in places}

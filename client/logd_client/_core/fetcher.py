@@ -201,9 +201,11 @@ class Fetcher:
             self._decode(reader)
 
     def _served(self, reader: PartitionReader) -> None:
-        """The others first, next time."""
+        """The others first, next time; `reader` is out when it has nothing more."""
         ready = self.state.ready
-        if len(ready) > 1 and reader in ready:
+        if not reader.has_data:
+            ready.pop(reader, None)
+        elif len(ready) > 1 and reader in ready:
             del ready[reader]
             ready[reader] = None
 

@@ -320,6 +320,20 @@ class ConsumerEngine:
             lags[tp] = max(0, ends[tp].offset - await self.position(tp))
         return lags
 
+    async def wait_readable(self, timeout_ms: float | None = None) -> bool:
+        """Wait on this loop until a read may find something; False after `timeout_ms`."""
+        news = asyncio.Event()
+        if not self.fetcher.wait_nowait(news.set):
+            return True
+        try:
+            async with asyncio.timeout(None if timeout_ms is None else timeout_ms / 1000):
+                await news.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self.fetcher.forget_waiter(news.set)
+        return True
+
     async def partitions_for(self, topic: str) -> set[int]:
         """Partition numbers of `topic`, as of now. Raises UnknownTopicError."""
         self._check_open()

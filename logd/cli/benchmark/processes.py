@@ -101,15 +101,16 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def bare_messages_per_second(way: str, message_bytes: int, messages: int) -> float:
-    """Throughput of the bare stream: `way` is `push` (client to server) or `pull`."""
+def bare_messages_per_second(way: str, form: str, message_bytes: int, messages: int) -> float:
+    """Throughput of the bare stream: `way` is `push` (client to server) or `pull`, `form` is
+    `messages` or `bytes`."""
     module = [sys.executable, "-m", "logd.cli.benchmark.bare"]
     server = subprocess.Popen([*module, "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert server.stdout is not None
         port = server.stdout.readline().decode().strip()
         done = subprocess.run(
-            [*module, way, port, str(message_bytes), str(messages)],
+            [*module, way, form, port, str(message_bytes), str(messages)],
             stdout=subprocess.PIPE,
             check=False,
         )

@@ -71,7 +71,10 @@ class Result:
     latency_ms: dict[str, float] = field(default_factory=dict)
     #: What `latency_ms` is the latency of.
     latency_of: str = ""
+    #: The same payloads in the same protobuf messages over a stream that does nothing else.
     bare_records_per_second: float | None = None
+    #: The same without protobuf, as raw bytes.
+    raw_records_per_second: float | None = None
     bare_message_bytes: int | None = None
 
     @property
@@ -89,27 +92,34 @@ class Result:
     @property
     def ratio_to_bare(self) -> float | None:
         """This run's throughput over that of the bare stream with the same payloads."""
-        if not self.bare_records_per_second:
-            return None
-        return self.records_per_second / self.bare_records_per_second
+        return self._ratio_to(self.bare_records_per_second)
+
+    @property
+    def ratio_to_raw(self) -> float | None:
+        """The same, with the stream that does without protobuf."""
+        return self._ratio_to(self.raw_records_per_second)
+
+    def _ratio_to(self, other: float | None) -> float | None:
+        return round(self.records_per_second / other, 3) if other else None
+
+    def _megabytes(self, records: float | None) -> float | None:
+        return None if records is None else round(records * self.workload.record_bytes / 1e6, 2)
 
     def document(self) -> dict[str, Any]:
         """The result as one flat JSON object."""
-        bare = self.bare_records_per_second
         return {
             **asdict(self.workload),
             "elapsed_seconds": round(self.elapsed_seconds, 6),
             "records_per_second": round(self.records_per_second),
-            "megabytes_per_second": round(self.megabytes_per_second, 2),
+            "megabytes_per_second": self._megabytes(self.records_per_second),
             "client_cpu_us_per_record": round(self.client_cpu_us_per_record, 3),
             "latency_of": self.latency_of or None,
             **{f"latency_ms_{name}": round(ms, 3) for name, ms in self.latency_ms.items()},
-            "bare_records_per_second": None if bare is None else round(bare),
-            "bare_megabytes_per_second": (
-                None if bare is None else round(bare * self.workload.record_bytes / 1e6, 2)
-            ),
             "bare_message_bytes": self.bare_message_bytes,
-            "ratio_to_bare": None if bare is None else round(self.ratio_to_bare or 0, 3),
+            "bare_megabytes_per_second": self._megabytes(self.bare_records_per_second),
+            "raw_megabytes_per_second": self._megabytes(self.raw_records_per_second),
+            "ratio_to_bare": self.ratio_to_bare,
+            "ratio_to_raw": self.ratio_to_raw,
         }
 
 

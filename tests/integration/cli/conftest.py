@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from logd.cli.benchmark.processes import stop
+from logd.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -31,16 +33,24 @@ class Shell:
             stderr=subprocess.PIPE,
         )
 
-    def run(
-        self, *arguments: str, stdin: bytes = b"", environ: Mapping[str, str] | None = None
+    def process(
+        self, *arguments: str, environ: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[bytes]:
+        """Run in a process of its own, to the end."""
         return subprocess.run(
             [sys.executable, "-m", "logd", *arguments],
             env={**self.environ, **(environ or {})},
-            input=stdin,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=60,
             check=False,
+        )
+
+    def run(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Run in this process, which is quicker, to the end."""
+        result = CliRunner().invoke(app, list(arguments), input=stdin, env=self.environ)
+        return subprocess.CompletedProcess(
+            arguments, result.exit_code, result.stdout_bytes, result.stderr_bytes
         )
 
     def out(self, *arguments: str, stdin: bytes = b"") -> bytes:

@@ -50,11 +50,11 @@ def test_a_folder_or_port_that_is_taken_is_named(shell: Shell, tmp_path: Path) -
     data = str(tmp_path / "data")
     process, address = start_node(shell, "--data-dir", data)
     try:
-        locked = shell.run("serve", "--data-dir", data, "--port", "0", "-q")
+        locked = shell.process("serve", "--data-dir", data, "--port", "0", "-q")
         assert locked.returncode in (1, 2), locked.stderr
         assert b"data" in locked.stderr
         port = address.rpartition(":")[2]
-        taken = shell.run("serve", "--data-dir", str(tmp_path / "other"), "--port", port, "-q")
+        taken = shell.process("serve", "--data-dir", str(tmp_path / "other"), "--port", port, "-q")
         assert taken.returncode in (1, 2), taken.stderr
         assert port.encode() in taken.stderr
         assert b"Traceback" not in locked.stderr + taken.stderr

@@ -61,6 +61,7 @@ def test_places(node: Shell, topic: str) -> None:
     assert read("-o", f"@{moment}", "-e") == "ten eleven"
     assert read("-o", f":@{moment}") == "0 1 2 3 4 5 6 7 8 9"
     assert read("-o", "3:6") == "3 4 5"
+    assert read("-o", "11:99") == "eleven"
     assert read("-o", ":-10") == "0 1"
     assert read("-o", "9:10", "-n", "5") == "9"
     assert read("-o", "beginning", "-n", "2") == "0 1"
@@ -181,7 +182,7 @@ def test_the_summary_of_produce(node: Shell, topic: str) -> None:
     assert done.stdout == b""
     assert b"2 records, 2 B to " in done.stderr
     assert b"durable (partition 1: 2 at 0..1)" in done.stderr
-    assert node.run("produce", topic, "-q", stdin=b"a\n").stderr == b""
+    assert node.run("produce", topic, "-p", "0", "-q", stdin=b"a\n").stderr == b""
     document = json.loads(node.out("produce", topic, "-p", "1", "-F", "json", stdin=b"c\n"))
     assert document["partitions"] == [
         {"partition": 1, "first_offset": 2, "last_offset": 2, "records": 1}
@@ -252,11 +253,15 @@ def test_rate(node: Shell, topic: str) -> None:
 
 
 def test_completion_knows_the_topics(node: Shell, topic: str) -> None:
+    """Tried a few times: on a machine that is busy, silence within 300 ms is right as well."""
     words = f"logd consume {topic[:-3]}"
     variables = {"_LOGD_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": "2"}
-    done = node.run(environ=variables)
-    assert done.stderr == b""
-    assert done.stdout.strip() == topic.encode()
+    answers: list[bytes] = []
+    while not any(answers) and len(answers) < 20:
+        done = node.process(environ=variables)
+        assert done.stderr == b""
+        answers.append(done.stdout.strip())
+    assert answers[-1] == topic.encode()
 
 
 def test_cluster_and_config(node: Shell) -> None:

@@ -336,12 +336,11 @@ async def test_one_node_has_so_many_connections() -> None:
 
 
 async def test_one_node_has_so_many_calls() -> None:
-    async with serving(limits=CallLimits(calls_max=4)) as edge:
-        async with edge.connect() as other:
-            await open_streams(edge, edge.channel, 2)
-            await open_streams(edge, other, 2)
-            with pytest.raises(OverloadedError, match="4 calls"):
-                await hello(other)
+    async with serving(limits=CallLimits(calls_max=4)) as edge, edge.connect() as other:
+        await open_streams(edge, edge.channel, 2)
+        await open_streams(edge, other, 2)
+        with pytest.raises(OverloadedError, match="4 calls"):
+            await hello(other)
 
 
 async def test_health_and_reflection_count_as_calls() -> None:
@@ -349,7 +348,10 @@ async def test_health_and_reflection_count_as_calls() -> None:
         watch: Any = edge.channel.unary_stream(HEALTH + "Watch")
         watching = watch(b"")
         assert await watching.read()
-        for method in (HEALTH + "Check", "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"):
+        for method in (
+            HEALTH + "Check",
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        ):
             with pytest.raises(OverloadedError):
                 await call(edge.channel, method, b"", log_pb2.HelloResponse)
         watching.cancel()
@@ -431,9 +433,7 @@ async def test_new_calls_are_refused_in_words_while_old_ones_end(edge: Serving) 
 async def test_a_waiting_read_does_not_keep_a_node_from_stopping(edge: Serving) -> None:
     await edge.broker.create_topic("t")
     request = log_pb2.ReadRequest(topic="t", max_wait_ms=30_000)
-    reading = asyncio.ensure_future(
-        call(edge.channel, LOG + "Read", request, log_pb2.ReadResponse)
-    )
+    reading = asyncio.ensure_future(call(edge.channel, LOG + "Read", request, log_pb2.ReadResponse))
     await eventually(lambda: edge.server.calls.under_way == 1)
     async with asyncio.timeout(5):
         await edge.server.stop(20)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.message import Message
-
 from logd_client._transport import methods
 from logd_proto.v1 import admin_pb2, common_pb2, log_pb2
 from logd_wire import WireRecord, decode_batch, iter_headers, stamp, verify_batch
@@ -109,6 +108,7 @@ class MemoryStream:
         self.method = method
         self.error: LogdError | None = None
         self._inbox: deque[Message] = deque()
+        self._under_way: deque[Message] = deque()
         self._news = asyncio.Event()
         self.subscriptions: dict[int, list[Any]] = {}
         self.credit = 0
@@ -127,12 +127,13 @@ class MemoryStream:
         return self._inbox.popleft()
 
     def push(self, message: Message) -> None:
-        loop = asyncio.get_running_loop()
-        loop.call_later(self.cluster.latency_ms / 1000, self._arrive, message)
+        # Timers of one instant fire in any order; the messages keep theirs.
+        self._under_way.append(message)
+        asyncio.get_running_loop().call_later(self.cluster.latency_ms / 1000, self._arrive)
 
-    def _arrive(self, message: Message) -> None:
+    def _arrive(self) -> None:
         if self.error is None:
-            self._inbox.append(message)
+            self._inbox.append(self._under_way.popleft())
             self._news.set()
 
     def fail(self, error: LogdError) -> None:
@@ -192,6 +193,8 @@ class MemoryCluster:
         self.lose_answer: Callable[[log_pb2.ProduceBatch], bool] = lambda _: False
         #: (batch) -> whether it is never answered.
         self.swallow: Callable[[log_pb2.ProduceBatch], bool] = lambda _: False
+        #: What becomes of record bytes on their way to a consumer.
+        self.mangle: Callable[[bytes], bytes] = lambda records: records
         #: (name, partition, offset) -> an error instead of data, or None.
         self.read_error: Callable[[str, int, int], LogdError | None] = lambda *_: None
 
@@ -287,9 +290,7 @@ class MemoryCluster:
                 continue
             topic = answer.topics.add(name=name, topic_id=self.ids[name])
             for number, log in enumerate(self.topics[name]):
-                topic.partitions.add(
-                    partition=number, leader_id=log.leader, leader_epoch=log.epoch
-                )
+                topic.partitions.add(partition=number, leader_id=log.leader, leader_epoch=log.epoch)
         return answer
 
     def _offset(self, address: str, query: log_pb2.OffsetQuery) -> log_pb2.OffsetAnswer:
@@ -385,7 +386,7 @@ class MemoryCluster:
                 continue
             stream.credit -= len(records)
             wanted[2] = next_offset
-            part.records, part.next_offset = records, next_offset
+            part.records, part.next_offset = self.mangle(records), next_offset
             part.high_watermark, part.log_start_offset = log.end, log.start
             response.partitions.append(part)
         if response.partitions:

@@ -209,7 +209,7 @@ async def test_what_was_removed_while_the_disk_was_read_is_not_sent() -> None:
 async def test_many_partitions_are_served_in_turn() -> None:
     node = Node()
     session = node.session()
-    session.grant(10_000_000)
+    session.grant(100_000_000)
     for number in range(50):
         partition = node.partition(number)
         for _ in range(4):
@@ -231,13 +231,13 @@ async def test_a_stalled_reader_keeps_its_bytes_and_others_go_on_with_their_rese
         put(partition, size=60_000)
     stalled = [node.session() for _ in range(20)]
     for session in stalled:
-        session.grant(100_000_000)
         session.add(1, TOPIC, 0, 0, -1)
         for _ in range(3):
+            session.grant(100_000_000)
             await session.next_frames()
             session.sent()
         await session.next_frames()
-    assert node.budget.held <= node.budget.bytes_max
+    assert RESERVE_BYTES < node.budget.held <= node.budget.bytes_max
     fresh = node.session()
     fresh.grant(100_000_000)
     fresh.add(1, TOPIC, 0, 0, -1)
@@ -248,6 +248,26 @@ async def test_a_stalled_reader_keeps_its_bytes_and_others_go_on_with_their_rese
     for session in stalled:
         session.close()
     assert node.budget.held == 0
+
+
+async def test_a_reader_that_never_grants_again_holds_no_more_than_its_reserve() -> None:
+    node = Node()
+    partition = node.partition(0)
+    for _ in range(40):
+        put(partition, size=60_000)
+    session = node.session()
+    session.grant(1 << 40)
+    session.add(1, TOPIC, 0, 0, -1)
+    for _ in range(5):
+        await session.next_frames()
+        assert node.budget.held == 0
+        session.sent()
+    session.grant(1 << 40)
+    for _ in range(3):
+        await session.next_frames()
+        session.sent()
+    await session.next_frames()
+    assert node.budget.held > 0, "having shown that it reads, it gets larger frames"
 
 
 async def test_a_batch_larger_than_the_room_waits_for_it_and_holds_nothing_meanwhile() -> None:

@@ -12,9 +12,7 @@ from logd.storage import Appended, Files, LogConfig, LogView, MemoryFiles, Parti
 DIRECTORY = "partition"
 NOW_MS = 1_000_000
 #: Small segments and index intervals, so that few batches meet every border.
-CONFIG = LogConfig(
-    segment_bytes=2000, index_interval_bytes=300, segment_ms=10_000, retention_ms=-1
-)
+CONFIG = LogConfig(segment_bytes=2000, index_interval_bytes=300, segment_ms=10_000, retention_ms=-1)
 
 
 class Stored(NamedTuple):
@@ -60,9 +58,7 @@ def sync(log: PartitionLog) -> None:
         log.complete_sync(point)
 
 
-def fill(
-    log: PartitionLog, batches: int, *, leader_epoch: int = 0, size: int = 50
-) -> list[Stored]:
+def fill(log: PartitionLog, batches: int, *, leader_epoch: int = 0, size: int = 50) -> list[Stored]:
     """Append numbered batches of one to three records and sync them."""
     stored = []
     for number in range(batches):

@@ -89,6 +89,7 @@ class LogMachine(RuleBasedStateMachine):
             raise _Crashed from None
 
     def _restart(self, *, clean: bool, lose_power: bool) -> None:
+        self.files.capacity = 1 << 40
         while True:
             if lose_power:
                 self.files.crash(self.rng)
@@ -321,9 +322,7 @@ class LogMachine(RuleBasedStateMachine):
         size = self.log.view.size_bytes
         borders = [batch.next_offset for batch in self.stored]
         limit = self.durable_end
-        deleted = self._move_start(
-            borders, lambda: self.log.enforce_retention(self.now_ms, limit)
-        )
+        deleted = self._move_start(borders, lambda: self.log.enforce_retention(self.now_ms, limit))
         if deleted is None:
             return
         assert self.log.view.size_bytes == size - sum(segment.size for segment in deleted)
@@ -361,9 +360,9 @@ class LogMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.stored)
     @rule(data=st.data())
     def truncate(self, data: st.DataObject) -> None:
-        offset = data.draw(st.integers(self.start, self.stored[-1].next_offset))
+        offset = data.draw(st.integers(self.start, self.log.view.written_end_offset))
         kept = [batch for batch in self.stored if batch.next_offset <= offset]
-        end = max(kept[-1].next_offset if kept else 0, self.start if self.start == offset else 0)
+        end = max(kept[-1].next_offset if kept else 0, self.start)
         self.durable_end = min(self.durable_end, end)
         try:
             self._do(lambda: self.ledger.append({KEY: min(self.durable_end, end)}))
@@ -371,8 +370,7 @@ class LogMachine(RuleBasedStateMachine):
             new_end = self._do(lambda: self.log.truncate(offset))
         except _Crashed:
             return
-        assert new_end == self.log.view.written_end_offset <= offset
-        assert new_end == end or new_end <= self.start
+        assert new_end == self.log.view.written_end_offset == end
         self.stored = [batch for batch in self.stored if batch.next_offset <= new_end]
         self.durable_end = min(self.durable_end, new_end)
         self._derive_sequences()
@@ -434,7 +432,13 @@ class LogMachine(RuleBasedStateMachine):
         view = self.log.view
         assert view.start_offset == self.start
         end = max(self.stored[-1].next_offset if self.stored else 0, self.start)
-        assert view.written_end_offset == end, (view.written_end_offset, end, self.start, self.durable_end, self.log.recovery)
+        assert view.written_end_offset == end, (
+            view.written_end_offset,
+            end,
+            self.start,
+            self.durable_end,
+            self.log.recovery,
+        )
         assert view.durable_end_offset >= self.durable_end
 
 

@@ -159,9 +159,9 @@ def test_offset_and_epoch_lie_outside_the_crc() -> None:
 def test_a_cut_batch_is_refused_at_every_length() -> None:
     batch = twin.batch_bytes(RECORD)
     for size in range(len(batch)):
-        with pytest.raises(CorruptBatchError, match="is cut|are fewer"):
+        with pytest.raises(CorruptBatchError, match=r"is cut|are fewer"):
             verify_batch(batch[:size])
-        with pytest.raises(CorruptBatchError, match="is cut|are fewer"):
+        with pytest.raises(CorruptBatchError, match=r"is cut|are fewer"):
             decode_batch(batch[:size], verify=False)
 
 

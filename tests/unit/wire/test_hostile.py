@@ -121,7 +121,7 @@ def test_flipped_and_cut_batches_with_a_crc_that_fits(
     for place, bit in flips:
         if area:
             area[place % len(area)] ^= 1 << bit
-    damaged = _with_area(header, bytes(area))
+    damaged = with_area(header, bytes(area))
     read = tried(damaged)
     if read is not None:
         offsets = [record.offset for record in read]
@@ -130,7 +130,7 @@ def test_flipped_and_cut_batches_with_a_crc_that_fits(
         assert all(base_offset <= offset <= header.last_offset for offset in offsets)
 
 
-def _with_area(header: BatchHeader, area: bytes) -> bytes:
+def with_area(header: BatchHeader, area: bytes) -> bytes:
     fields = header._asdict()
     del fields["crc"], fields["batch_length"]
     return twin.batch_bytes(area, **fields)

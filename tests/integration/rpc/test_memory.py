@@ -1,0 +1,146 @@
+"""Memory of a server in a process of its own: under hostile input, and under clients that stall."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc.aio
+import pytest
+from logd_proto.v1 import admin_pb2, log_pb2
+from logd_wire import WireRecord, encode_batch
+from logd_wire.limits import MIB
+
+from tests.support.rpc_hostile import Case, all_cases, produce, topic_id
+from tests.support.rpc_process import TOPIC, ServerProcess, start
+from tests.support.rpc_server import ADMIN, LOG, ClientStream, call, connect
+
+Record = Callable[[str, int | float | str], None]
+
+STALLED = 200
+#: `limits.produce_bytes` and `limits.fetch_bytes` of the default configuration.
+BUDGET_BYTES = 64 * MIB
+#: A socket buffer and a window of a client that does not read, and its stream here.
+PER_CLIENT_BYTES = 600 * 1024
+
+
+async def hello(port: int) -> None:
+    async with connect(port) as channel:
+        await call(channel, LOG + "Hello", b"", log_pb2.HelloResponse)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_a_node_answers_the_hostile_corpus_and_keeps_its_memory(
+    tmp_path: Path, record_figure: Record
+) -> None:
+    cases = all_cases()
+    assert len(cases) > 300
+    async with start("node", str(tmp_path)) as server:
+        wrong = [await _outcome(case, server.port) for case in cases]
+        assert not any(wrong), "\n".join(filter(None, wrong))
+        # The first pass has loaded code and filled caches; the second shows what an attack takes.
+        before = server.memory_bytes()
+        server.forget_highest()
+        for case in cases:
+            await _outcome(case, server.port)
+        grown = server.memory_bytes() - before
+        peak = server.memory_bytes("VmHWM") - before
+        async with connect(server.port) as channel:
+            described = await call(
+                channel, ADMIN + "DescribeTopics", b"", admin_pb2.DescribeTopicsResponse
+            )
+        assert [topic.name for topic in described.topics] == [TOPIC]
+    record_figure("rpc_hostile_growth_mib", round(grown / MIB, 1))
+    record_figure("rpc_hostile_peak_mib", round(peak / MIB, 1))
+    assert grown <= 32 * MIB
+    assert peak <= 64 * MIB
+
+
+async def _outcome(case: Case, port: int) -> str:
+    """What is wrong with the answer to a case, or with the node after it; empty: nothing."""
+    try:
+        async with asyncio.timeout(20):
+            await case.attack(port)
+            await hello(port)
+    except (AssertionError, TimeoutError) as error:
+        return f"{case.name}: {error!r}"[:300]
+    return ""
+
+
+async def settle(server: ServerProcess) -> int:
+    """Wait until the server's memory has stood still for a second, and return it."""
+    last, still = server.memory_bytes(), 0
+    for _ in range(100):
+        await asyncio.sleep(0.2)
+        now = server.memory_bytes()
+        still = still + 1 if abs(now - last) < MIB else 0
+        last = now
+        if still >= 5:
+            break
+    return last
+
+
+@pytest.mark.slow
+async def test_stalled_producers_stay_within_the_budget(record_figure: Record) -> None:
+    """Batches that are never answered: reading stops, and what is held is bounded."""
+    batch = encode_batch([WireRecord(i, 1, None, bytes(100_000), ()) for i in range(10)])
+    async with start("hold") as server:
+        await hello(server.port)
+        before = server.memory_bytes()
+        channels = [connect(server.port) for _ in range(STALLED)]
+        wanted = await topic_id(channels[0])
+        senders = [asyncio.ensure_future(_send_forever(one, wanted, batch)) for one in channels]
+        grown = await settle(server) - before
+        await hello(server.port)
+        for sender in senders:
+            sender.cancel()
+        await asyncio.gather(*senders, return_exceptions=True)
+        for channel in channels:
+            await channel.close()
+    record_figure("rpc_200_stalled_producers_mib", round(grown / MIB, 1))
+    # Each may have one message in hand beyond the budget: it has to be read to know its size.
+    assert grown <= BUDGET_BYTES + STALLED * (len(batch) + PER_CLIENT_BYTES)
+
+
+async def _send_forever(channel: grpc.aio.Channel, wanted: bytes, batch: bytes) -> None:
+    stream = ClientStream(channel, LOG + "Produce", log_pb2.ProduceResponse)
+    number = 0
+    while True:
+        number += 1
+        entry = log_pb2.ProduceBatch(id=number, topic_id=wanted, acks=-1, records=batch)
+        await stream.send(log_pb2.ProduceRequest(batches=[entry]))
+
+
+@pytest.mark.slow
+async def test_stalled_readers_stay_within_the_budget(
+    tmp_path: Path, record_figure: Record
+) -> None:
+    """Streams with endless credit of which nothing is read, of a real node."""
+    batch = encode_batch([WireRecord(0, 1, None, bytes(1_000_000), ())])
+    async with start("node", str(tmp_path)) as server:
+        async with connect(server.port) as channel:
+            wanted = await topic_id(channel)
+            for _ in range(20):
+                assert not (await produce(channel, batch)).HasField("error")
+        before = await settle(server)
+        options = [("grpc.http2.lookahead_bytes", 65_536), ("grpc.http2.bdp_probe", 0)]
+        channels = [connect(server.port, options) for _ in range(STALLED)]
+        streams = [ClientStream(one, LOG + "Fetch", log_pb2.FetchResponse) for one in channels]
+        add = log_pb2.FetchPartition(subscription_id=1, topic_id=wanted, leader_epoch=-1)
+        for stream in streams:
+            await stream.send(log_pb2.FetchRequest(add=[add], credit_bytes=1 << 40))
+        grown = await settle(server) - before
+        # One who reads is served beside them.
+        async with connect(server.port) as channel:
+            request = log_pb2.ReadRequest(topic=TOPIC, offset=5, max_records=1)
+            read = await call(channel, LOG + "Read", request, log_pb2.ReadResponse)
+            assert read.records[0].offset == 5
+        for stream in streams:
+            stream.cancel()
+        for channel in channels:
+            await channel.close()
+    record_figure("rpc_200_stalled_readers_mib", round(grown / MIB, 1))
+    # What is on the account exists twice while it is written: as a message, and in the transport.
+    assert grown <= 2 * BUDGET_BYTES + STALLED * PER_CLIENT_BYTES

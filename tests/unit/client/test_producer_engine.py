@@ -1,0 +1,485 @@
+"""The producer's engine against a cluster in memory: order, exactly once, deadlines, memory."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from logd_client._core.batch import ProducerBatch
+from logd_client._transport import methods
+from logd_proto.v1 import log_pb2
+from logd_wire.errors import (
+    BootstrapError,
+    BufferFullError,
+    ClosedError,
+    ErrorCode,
+    LogdError,
+    OutcomeUnknownError,
+    RecordTooLargeError,
+    TimeoutError,
+    UnknownTopicError,
+    error_for,
+)
+
+from tests.unit.client.harness import World, run
+from tests.unit.client.memory_cluster import MemoryCluster, refusals
+
+
+def batches_written(cluster: MemoryCluster) -> list[log_pb2.ProduceBatch]:
+    return [
+        batch
+        for method, message in cluster.written
+        if method == methods.PRODUCE and isinstance(message, log_pb2.ProduceRequest)
+        for batch in message.batches
+    ]
+
+
+def test_a_record_is_appended_and_its_offset_told() -> None:
+    async def main() -> None:
+        world = World()
+        (log,) = world.cluster.create("t")
+        engine = world.producer()
+        batch, index = await engine.send("t", b"v", key=b"k", headers=(("h", None),))
+        await engine.wait(batch)
+        assert (batch.base_offset, index, batch.durable) == (0, 0, True)
+        (record,) = log.records()
+        assert (record.key, record.value, record.headers) == (b"k", b"v", (("h", None),))
+        await engine.close()
+
+    run(main)
+
+
+def test_an_idle_partition_sends_at_once_and_a_busy_one_gathers() -> None:
+    async def main() -> None:
+        world = World(MemoryCluster(latency_ms=2))
+        world.cluster.create("t")
+        engine = world.producer(linger_ms=50)
+        first, _ = await engine.send("t", b"0")
+        await engine.wait(first)
+        begin = world.clock.monotonic_ms()
+        for number in range(1, 6):
+            await engine.send("t", b"%d" % number)
+            await world.clock.sleep_ms(1)
+        await engine.flush()
+        counts = [batch.records for batch in batches_written(world.cluster)]
+        # One alone, one at once although lingering is allowed, the rest together.
+        assert len(counts) == 3
+        assert world.clock.monotonic_ms() - begin < 50
+        await engine.close()
+
+    run(main)
+
+
+def test_a_full_batch_goes_before_its_linger_is_over() -> None:
+    async def main() -> None:
+        world = World(MemoryCluster(latency_ms=1))
+        (log,) = world.cluster.create("t")
+        engine = world.producer(linger_ms=10_000, batch_bytes=1_000)
+        for number in range(100):
+            await engine.send("t", b"%0100d" % number)
+        last, _ = await engine.send("t", b"end")
+        await engine.wait(last)
+        assert [value for value in log.values()][:100] == [b"%0100d" % n for n in range(100)]
+        assert world.clock.monotonic_ms() < 1_000
+        assert len(log.batches) > 10
+        await engine.close()
+
+    run(main)
+
+
+def test_at_most_five_batches_of_a_partition_are_in_flight() -> None:
+    async def main() -> None:
+        world = World(MemoryCluster(latency_ms=10))
+        (log,) = world.cluster.create("t")
+        engine = world.producer(linger_ms=0, batch_bytes=200)
+        seen = 0
+
+        def watch(_: log_pb2.ProduceBatch) -> LogdError | None:
+            nonlocal seen
+            queue = engine.accumulator.topics["t"].queues[0]
+            seen = max(seen, len(queue.in_flight))
+            return None
+
+        world.cluster.refuse = watch
+        for number in range(60):
+            await engine.send("t", b"%0100d" % number)
+        await engine.flush()
+        assert seen == 5
+        assert len(log.records()) == 60
+        await engine.close()
+
+    run(main)
+
+
+@pytest.mark.parametrize("every", [2, 3])
+def test_lost_answers_make_no_duplicates_and_keep_order(every: int) -> None:
+    """Every n-th answer is lost together with its stream (acceptance S-56)."""
+
+    async def main() -> None:
+        world = World(MemoryCluster(latency_ms=1))
+        (log,) = world.cluster.create("t")
+        seen = 0
+
+        def lose(_: log_pb2.ProduceBatch) -> bool:
+            nonlocal seen
+            seen += 1
+            return seen % every == 0
+
+        world.cluster.lose_answer = lose
+        engine = world.producer(linger_ms=0, batch_bytes=300)
+        handles = [await engine.send("t", b"%0100d" % number) for number in range(200)]
+        await engine.flush()
+        assert log.values() == [b"%0100d" % number for number in range(200)]
+        for number, (batch, index) in enumerate(handles):
+            assert batch.error is None
+            assert batch.base_offset + index == number
+        await engine.close()
+
+    run(main)
+
+
+def test_retriable_refusals_keep_order() -> None:
+    async def main() -> None:
+        world = World(MemoryCluster(latency_ms=1))
+        (log,) = world.cluster.create("t")
+        scripted = [
+            ErrorCode.OVERLOADED,
+            ErrorCode.STORAGE_FULL,
+            ErrorCode.OVERLOADED,
+            ErrorCode.OUTCOME_UNKNOWN,
+        ]
+        engine = world.producer(linger_ms=0, batch_bytes=300)
+        first, _ = await engine.send("t", b"first")
+        await engine.wait(first)
+        world.cluster.refuse = refusals(*scripted)
+        for number in range(50):
+            await engine.send("t", b"%0100d" % number)
+        await engine.flush()
+        assert log.values() == [b"first", *(b"%0100d" % number for number in range(50))]
+        await engine.close()
+
+    run(main)
+
+
+def test_the_first_batch_of_a_producer_is_acknowledged_before_a_second_is_sent() -> None:
+    """A node without state accepts any sequence: were the first batch refused and the second
+    one taken, the first would be out of order for ever."""
+
+    async def main() -> None:
+        world = World(MemoryCluster(latency_ms=1))
+        (log,) = world.cluster.create("t")
+        world.cluster.refuse = refusals(ErrorCode.OVERLOADED)
+        engine = world.producer(linger_ms=0, batch_bytes=200)
+        for number in range(20):
+            await engine.send("t", b"%0100d" % number)
+        await engine.flush()
+        assert log.values() == [b"%0100d" % number for number in range(20)]
+        await engine.close()
+
+    run(main)
+
+
+def test_a_refused_batch_fails_alone_and_the_next_goes_on() -> None:
+    async def main() -> None:
+        world = World(MemoryCluster(latency_ms=1))
+        (log,) = world.cluster.create("t")
+        engine = world.producer(linger_ms=0, batch_bytes=200)
+        first, _ = await engine.send("t", b"first")
+        await engine.wait(first)
+        world.cluster.refuse = refusals(ErrorCode.INVALID_RECORD)
+        handles = [await engine.send("t", b"%0100d" % number) for number in range(20)]
+        await engine.flush()
+        failed = [number for number, (batch, _) in enumerate(handles) if batch.error]
+        assert failed
+        assert log.values() == [
+            b"first",
+            *(b"%0100d" % number for number in range(20) if number not in failed),
+        ]
+        assert all(handles[number][0].error.code is ErrorCode.INVALID_RECORD for number in failed)  # type: ignore[union-attr]
+        await engine.close()
+
+    run(main)
+
+
+def test_a_refusal_without_followers_takes_no_new_producer_id() -> None:
+    async def main() -> None:
+        world = World()
+        (log,) = world.cluster.create("t")
+        engine = world.producer()
+        for _ in range(3):
+            world.cluster.refuse = refusals(ErrorCode.BATCH_TOO_LARGE)
+            batch, _ = await engine.send("t", b"bad")
+            with pytest.raises(RecordTooLargeError):
+                await engine.wait(batch)
+            batch, _ = await engine.send("t", b"good")
+            await engine.wait(batch)
+        assert log.values() == [b"good"] * 3
+        assert world.cluster.called(methods.INIT_PRODUCER_ID) == 1
+        await engine.close()
+
+    run(main)
+
+
+def test_a_moved_leader_is_found_through_the_hint() -> None:
+    async def main() -> None:
+        world = World(MemoryCluster(nodes=2))
+        (log,) = world.cluster.create("t")
+        engine = world.producer()
+        batch, _ = await engine.send("t", b"0")
+        await engine.wait(batch)
+        before = world.cluster.called(methods.GET_METADATA)
+        world.cluster.move_leader("t", 0, 2)
+        begin = world.clock.monotonic_ms()
+        batch, _ = await engine.send("t", b"1")
+        await engine.wait(batch)
+        assert log.values() == [b"0", b"1"]
+        assert world.clock.monotonic_ms() - begin < 60
+        assert world.cluster.called(methods.GET_METADATA) - before <= 1
+        assert engine.cluster.metadata.leader("t", 0).epoch == 1  # type: ignore[union-attr]
+        await engine.close()
+
+    run(main)
+
+
+def test_a_dead_leader_is_replaced_through_metadata() -> None:
+    async def main() -> None:
+        world = World(MemoryCluster(nodes=2))
+        (log,) = world.cluster.create("t")
+        engine = world.producer()
+        batch, _ = await engine.send("t", b"0")
+        await engine.wait(batch)
+        world.cluster.take_down("n1:7171")
+        batch, _ = await engine.send("t", b"1")
+        await world.clock.sleep_ms(500)
+        assert not batch.done
+        world.cluster.move_leader("t", 0, 2)
+        await engine.wait(batch)
+        assert log.values() == [b"0", b"1"]
+        await engine.close()
+
+    run(main)
+
+
+def test_what_was_never_sent_times_out_with_the_cause() -> None:
+    async def main() -> None:
+        world = World()
+        world.cluster.create("t")
+        engine = world.producer(delivery_timeout_ms=3_000)
+        batch, _ = await engine.send("t", b"0")
+        await engine.wait(batch)
+        world.cluster.take_down("n1:7171")
+        batch, _ = await engine.send("t", b"1")
+        with pytest.raises(TimeoutError, match="could not be sent within 3 s.*refused"):
+            await engine.wait(batch)
+        assert 3_000 <= world.clock.monotonic_ms() < 3_200
+        await engine.close()
+
+    run(main)
+
+
+def test_what_was_sent_and_never_answered_is_an_unknown_outcome() -> None:
+    async def main() -> None:
+        world = World()
+        (log,) = world.cluster.create("t")
+        world.cluster.swallow = lambda _: True
+        engine = world.producer(delivery_timeout_ms=2_000)
+        batch, _ = await engine.send("t", b"0")
+        with pytest.raises(OutcomeUnknownError, match="not acknowledged"):
+            await engine.wait(batch)
+        world.cluster.swallow = lambda _: False
+        # The unanswered batch is in the log; the partition goes on behind it.
+        world.cluster.break_streams("n1:7171")
+        batch, _ = await engine.send("t", b"1")
+        await engine.wait(batch)
+        assert log.values() == [b"0", b"1"]
+        await engine.close()
+
+    run(main)
+
+
+def test_a_batch_given_up_unsent_leaves_no_gap_that_stops_the_next() -> None:
+    async def main() -> None:
+        world = World()
+        (log,) = world.cluster.create("t")
+        engine = world.producer(delivery_timeout_ms=1_000, linger_ms=0, batch_bytes=150)
+        batch, _ = await engine.send("t", b"0")
+        await engine.wait(batch)
+        world.cluster.refuse = lambda _: error_for(ErrorCode.OVERLOADED, "busy")
+        given_up = [await engine.send("t", b"%0100d" % number) for number in range(8)]
+        await engine.flush()
+        assert all(batch.error is not None for batch, _ in given_up)
+        world.cluster.refuse = lambda _: None
+        batch, _ = await engine.send("t", b"1")
+        await engine.wait(batch)
+        assert log.values() == [b"0", b"1"]
+        await engine.close()
+
+    run(main)
+
+
+def test_the_buffer_is_bounded() -> None:
+    async def main() -> None:
+        world = World()
+        (log,) = world.cluster.create("t")
+        engine = world.producer(
+            max_block_ms=500, buffer_bytes=10_000, batch_bytes=2_000, delivery_timeout_ms=60_000
+        )
+        batch, _ = await engine.send("t", b"0")
+        await engine.wait(batch)
+        world.cluster.take_down("n1:7171")
+        sent = 0
+        with pytest.raises(BufferFullError, match="buffer_memory"):
+            while True:
+                await engine.send("t", bytes(100))
+                sent += 1
+        assert 60 < sent < 100
+        assert engine.accumulator.used_bytes < 10_300
+        del world.cluster.down["n1:7171"]
+        batch, _ = await engine.send("t", b"end")
+        await engine.wait(batch)
+        assert len(log.records()) == sent + 2
+        await engine.flush()
+        assert engine.accumulator.used_bytes == 0
+        await engine.close()
+
+    run(main)
+
+
+def test_acks_0_does_not_wait_for_answers() -> None:
+    async def main() -> None:
+        world = World()
+        (log,) = world.cluster.create("t")
+        engine = world.producer(acks=0)
+        batch, _ = await engine.send("t", b"0")
+        await engine.wait(batch)
+        assert (batch.base_offset, batch.error) == (-1, None)
+        assert log.values() == [b"0"]
+        assert world.cluster.called(methods.INIT_PRODUCER_ID) == 0
+        await engine.close()
+
+    run(main)
+
+
+def test_batches_of_several_partitions_travel_together() -> None:
+    async def main() -> None:
+        world = World()
+        logs = world.cluster.create("t", 50)
+        engine = world.producer()
+        await engine.topic("t")
+        for number in range(50):
+            await engine.send("t", b"v", partition=number)
+        await engine.flush()
+        assert [len(log.records()) for log in logs] == [1] * 50
+        requests = [message for method, message in world.cluster.written]
+        assert len(requests) < 10
+        await engine.close()
+
+    run(main)
+
+
+def test_an_unknown_topic_is_refused_at_once_with_what_to_do() -> None:
+    async def main() -> None:
+        world = World()
+        engine = world.producer()
+        with pytest.raises(UnknownTopicError, match="logd topic create nope"):
+            await engine.send("nope", b"v")
+        assert world.clock.monotonic_ms() < 100
+        world.cluster.auto_create = True
+        batch, _ = await engine.send("nope", b"v")
+        await engine.wait(batch)
+        with pytest.raises(UnknownTopicError, match="no partition 7"):
+            await engine.send("nope", b"v", partition=7)
+        await engine.close()
+
+    run(main)
+
+
+def test_bootstrap_names_every_address_and_its_cause() -> None:
+    async def main() -> None:
+        world = World()
+        world.cluster.down["n1:7171"] = "connection refused"
+        engine = world.producer()
+        engine.cluster.config = type(world.bootstrap)(bootstrap_servers=("n1:7171", "nowhere:1"))
+        with pytest.raises(BootstrapError) as caught:
+            await engine.send("t", b"v")
+        text = str(caught.value)
+        assert "n1:7171: connection refused" in text
+        assert "nowhere:1: DNS: nowhere:1 is not known" in text
+        await engine.close()
+
+    run(main)
+
+
+def test_hello_is_the_first_call_of_every_connection() -> None:
+    async def main() -> None:
+        world = World()
+        world.cluster.create("t")
+        engine = world.producer()
+        batch, _ = await engine.send("t", b"0")
+        await engine.wait(batch)
+        assert world.cluster.calls[0][1] == methods.HELLO
+        assert world.cluster.called(methods.HELLO) == 1
+        world.cluster.break_streams("n1:7171")
+        batch, _ = await engine.send("t", b"1")
+        await engine.wait(batch)
+        assert world.cluster.called(methods.HELLO) == 2
+        await engine.close()
+
+    run(main)
+
+
+def test_close_fails_what_was_not_acknowledged() -> None:
+    async def main() -> None:
+        world = World()
+        world.cluster.create("t")
+        world.cluster.swallow = lambda _: True
+        engine = world.producer()
+        batch, _ = await engine.send("t", b"0")
+        waiting = asyncio.ensure_future(engine.wait(batch))
+        await world.clock.sleep_ms(100)
+        await engine.close()
+        with pytest.raises(ClosedError):
+            await waiting
+        await engine.close()
+        with pytest.raises(ClosedError):
+            await engine.send("t", b"1")
+
+    run(main)
+
+
+def test_a_recreated_topic_takes_the_records_that_wait() -> None:
+    async def main() -> None:
+        world = World()
+        world.cluster.create("t")
+        engine = world.producer()
+        batch, _ = await engine.send("t", b"0")
+        await engine.wait(batch)
+        del world.cluster.topics["t"]
+        (log,) = world.cluster.create("t")
+        world.cluster.ids["t"] = bytes(15) + b"\x99"
+        batch, _ = await engine.send("t", b"1")
+        await engine.wait(batch)
+        assert log.values() == [b"1"]
+        await engine.close()
+
+    run(main)
+
+
+def test_retries_are_a_small_share_of_the_calls_while_a_node_is_overloaded() -> None:
+    async def main() -> None:
+        world = World()
+        world.cluster.create("t", 10)
+        engine = world.producer(delivery_timeout_ms=10_000)
+        await engine.topic("t")
+        world.cluster.refuse = lambda _: error_for(ErrorCode.OVERLOADED, "busy")
+        batches: list[ProducerBatch] = []
+        for number in range(10):
+            batch, _ = await engine.send("t", b"v", partition=number)
+            batches.append(batch)
+        await engine.flush()
+        assert all(batch.error is not None for batch in batches)
+        # Ten partitions for ten seconds at about two tries a second each, not a storm.
+        assert len(batches_written(world.cluster)) < 400
+        await engine.close()
+
+    run(main)
