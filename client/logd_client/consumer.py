@@ -134,9 +134,10 @@ class Consumer(Generic[K_co, V_co]):
         self._life = self._front.life
 
     @classmethod
-    def from_config(cls, conf: Mapping[str, Any], *topics: str) -> Self:
+    def from_config(cls, conf: Mapping[str, Any], *topics: str) -> Consumer[Any, Any]:
         """Make one from Kafka's dotted names, such as `{"bootstrap.servers": "localhost:7171"}`."""
-        return cls(*topics, **options_from("Consumer", conf))
+        made: Consumer[Any, Any] = cls(*topics, **options_from("Consumer", conf))
+        return made
 
     # ---- reading ---------------------------------------------------------------------------
 

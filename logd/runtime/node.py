@@ -90,6 +90,7 @@ class Node:
                 directory=self._directory,
                 ledger=self._ledger,
                 driver=self._driver,
+                disk=ports.disk,
                 clock=ports.clock,
                 spawn=self._spawn,
             )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
-from logd_wire.errors import ErrorCode, UnknownTopicError
+from logd_wire.errors import ErrorCode, LogdError, UnknownTopicError
 
 from logd.metadata import ClusterImage, TopicImage
 from logd.model.ids import TopicId, TopicPartitionId
@@ -15,7 +17,7 @@ from logd.model.settings import FlushMode
 from logd.model.topic_config import TopicConfig, parse_topic_config
 from logd.runtime.disk_driver import DiskDriver
 from logd.runtime.partition import Partition
-from logd.runtime.ports import Clock, Spawn
+from logd.runtime.ports import Clock, Disk, Spawn
 from logd.storage import (
     DataDirectory,
     HandleCache,
@@ -28,6 +30,8 @@ from logd.storage import (
 
 _logger = logging.getLogger("logd.partitions")
 
+#: Logs that are opened side by side.
+OPENING_MAX = 64
 #: Beyond what unsynced writes and reads under way hold open.
 OPEN_SEGMENTS_MAX = 1_000
 
@@ -43,6 +47,15 @@ class PartitionStats:
     damage: tuple[str, ...]
 
 
+class _Missing(NamedTuple):
+    """A partition of this node whose log is not open; `name` is for messages only."""
+
+    key: TopicPartitionId
+    name: str
+    config: TopicConfig
+    leader_epoch: int
+
+
 class Partitions:
     """Owns the logs of every partition on this node."""
 
@@ -53,6 +66,7 @@ class Partitions:
         directory: DataDirectory,
         ledger: Ledger,
         driver: DiskDriver,
+        disk: Disk,
         clock: Clock,
         spawn: Spawn,
     ) -> None:
@@ -60,6 +74,7 @@ class Partitions:
         self._directory = directory
         self._ledger = ledger
         self._driver = driver
+        self._disk = disk
         self._clock = clock
         self._spawn = spawn
         # Segment files open at one time, of all partitions together.
@@ -105,55 +120,62 @@ class Partitions:
                 await self._reconfigure(topic)
 
     async def _open_missing(self, image: ClusterImage) -> None:
+        """Open or make logs side by side: each waits mostly for the disk, and nobody uses them
+        yet, so they need not queue for the writer."""
+        missing = list(self._missing(image))
+        for first in range(0, len(missing), OPENING_MAX):
+            some = missing[first : first + OPENING_MAX]
+            logs = [self._disk.sync(partial(self._open_log, *one)) for one in some]
+            failure: BaseException | None = None
+            for one, log in zip(some, logs, strict=True):
+                try:
+                    self._partitions[one.key] = self._wrap(one, await log)
+                except (LogdError, OSError) as error:
+                    failure = failure or error
+            if failure is not None:
+                raise failure
+
+    def _missing(self, image: ClusterImage) -> Iterator[_Missing]:
         for topic in image.topics_by_name():
             config: TopicConfig | None = None
             for state in topic.partitions:
                 key = TopicPartitionId(topic.topic_id, state.partition)
-                if key in self._partitions or self._config.node.id not in state.replicas:
-                    continue
-                config = config or self.topic_config(topic)
-                log = await self._driver.call(
-                    partial(
-                        self._open_log, (key.topic_id, key.partition), config, state.leader_epoch
-                    )
-                )
-                self._partitions[key] = self._wrap(key, topic, log, config, state.leader_epoch)
+                if key not in self._partitions and self._config.node.id in state.replicas:
+                    config = config or self.topic_config(topic)
+                    name = f"{topic.name}-{state.partition}"
+                    yield _Missing(key, name, config, state.leader_epoch)
 
-    def _wrap(
-        self,
-        key: TopicPartitionId,
-        topic: TopicImage,
-        log: PartitionLog,
-        config: TopicConfig,
-        leader_epoch: int,
-    ) -> Partition:
+    def _wrap(self, opened: _Missing, log: PartitionLog) -> Partition:
         found = Partition(
-            key=key,
-            name=f"{topic.name}-{key.partition}",
+            key=opened.key,
+            name=opened.name,
             log=log,
-            config=config,
-            leader_epoch=leader_epoch,
+            config=opened.config,
+            leader_epoch=opened.leader_epoch,
             driver=self._driver,
             wall_ms=self._clock.wall_ms,
         )
         self._flush_by_interval(found)
         return found
 
-    def _open_log(self, key: LogKey, config: TopicConfig, leader_epoch: int) -> PartitionLog:
-        """On the writer."""
-        path = self._directory.partition_path(key)
+    def _open_log(
+        self, key: TopicPartitionId, name: str, config: TopicConfig, leader_epoch: int
+    ) -> PartitionLog:
+        """On a thread of the disk."""
+        log_key = (key.topic_id, key.partition)
+        path = self._directory.partition_path(log_key)
         log_config = self._log_config(config)
         if self._directory.files.exists(path):
             log = PartitionLog.open(
                 self._directory.files,
                 path,
                 log_config,
-                durable_end=self._ledger.ends.get(key),
+                durable_end=self._ledger.ends.get(log_key),
                 clean=self._directory.was_clean,
                 now_ms=self._clock.wall_ms(),
                 handles=self._handles,
             )
-            _report(path, log.recovery)
+            _report(name, log.recovery)
         else:
             log = PartitionLog.create(
                 self._directory.files,
@@ -275,20 +297,20 @@ class Partitions:
         self._partitions.clear()
 
 
-def _report(path: str, recovery: RecoveryReport) -> None:
+def _report(name: str, recovery: RecoveryReport) -> None:
     """Log what opening a log took, where that is worth knowing."""
     if recovery.cut_bytes or recovery.copied_bytes or recovery.rebuilt or recovery.removed:
         _logger.info(
             "%s: recovered; %d bytes scanned, %d kept from beyond the ledger, %d of a torn tail"
             " cut, rebuilt: %s",
-            path,
+            name,
             recovery.scanned_bytes,
             recovery.copied_bytes,
             recovery.cut_bytes,
             ", ".join(recovery.rebuilt) or "nothing",
         )
     for damage in recovery.damage:
-        _logger.error("%s: damaged: %s", path, damage)
+        _logger.error("%s: damaged: %s", name, damage)
 
 
 def _retain(found: Partition, now_ms: int, limit_offset: int) -> int:

@@ -28,7 +28,7 @@ from crc32c import crc32c
 from logd_wire.errors import ConfigError
 
 from logd.storage.files import Files, Lock, join, read_all, remove_tree, write_atomic
-from logd.storage.ledger import LogKey
+from logd.storage.ledger import LogKey, partition_label
 
 FORMAT_VERSION = 1
 PARTITIONS = "partitions"
@@ -55,7 +55,7 @@ class DirectoryMeta:
 
 def partition_name(key: LogKey) -> str:
     """Return the directory name of a partition; ids only, never a user's string."""
-    return f"{key[0].hex()}-{key[1]}"
+    return partition_label(key)
 
 
 def parse_partition_name(name: str) -> LogKey | None:

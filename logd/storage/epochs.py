@@ -14,8 +14,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from logd.storage.files import Files, join, write_atomic
-from logd.storage.sidecar import encode_sidecar, identity_of, read_sidecar
+from logd.storage.files import Files, join, read_all, write_atomic
+from logd.storage.sidecar import decode_sidecar, encode_sidecar, identity_of
 
 FILE_NAME = "leader-epochs"
 NO_EPOCH = -1
@@ -72,17 +72,19 @@ def epochs_from(entries: Iterable[tuple[int, int]]) -> LeaderEpochs:
     return result
 
 
-def load_epochs(files: Files, directory: str) -> LeaderEpochs | None:
-    """Read the file; None: missing or damaged."""
-    payload = read_sidecar(
-        files,
-        join(directory, FILE_NAME),
-        _MAGIC,
-        identity=identity_of(directory),
-        base_offset=0,
-        covered=0,
-    )
-    if payload is None:
+def load_epochs(files: Files, directory: str, identity: int | None = None) -> LeaderEpochs | None:
+    """Read the file; None: missing or damaged. `identity` None: that of the directory's name."""
+    try:
+        data = read_all(files, join(directory, FILE_NAME))
+    except OSError:
+        return None
+    return decode_epochs(data, identity_of(directory) if identity is None else identity)
+
+
+def decode_epochs(data: bytes, identity: int | None = None) -> LeaderEpochs | None:
+    """Parse the file's bytes; None: damaged, or of another partition than `identity`."""
+    payload = decode_sidecar(data, _MAGIC, identity=identity, base_offset=0, covered=0)
+    if payload is None or len(payload) % _ENTRY.size:
         return None
     entries = list(_ENTRY.iter_unpack(payload))
     return LeaderEpochs(tuple(e for e, _ in entries), tuple(s for _, s in entries))

@@ -48,6 +48,11 @@ _STEP_BYTES = 64 * 1024
 _STALE_LINES_MAX = 8192
 
 
+def partition_label(key: LogKey) -> str:
+    """Return a log's name as its directory has it."""
+    return f"{key[0].hex()}-{key[1]}"
+
+
 def _sealed(body: bytes) -> bytes:
     return body + _CRC.pack(crc32c(body))
 
@@ -84,6 +89,14 @@ class Ledger:
         ledger._load(read_all(files, path))
         ledger._rewrite_if_room()
         return ledger
+
+    @classmethod
+    def peek(cls, files: Files, path: str) -> dict[LogKey, int]:
+        """Return the ends in a ledger without opening it for writing; {} where there is none."""
+        ledger = cls(files, path)
+        if files.exists(path):
+            ledger._load(read_all(files, path))
+        return ledger.ends
 
     def _load(self, data: bytes) -> None:
         header = data[:_LINE_BYTES]

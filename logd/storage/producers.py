@@ -31,7 +31,7 @@ from logd_wire.errors import (
 from logd_wire.limits import PRODUCER_WINDOW_BATCHES
 
 from logd.storage.files import Files
-from logd.storage.sidecar import encode_sidecar, read_sidecar
+from logd.storage.sidecar import decode_sidecar, encode_sidecar, read_sidecar
 
 _MAGIC = b"logd-pr\0"
 _ID = struct.Struct(">qhqB")
@@ -131,6 +131,20 @@ class ProducerState:
             del self._producers[producer_id]
         return len(idle)
 
+    def rows(self) -> list[dict[str, int]]:
+        """Return what is known of each id, the longest idle first."""
+        return [
+            {
+                "producer_id": producer_id,
+                "producer_epoch": producer.epoch,
+                "last_sequence": producer.window[-1].last_sequence,
+                "last_base_offset": producer.window[-1].base_offset,
+                "batches": len(producer.window),
+                "last_ms": producer.last_ms,
+            }
+            for producer_id, producer in self._producers.items()
+        ]
+
     def encode(self) -> bytes:
         """Return the payload of a snapshot."""
         parts = []
@@ -188,3 +202,13 @@ def load_snapshot(
     state = ProducerState(ids_max)
     state.decode(payload)
     return state
+
+
+def decode_snapshot(data: bytes, offset: int) -> list[dict[str, int]] | None:
+    """Return the producer ids in a snapshot file's bytes; None: damaged."""
+    payload = decode_sidecar(data, _MAGIC, identity=None, base_offset=offset, covered=0)
+    if payload is None:
+        return None
+    state = ProducerState(1 << 30)
+    state.decode(payload)
+    return state.rows()

@@ -20,7 +20,7 @@ from crc32c import crc32c
 from logd_wire import BatchHeader
 
 from logd.storage.files import Files, join
-from logd.storage.sidecar import encode_sidecar, read_sidecar, write_sidecar
+from logd.storage.sidecar import decode_sidecar, encode_sidecar, read_sidecar, write_sidecar
 from logd.storage.walk import Found
 
 LOG_SUFFIX = ".log"
@@ -313,3 +313,55 @@ def remove_segment_files(files: Files, segment: Segment) -> None:
     for path in (segment.path, *(segment.sidecar(suffix) for suffix in SIDECAR_SUFFIXES)):
         if files.exists(path):
             files.unlink(path)
+
+
+def decode_index(data: bytes, base_offset: int) -> list[dict[str, int]] | None:
+    """Return the entries of an offset index file's bytes; None: damaged."""
+    payload = decode_sidecar(
+        data, _INDEX_MAGIC, identity=None, base_offset=base_offset, covered=None
+    )
+    if payload is None or len(payload) % _INDEX_ENTRY.size:
+        return None
+    return [
+        {"offset": base_offset + relative, "position": position}
+        for relative, position in _INDEX_ENTRY.iter_unpack(payload)
+    ]
+
+
+def decode_time_index(data: bytes, base_offset: int) -> list[dict[str, int]] | None:
+    """Return the entries of a time index file's bytes; None: damaged."""
+    payload = decode_sidecar(
+        data, _TIME_MAGIC, identity=None, base_offset=base_offset, covered=None
+    )
+    if payload is None or len(payload) % _TIME_ENTRY.size:
+        return None
+    return [
+        {
+            "max_timestamp_before": timestamp,
+            "append_time_ms": append_ms,
+            "offset": base_offset + relative,
+        }
+        for timestamp, append_ms, relative in _TIME_ENTRY.iter_unpack(payload)
+    ]
+
+
+def decode_digest(data: bytes, base_offset: int) -> list[dict[str, int]] | None:
+    """Return the one entry of a digest file's bytes; None: damaged."""
+    payload = decode_sidecar(
+        data, _DIGEST_MAGIC, identity=None, base_offset=base_offset, covered=None
+    )
+    if payload is None or len(payload) < _DIGEST.size:
+        return None
+    names = (
+        "next_offset",
+        "batches",
+        "headers_crc",
+        "first_batch_crc",
+        "last_batch_crc",
+        "last_batch_position",
+        "max_timestamp",
+        "first_append_time_ms",
+        "last_append_time_ms",
+        "leader_epochs",
+    )
+    return [dict(zip(names, _DIGEST.unpack_from(payload), strict=True))]

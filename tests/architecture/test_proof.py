@@ -23,8 +23,9 @@ def selections(row: Proof) -> list[str]:
 
 
 def forgotten(files: Iterable[str], rows: Iterable[Proof]) -> list[str]:
-    """Of `files`, those that no row runs."""
-    folders = [selection for row in rows for selection in selections(row)]
+    """Of `files`, those of whose proofs no row runs."""
+    asking = [row for row in rows if "proof" in row.command]
+    folders = [selection for row in asking for selection in selections(row)]
     return [
         path
         for path in files
@@ -33,10 +34,9 @@ def forgotten(files: Iterable[str], rows: Iterable[Proof]) -> list[str]:
 
 
 def idle(files: list[str], rows: Iterable[Proof]) -> list[str]:
-    """Rows that would run no test."""
-    return [
-        row.name for row in rows if selections(row) and len(forgotten(files, [row])) == len(files)
-    ]
+    """Rows that ask for proofs and would find none."""
+    asking = [row for row in rows if "proof" in row.command]
+    return [row.name for row in asking if len(forgotten(files, [row])) == len(files)]
 
 
 def test_every_proof_is_run_by_a_row() -> None:
@@ -54,6 +54,7 @@ def test_a_forgotten_proof_and_an_idle_row_are_seen() -> None:
         Proof("a", "", selected("tests/unit/wire")),
         Proof("b", "", selected("tests/compat/test_b.py")),
         Proof("c", "", (sys.executable, "x.py")),
+        Proof("d", "", selected("tests/unit", mark="not proof")),
     ]
     mark = "@pytest.mark." + "proof\n"
     sources = [Source(f"tests/unit/{folder}/test_a.py", mark) for folder in ("wire", "wired")]

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.sim.coverage import Sometimes
+from tests.sim.faults import FAULTS
 from tests.sim.simulation import Outcome, run_seed
 
 
@@ -22,6 +23,15 @@ def parse_seeds(text: str) -> range:
     """`7` is one seed, `0:50` the half-open range."""
     first, colon, end = text.partition(":")
     return range(int(first), int(end) if colon else int(first) + 1)
+
+
+def parse_faults(text: str) -> tuple[str, ...]:
+    """Names of faults with commas between."""
+    names = tuple(text.split(","))
+    unknown = [name for name in names if name not in FAULTS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no fault {unknown[0]!r}; there are {', '.join(FAULTS)}")
+    return names
 
 
 def replay_command(seed: int) -> str:
@@ -42,13 +52,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=parse_seeds, default=range(50), metavar="A:B")
     parser.add_argument("--trace", type=Path)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--faults", type=parse_faults, default=(), metavar="A,B")
+    parser.add_argument("--stop", action="store_true")
     options = parser.parse_args(arguments)
     sometimes, failed, acks, faults, virtual = Sometimes(), 0, 0, 0, 0.0
     began = time.perf_counter()
     for seed in options.seeds:
         with contextlib.ExitStack() as stack:
             sink = stack.enter_context(options.trace.open("w")) if options.trace else None
-            outcome = run_seed(seed, sink=sink)
+            outcome = run_seed(seed, sink=sink, faults=options.faults)
         sometimes.add(outcome.counts)
         failed += bool(outcome.problems)
         acks, faults = acks + outcome.acks, faults + outcome.faults
@@ -59,6 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(json.dumps(document), flush=True)
         else:
             print(report(outcome) if outcome.problems else outcome, flush=True)
+        if outcome.problems and options.stop:
+            break
     if not options.json:
         print(
             f"{len(options.seeds)} seeds, {failed} failed, {acks} acknowledgements, "

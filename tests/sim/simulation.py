@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TextIO
 
 from logd_wire import decode_batch, iter_headers
@@ -75,13 +75,17 @@ class Outcome:
 class Simulation:
     """Everything of one seed."""
 
-    def __init__(self, seed: int, *, sink: TextIO | None = None) -> None:
+    def __init__(
+        self, seed: int, *, sink: TextIO | None = None, faults: tuple[str, ...] = ()
+    ) -> None:
         self.seed = seed
         self.rng = SimRng(f"seed/{seed}")
         self.loop = VirtualLoop()
         self.trace = Trace(self.loop.time, sink=sink)
         self.sometimes = Sometimes()
         self.plan = draw_plan(self.rng.child("plan"))
+        if faults:
+            self.plan = replace(self.plan, faults=faults)
         self.trace(f"plan {self.plan}")
         self.network = SimNetwork(
             self.loop, self.rng.child("network"), self.trace, link=self.plan.link
@@ -244,10 +248,12 @@ class Simulation:
             self.problems.append(f"void: only {self.watch.acks} acknowledgements")
 
 
-def run_seed(seed: int, *, sink: TextIO | None = None) -> Outcome:
-    """Run one seed from nothing."""
+def run_seed(
+    seed: int, *, sink: TextIO | None = None, faults: tuple[str, ...] = ()
+) -> Outcome:
+    """Run one seed from nothing; `faults` takes the place of those drawn."""
     logging.getLogger("logd").setLevel(logging.CRITICAL + 1)
     # A small bound, so that the rewrite of the ledger under load is met.
     assert hasattr(ledger, "_STALE_LINES_MAX"), "the ledger has lost its bound"
     ledger._STALE_LINES_MAX = LEDGER_STALE_LINES_MAX
-    return Simulation(seed, sink=sink).run()
+    return Simulation(seed, sink=sink, faults=faults).run()

@@ -401,7 +401,10 @@ class Sender:
                 del self._blocked[queue]
                 self._look[queue] = None
 
-    @property
-    def has_work(self) -> bool:
-        """Whether `drain` may have something to send at once."""
-        return bool(self._look)
+    def note_cause(self, topic: str, error: LogdError) -> None:
+        """Why records of `topic` cannot be sent now, should their deadline pass."""
+        queues = self._accumulator.topics[topic].queues if topic in self._accumulator.topics else ()
+        for queue in queues:
+            batch = queue.closed[0] if queue.closed else queue.open
+            if batch is not None:
+                batch.last_error = error

@@ -54,9 +54,10 @@ class ClusterConfig:
 class Connection:
     """One node. The first call on a connection, and on each one made after a loss, is Hello."""
 
-    def __init__(self, channel: Channel, client_id: str) -> None:
+    def __init__(self, channel: Channel, client_id: str, metadata: MetadataCache) -> None:
         self._channel = channel
         self._client_id = client_id
+        self._metadata = metadata
         self._hello: asyncio.Task[log_pb2.HelloResponse] | None = None
 
     @property
@@ -78,6 +79,8 @@ class Connection:
             client_software=CLIENT_SOFTWARE,
             client_id=self._client_id,
             protocol_version=PROTOCOL_VERSION,
+            # Another cluster at an old address must not take our records.
+            expected_cluster_id=self._metadata.cluster_id,
         )
         response = await self._channel.unary(HELLO, request, timeout_ms=HELLO_TIMEOUT_MS)
         assert isinstance(response, log_pb2.HelloResponse)
@@ -136,7 +139,9 @@ class Cluster:
             raise ClosedError("the client is closed")
         found = self._connections.get(address)
         if found is None:
-            found = Connection(self._transport.connect(address), self.config.client_id)
+            found = Connection(
+                self._transport.connect(address), self.config.client_id, self.metadata
+            )
             self._connections[address] = found
         return found
 

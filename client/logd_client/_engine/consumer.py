@@ -220,6 +220,8 @@ class ConsumerEngine:
         except UnknownTopicError as error:
             logger.info("metadata: %s", error)
         except LogdError as error:
+            if not error.retriable:
+                self.subscriptions.fail(error)
             logger.info("metadata of %s could not be refreshed: %s", names, error)
         self._report_unknown(names)
         self.subscriptions.on_metadata()

@@ -84,7 +84,7 @@ class ProducerEngine:
         self._pump_due = False
         self._metadata_task: asyncio.Task[None] | None = None
         self._identity_task: asyncio.Task[None] | None = None
-        self._refreshed_ms: dict[str, float] = {}
+        self._refresh_timer: asyncio.TimerHandle | None = None
         self.closed = False
 
     # ---- the pump ----------------------------------------------------------------------------
@@ -100,6 +100,8 @@ class ProducerEngine:
 
     def _pump(self) -> None:
         self._pump_due = False
+        if self.closed:
+            return
         now_ms = self.clock.monotonic_ms()
         self._dispatch(self.sender.drain(now_ms))
         if self.sender.wants_identity and _idle(self._identity_task):
@@ -154,19 +156,22 @@ class ProducerEngine:
             await self.cluster.refresh(names)
         except LogdError as error:
             logger.info("metadata of %s could not be refreshed: %s", names, error)
+            for name in names:
+                self.sender.note_cause(name, error)
             await self.clock.sleep_ms(self._backoff.delay_ms(3, self._rng))
         else:
-            self._fail_vanished(names)
+            self._note_vanished(names)
         for name in names:
             self._learn_partitions(name)
         self.sender.on_metadata()
         self._pump_soon()
 
-    def _fail_vanished(self, names: Iterable[str]) -> None:
+    def _note_vanished(self, names: Iterable[str]) -> None:
         for name in names:
             state = self.cluster.metadata.topic(name)
-            if state is not None and isinstance(state.error, UnknownTopicError):
-                logger.info("topic %s is not there any more", name)
+            if state is not None and state.error is not None:
+                logger.info("topic %s cannot be written to: %s", name, state.error)
+                self.sender.note_cause(name, state.error)
 
     def _learn_partitions(self, name: str) -> None:
         state = self.cluster.metadata.topic(name)
@@ -175,7 +180,15 @@ class ProducerEngine:
                 self.accumulator.set_partitions(
                     name, len(state.partitions), self.cluster.metadata.available(name)
                 )
-            self._refreshed_ms[name] = self.clock.monotonic_ms()
+            if self._refresh_timer is None and not self.closed:
+                max_age_ms = self.config.cluster.metadata_max_age_ms
+                self._refresh_timer = self._loop.call_later(max_age_ms / 1000, self._refresh_all)
+
+    def _refresh_all(self) -> None:
+        """Metadata is old: partitions may have been added."""
+        self._refresh_timer = None
+        self.sender.wants_metadata.update(dict.fromkeys(self.accumulator.topics))
+        self._pump()
 
     async def _obtain_identity(self) -> None:
         attempt = 0
@@ -326,8 +339,9 @@ class ProducerEngine:
         if self.closed:
             return
         self.closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._refresh_timer):
+            if timer is not None:
+                timer.cancel()
         tasks = [task for task in (self._metadata_task, self._identity_task) if task is not None]
         for task in tasks:
             task.cancel()

@@ -125,9 +125,10 @@ class Producer(Generic[K_contra, V_contra]):
         self._life = self._front.life
 
     @classmethod
-    def from_config(cls, conf: Mapping[str, Any]) -> Self:
+    def from_config(cls, conf: Mapping[str, Any]) -> Producer[Any, Any]:
         """Make one from Kafka's dotted names, such as `{"bootstrap.servers": "localhost:7171"}`."""
-        return cls(**options_from("Producer", conf))
+        made: Producer[Any, Any] = cls(**options_from("Producer", conf))
+        return made
 
     # ---- sending ---------------------------------------------------------------------------
 

@@ -79,7 +79,10 @@ def test_dump_and_verify(shell: Shell, tmp_path: Path) -> None:
     segment.write_bytes(damaged)
     found = shell.run("log", "verify", str(data))
     assert found.returncode == 1
-    assert segment.name.encode() in found.stdout + found.stderr
+    assert b"offsets 0 to 1: damaged bytes" in found.stderr
+    dumped = shell.run("log", "dump", str(segment), "--verify", "-F", "json")
+    assert dumped.returncode == 1
+    assert [entry["kind"] for entry in json.loads(dumped.stdout)] == ["damage"]
     assert shell.run("log", "verify", str(tmp_path / "none")).returncode != 0
 
 

@@ -184,6 +184,7 @@ class MemoryCluster:
         self.down: dict[str, str] = {}
         self.next_producer_id = 100
         self.auto_create = False
+        self.cluster_id = "c"
         #: Every unary call and stream message, in order.
         self.calls: list[tuple[str, str, Message]] = []
         self.written: list[tuple[str, Message]] = []
@@ -237,9 +238,7 @@ class MemoryCluster:
     def answer(self, address: str, method: str, request: Any) -> Message:
         match method:
             case methods.HELLO:
-                return log_pb2.HelloResponse(
-                    cluster_id="c", protocol_version_min=1, protocol_version_max=1
-                )
+                return self._hello(request)
             case methods.GET_METADATA:
                 return self._metadata(request)
             case methods.INIT_PRODUCER_ID:
@@ -266,6 +265,14 @@ class MemoryCluster:
             case _:
                 raise AssertionError(method)
 
+    def _hello(self, request: log_pb2.HelloRequest) -> log_pb2.HelloResponse:
+        if request.expected_cluster_id not in ("", self.cluster_id):
+            code = ErrorCode.CLUSTER_ID_MISMATCH
+            raise error_for(code, f"this is another cluster, {self.cluster_id}")
+        return log_pb2.HelloResponse(
+            cluster_id=self.cluster_id, protocol_version_min=1, protocol_version_max=1
+        )
+
     def _describe(self, name: str) -> admin_pb2.TopicDescription:
         if name not in self.topics:
             return admin_pb2.TopicDescription(
@@ -278,7 +285,7 @@ class MemoryCluster:
         return topic
 
     def _metadata(self, request: log_pb2.GetMetadataRequest) -> log_pb2.GetMetadataResponse:
-        answer = log_pb2.GetMetadataResponse(cluster_id="c", controller_id=1)
+        answer = log_pb2.GetMetadataResponse(cluster_id=self.cluster_id, controller_id=1)
         for number, address in self.nodes.items():
             answer.nodes.add(id=number, address=address)
         for name in request.topics:

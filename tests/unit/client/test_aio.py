@@ -75,7 +75,7 @@ async def test_one_cancelled_waiter_does_not_cancel_the_others(logd: Facades) ->
         delivery = await producer.send("t", b"0")
 
         async def wait() -> int:
-            return (await delivery).offset
+            return int((await delivery).offset)
 
         first, second = asyncio.ensure_future(wait()), asyncio.ensure_future(wait())
         await asyncio.sleep(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from logd_client._core.accumulator import Accumulator, BatchingConfig, queue_for
 from logd_client._core.backoff import Backoff, RetryBudget
 from logd_client._core.batch import with_identity
 from logd_client._core.metadata import (
+    Leader,
     MetadataCache,
     PartitionState,
     Snapshot,
@@ -24,7 +26,7 @@ from logd_wire import BatchBuilder, Compression, decode_batch, partition_for_key
 from logd_wire.errors import RecordTooLargeError, UnknownTopicError
 
 
-def accumulator(*, partitions: int = 1, **config: int) -> tuple[Accumulator, list[int]]:
+def accumulator(*, partitions: int = 1, **config: Any) -> tuple[Accumulator, list[int]]:
     """One topic "t"; the list has one entry for each wake-up."""
     wakes: list[int] = []
     made = Accumulator(
@@ -134,7 +136,7 @@ def test_sticky_partitions_are_even() -> None:
     assert all(1_800 < count < 2_200 for count in counts.values())
 
 
-# ---- backoff ---------------------------------------------------------------------------------------
+# ---- backoff ----------------------------------------
 
 
 @given(st.integers(1, 200), st.integers(0, 100))
@@ -159,7 +161,7 @@ def test_the_retry_budget_bounds_retries_to_a_tenth_of_the_successes() -> None:
     assert [budget.take(), budget.take()] == [True, False]
 
 
-# ---- metadata ----------------------------------------------------------------------------------------
+# ---- metadata ----------------------------------------
 
 
 def snapshot(*partitions: PartitionState, topic_id: bytes = b"1" * 16) -> Snapshot:
@@ -168,18 +170,24 @@ def snapshot(*partitions: PartitionState, topic_id: bytes = b"1" * 16) -> Snapsh
     return Snapshot("c", 1, nodes, (topic,))
 
 
+def led(cache: MetadataCache) -> Leader:
+    leader = cache.leader("t", 0)
+    assert leader is not None
+    return leader
+
+
 def test_older_knowledge_never_replaces_newer() -> None:
     cache = MetadataCache()
     cache.update(snapshot(PartitionState(1, 5)))
     cache.update(snapshot(PartitionState(2, 4)))
-    assert cache.leader("t", 0).node_id == 1  # type: ignore[union-attr]
+    assert led(cache).node_id == 1
     cache.update(snapshot(PartitionState(2, 6)))
-    assert cache.leader("t", 0).address == "b:1"  # type: ignore[union-attr]
+    assert led(cache).address == "b:1"
     assert not cache.apply_hint("t", 0, 1, 6, "a:1")
     assert cache.apply_hint("t", 0, 1, 7, "a:1")
-    assert cache.leader("t", 0).epoch == 7  # type: ignore[union-attr]
+    assert led(cache).epoch == 7
     cache.update(snapshot(PartitionState(2, 6)))
-    assert cache.leader("t", 0).node_id == 1  # type: ignore[union-attr]
+    assert led(cache).node_id == 1
 
 
 def test_a_topic_made_again_begins_anew() -> None:
@@ -196,7 +204,7 @@ def test_a_hint_may_name_a_node_that_is_not_known_yet() -> None:
     cache = MetadataCache()
     cache.update(snapshot(PartitionState(1, 0)))
     assert cache.apply_hint("t", 0, 9, 1, "new:1")
-    assert cache.leader("t", 0).address == "new:1"  # type: ignore[union-attr]
+    assert led(cache).address == "new:1"
     assert not cache.apply_hint("t", 0, -1, 2, "")
     assert not cache.apply_hint("other", 0, 1, 2, "a:1")
     cache.update(snapshot(PartitionState(-1, 2)))
@@ -206,7 +214,7 @@ def test_a_hint_may_name_a_node_that_is_not_known_yet() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 2)), min_size=1, max_size=20))
 def test_the_newest_epoch_wins_in_any_order(heard: list[tuple[int, int]]) -> None:
-    leaders = {epoch: leader for epoch, leader in heard}
+    leaders = dict(heard)
     cache = MetadataCache()
     for epoch, _ in heard:
         cache.update(snapshot(PartitionState(leaders[epoch], epoch)))

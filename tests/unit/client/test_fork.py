@@ -47,7 +47,7 @@ def test_a_client_used_by_the_parent_refuses_in_the_child_at_once() -> None:
         for work in (
             lambda: producer.send("t", b"1"),
             lambda: producer.send_many("t", [b"1"]),
-            lambda: producer.flush(),
+            producer.flush,
             lambda: consumer.getone(timeout=1),
         ):
             name, text = in_child(work)
@@ -67,7 +67,7 @@ def test_a_client_first_used_in_the_child_works() -> None:
 
         def work() -> int:
             with unused:
-                return unused.send_and_wait("t", b"1", timeout=10).offset
+                return int(unused.send_and_wait("t", b"1", timeout=10).offset)
 
         # The child has its own copy of the cluster in memory, with the parent's record.
         assert in_child(work) == ("int", "1")

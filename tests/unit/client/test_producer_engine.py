@@ -22,7 +22,7 @@ from logd_wire.errors import (
 )
 
 from tests.unit.client.harness import World, run
-from tests.unit.client.memory_cluster import MemoryCluster, refusals
+from tests.unit.client.memory_cluster import MemoryCluster, MemoryLog, refusals
 
 
 def batches_written(cluster: MemoryCluster) -> list[log_pb2.ProduceBatch]:
@@ -79,7 +79,7 @@ def test_a_full_batch_goes_before_its_linger_is_over() -> None:
             await engine.send("t", b"%0100d" % number)
         last, _ = await engine.send("t", b"end")
         await engine.wait(last)
-        assert [value for value in log.values()][:100] == [b"%0100d" % n for n in range(100)]
+        assert log.values()[:100] == [b"%0100d" % n for n in range(100)]
         assert world.clock.monotonic_ms() < 1_000
         assert len(log.batches) > 10
         await engine.close()
@@ -269,7 +269,7 @@ def test_what_was_never_sent_times_out_with_the_cause() -> None:
         await engine.wait(batch)
         world.cluster.take_down("n1:7171")
         batch, _ = await engine.send("t", b"1")
-        with pytest.raises(TimeoutError, match="could not be sent within 3 s.*refused"):
+        with pytest.raises(TimeoutError, match=r"could not be sent within 3 s.*refused"):
             await engine.wait(batch)
         assert 3_000 <= world.clock.monotonic_ms() < 3_200
         await engine.close()
@@ -480,6 +480,58 @@ def test_retries_are_a_small_share_of_the_calls_while_a_node_is_overloaded() -> 
         assert all(batch.error is not None for batch in batches)
         # Ten partitions for ten seconds at about two tries a second each, not a storm.
         assert len(batches_written(world.cluster)) < 400
+        await engine.close()
+
+    run(main)
+
+
+def test_a_deleted_topic_is_named_as_the_cause() -> None:
+    async def main() -> None:
+        world = World()
+        world.cluster.create("t")
+        engine = world.producer(delivery_timeout_ms=3_000)
+        batch, _ = await engine.send("t", b"0")
+        await engine.wait(batch)
+        del world.cluster.topics["t"]
+        batch, _ = await engine.send("t", b"1")
+        with pytest.raises(TimeoutError, match="no topic 't'"):
+            await engine.wait(batch)
+        await engine.close()
+
+    run(main)
+
+
+def test_partitions_added_later_are_used_after_the_metadata_is_old() -> None:
+    async def main() -> None:
+        world = World()
+        logs = world.cluster.create("t")
+        engine = world.producer()
+        await engine.topic("t")
+        logs.append(MemoryLog(leader=1))
+        with pytest.raises(UnknownTopicError, match="no partition 1"):
+            await engine.send("t", b"v", partition=1)
+        await world.clock.sleep_ms(301_000)
+        batch, _ = await engine.send("t", b"v", partition=1)
+        await engine.wait(batch)
+        assert logs[1].values() == [b"v"]
+        await engine.close()
+
+    run(main)
+
+
+def test_another_cluster_at_the_old_address_gets_nothing() -> None:
+    async def main() -> None:
+        world = World()
+        (log,) = world.cluster.create("t")
+        engine = world.producer(delivery_timeout_ms=2_000)
+        batch, _ = await engine.send("t", b"0")
+        await engine.wait(batch)
+        world.cluster.cluster_id = "another"
+        world.cluster.break_streams("n1:7171")
+        batch, _ = await engine.send("t", b"1")
+        with pytest.raises(TimeoutError, match="another cluster"):
+            await engine.wait(batch)
+        assert log.values() == [b"0"]
         await engine.close()
 
     run(main)

@@ -94,6 +94,7 @@ def test_on_delivery_is_called_with_error_or_metadata(logd: Facades) -> None:
         with pytest.raises(InvalidRecordError):
             delivery.result(10)
     assert seen[0][0] is None
+    assert seen[0][1] is not None
     assert seen[0][1].offset == 0
     assert isinstance(seen[1][0], InvalidRecordError)
     assert seen[1][1] is None
@@ -171,8 +172,8 @@ def test_after_close_everything_says_so(logd: Facades) -> None:
 
 def test_an_unclosed_client_is_complained_of(logd: Facades) -> None:
     logd.cluster.create("t")
-    for make in (lambda: logd.Producer(N1), lambda: logd.Consumer("t", bootstrap_servers=N1)):
-        client = make()
+    for name, options in (("Producer", {}), ("Consumer", {"auto_offset_reset": "latest"})):
+        client = getattr(logd, name)(bootstrap_servers=N1, **options)
         client.partitions_for("t")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
