@@ -200,7 +200,7 @@ def _measure(
     from logd.cli.benchmark import processes, runs
     from logd.cli.connect import start_time_limit
     from logd.cli.output import Progress
-    from logd.cli.profiles import client_settings
+    from logd.cli.settings import client_settings
 
     if not workload.records:
         raise UsageProblem("--records must be 1 or more")

@@ -38,15 +38,3 @@ def topic_names(ctx: typer.Context, incomplete: str) -> list[str]:
             return [info.name for info in admin.list_topics()]
 
     return sorted(name for name in within_budget(ask) if name.startswith(incomplete))
-
-
-def profile_names(incomplete: str) -> list[str]:
-    """Profiles that begin with what was typed."""
-    import os
-
-    from logd.cli.profiles import config_path, load_profiles
-
-    with contextlib.suppress(Exception):
-        names = load_profiles(config_path(os.environ)).profiles
-        return sorted(name for name in names if name.startswith(incomplete))
-    return []

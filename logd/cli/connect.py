@@ -13,7 +13,8 @@ from logd_wire.errors import ConfigError, LogdError, UnknownTopicError
 
 from logd.cli.exits import TimeLimitPassed
 from logd.cli.options import Invocation
-from logd.cli.profiles import ClientSettings, Scalar, client_settings
+from logd.cli.profile_file import Scalar
+from logd.cli.settings import ClientSettings, client_settings
 
 if TYPE_CHECKING:
     from logd_client import Admin, Consumer, Producer

@@ -95,107 +95,118 @@ def _count_verbose(ctx: typer.Context, value: Any) -> None:
 
 
 def _complete_profile(incomplete: str) -> list[str]:
-    from logd.cli.complete import profile_names
+    from logd.cli.profile_file import profile_names
 
     return profile_names(incomplete)
 
 
+_Bootstrap = Annotated[
+    str | None,
+    typer.Option(
+        "--bootstrap",
+        "-b",
+        metavar="HOST:PORT[,…]",
+        callback=_store("bootstrap"),
+        expose_value=False,
+        help="Nodes to connect to first. Env LOGD_BOOTSTRAP; else the profile's, else "
+        "localhost:7171.",
+    ),
+]
+_Profile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        callback=_store("profile"),
+        expose_value=False,
+        autocompletion=_complete_profile,
+        help="Profile of the configuration file. Env LOGD_PROFILE.",
+    ),
+]
+_Properties = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-X",
+        metavar="KEY=VALUE",
+        callback=_store_property,
+        expose_value=False,
+        help="Client setting, such as linger.ms=5; repeatable. Env LOGD_LINGER_MS.",
+    ),
+]
+_Format = Annotated[
+    Format | None,
+    typer.Option(
+        "--format",
+        "-F",
+        callback=_store("format"),
+        expose_value=False,
+        help="How to print. Default: a table on a terminal, else tab-separated.",
+    ),
+]
+_Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        callback=_store("quiet"),
+        expose_value=False,
+        help="Only data and errors.",
+    ),
+]
+_Verbose = Annotated[
+    int,
+    typer.Option(
+        "--verbose",
+        "-v",
+        count=True,
+        callback=_count_verbose,
+        expose_value=False,
+        show_default=False,
+        metavar="",
+        help="Say more; -vv adds tracebacks and the client's log.",
+    ),
+]
+_NoColor = Annotated[
+    bool,
+    typer.Option(
+        "--no-color",
+        callback=_store("no_color"),
+        expose_value=False,
+        help="No colour, as with env NO_COLOR.",
+    ),
+]
+_Timeout = Annotated[
+    str | None,
+    typer.Option(
+        "--timeout",
+        metavar="TIME",
+        callback=_store_timeout,
+        expose_value=False,
+        help="Give up after so long (5, 500ms, 2m) with exit code 124.",
+    ),
+]
+_Yes = Annotated[
+    bool,
+    typer.Option(
+        "--yes",
+        "-y",
+        callback=_store("yes"),
+        expose_value=False,
+        help="Do not ask before deleting.",
+    ),
+]
+
+
 def _declare(
-    bootstrap: Annotated[
-        str | None,
-        typer.Option(
-            "--bootstrap",
-            "-b",
-            metavar="HOST:PORT[,…]",
-            callback=_store("bootstrap"),
-            expose_value=False,
-            help="Nodes to connect to first. Env LOGD_BOOTSTRAP; else the profile's, "
-            "else localhost:7171.",
-        ),
-    ] = None,
-    profile: Annotated[
-        str | None,
-        typer.Option(
-            "--profile",
-            metavar="NAME",
-            callback=_store("profile"),
-            expose_value=False,
-            autocompletion=_complete_profile,
-            help="Profile of the configuration file. Env LOGD_PROFILE.",
-        ),
-    ] = None,
-    properties: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-X",
-            metavar="KEY=VALUE",
-            callback=_store_property,
-            expose_value=False,
-            help="Client setting, such as linger.ms=5; repeatable. Env LOGD_LINGER_MS.",
-        ),
-    ] = None,
-    format_: Annotated[
-        Format | None,
-        typer.Option(
-            "--format",
-            "-F",
-            callback=_store("format"),
-            expose_value=False,
-            help="How to print. Default: a table on a terminal, else tab-separated.",
-        ),
-    ] = None,
-    quiet: Annotated[
-        bool,
-        typer.Option(
-            "--quiet",
-            "-q",
-            callback=_store("quiet"),
-            expose_value=False,
-            help="Only data and errors.",
-        ),
-    ] = False,
-    verbose: Annotated[
-        int,
-        typer.Option(
-            "--verbose",
-            "-v",
-            count=True,
-            callback=_count_verbose,
-            expose_value=False,
-            show_default=False,
-            metavar="",
-            help="Say more; -vv adds tracebacks and the client's log.",
-        ),
-    ] = 0,
-    no_color: Annotated[
-        bool,
-        typer.Option(
-            "--no-color",
-            callback=_store("no_color"),
-            expose_value=False,
-            help="No colour, as with env NO_COLOR.",
-        ),
-    ] = False,
-    timeout: Annotated[
-        str | None,
-        typer.Option(
-            "--timeout",
-            metavar="TIME",
-            callback=_store_timeout,
-            expose_value=False,
-            help="Give up after so long (5, 500ms, 2m) with exit code 124.",
-        ),
-    ] = None,
-    yes: Annotated[
-        bool,
-        typer.Option(
-            "--yes",
-            "-y",
-            callback=_store("yes"),
-            expose_value=False,
-            help="Do not ask before deleting.",
-        ),
-    ] = False,
+    bootstrap: _Bootstrap = None,
+    profile: _Profile = None,
+    properties: _Properties = None,
+    format_: _Format = None,
+    quiet: _Quiet = False,
+    verbose: _Verbose = 0,
+    no_color: _NoColor = False,
+    timeout: _Timeout = None,
+    yes: _Yes = False,
 ) -> None:
     """Carry the declarations; never called."""
 

@@ -11,18 +11,18 @@ from typing import Annotated
 import typer
 from logd_wire.errors import ConfigError
 
-from logd.cli.complete import profile_names
 from logd.cli.options import Command, Invocation, group, invocation_of
 from logd.cli.output import emit
-from logd.cli.profiles import (
+from logd.cli.profile_file import (
     Profiles,
     Scalar,
     check_profile_name,
-    client_settings,
     config_path,
     load_profiles,
+    profile_names,
     save_profiles,
 )
+from logd.cli.settings import client_settings
 
 app = group(
     "Named sets of connection settings, in ~/.config/logd/config.toml.",

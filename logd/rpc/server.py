@@ -14,6 +14,7 @@ from logd_wire.limits import KIB, MESSAGE_BYTES_MAX
 from logd.rpc.api import Methods
 from logd.rpc.binding import bind
 from logd.rpc.calls import CallLimits, Calls
+from logd.rpc.memory import release_large_blocks
 from logd.rpc.probes import Probes
 from logd.rpc.transport import Transport
 
@@ -55,8 +56,6 @@ def transport_options(limits: CallLimits) -> list[tuple[str, int]]:
         ("grpc.http2.max_pings_without_data", 0),
         # A stream that is not read holds this much and no more in the transport; left to itself,
         # gRPC would grow the window of every stream with the speed of the connection.
-        ("grpc.http2.bdp_probe", 0),
-        ("grpc.http2.lookahead_bytes", 256 * KIB),
     ]
 
 
@@ -68,6 +67,7 @@ class RpcServer:
     ) -> None:
         """`services`: full names of the services in `methods`, for health and reflection."""
         _require_fast_protobuf()
+        release_large_blocks()
         self.calls = Calls(limits or CallLimits())
         self._probes = Probes(services, self.calls)
         self._transport = Transport(

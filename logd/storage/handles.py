@@ -51,6 +51,11 @@ class HandleCache:
                 self._close_idle()
             return handle
 
+    def pin(self, handle: Handle) -> None:
+        """Pin an acquired handle once more."""
+        with self._lock:
+            handle.pins += 1
+
     def release(self, handle: Handle) -> None:
         """Give a pin back."""
         with self._lock:

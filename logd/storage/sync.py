@@ -31,7 +31,7 @@ class SyncPoint:
         self.done = False
 
     def run(self) -> None:
-        """Sync, on any thread. OSError: the bytes must be taken for lost, the log writes no more.
+        """Sync, once, on any thread. OSError: the bytes are lost, the log writes no more.
 
         Never try again: a second sync would report success for pages the kernel has dropped.
         """
@@ -43,6 +43,8 @@ class SyncPoint:
         except BaseException:
             self._state.failed = True
             raise
+        finally:
+            self._state.unpin(self._handles)
         self.done = True
 
 
@@ -75,7 +77,15 @@ class SyncState:
         if not self.dirty and not stale:
             return None
         names = self._names_version if stale else None
-        return SyncPoint(self, list(self.dirty.values()), end_offset, names)
+        handles = list(self.dirty.values())
+        for handle in handles:
+            self._context.handles.pin(handle)
+        return SyncPoint(self, handles, end_offset, names)
+
+    def unpin(self, handles: list[Handle]) -> None:
+        """A point has run: it needs its files no more."""
+        for handle in handles:
+            self._context.handles.release(handle)
 
     def complete(self, point: SyncPoint) -> list[Handle]:
         """Note what `point` has synced; return handles that are clean now, still pinned."""

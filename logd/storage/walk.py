@@ -141,9 +141,6 @@ class Walker:
         return Damage(self.expected, end_offset, self._segment_base, self.position, reason)
 
     def _over_damage(self) -> Iterator[Found | Damage]:
-        if self._is_beyond_bound():
-            self._end = self.position
-            return
         found = self._resynchronise()
         end_offset = found.header.base_offset if found else self._bound
         if end_offset < OFFSET_MAX:
@@ -159,11 +156,6 @@ class Walker:
             return
         self._pass(found)
         yield found
-
-    def _is_beyond_bound(self) -> bool:
-        """Whether a whole range is missing here: what comes is valid, but not below the bound."""
-        found = self._batch_at(self.position, None)
-        return found is not None and found.header.base_offset >= self._bound
 
     def _ensure(self, position: int, size: int) -> int:
         """Have `size` bytes from `position` in the buffer, where the file has them."""

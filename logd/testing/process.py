@@ -70,7 +70,7 @@ class SimProcess:
         self.on_file_operation: Callable[[str, str], None] | None = None
         self.up = False
         self.incarnation = 0
-        #: Virtual seconds at which the node of this incarnation stopped by itself; None: it did not.
+        #: When, in virtual seconds, this incarnation stopped by itself; None: it did not.
         self.failed_at: float | None = None
         self._config_entries = config_entries
         self._rng = rng

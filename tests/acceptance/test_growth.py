@@ -81,9 +81,7 @@ async def _stall_readers(address: str, topic_id: bytes, count: int) -> list[grpc
     channels = []
     for number in range(count):
         channel = _channel(address, number)
-        call = _stream(
-            channel, "/logd.v1.Log/Fetch", log_pb2.FetchRequest, log_pb2.FetchResponse
-        )
+        call = _stream(channel, "/logd.v1.Log/Fetch", log_pb2.FetchRequest, log_pb2.FetchResponse)
         wanted = log_pb2.FetchPartition(
             subscription_id=1, topic_id=topic_id, partition=0, offset=0, leader_epoch=-1
         )

@@ -14,7 +14,7 @@ from logd_client import Admin, Producer, TimeoutError
 
 from tests.support.load import Load, find_losses, read_all
 from tests.support.nodes import RealNode
-from tests.support.power import LoopDisk, small_tmpfs, why_not
+from tests.support.power import LoopDisk, failing_disk, grow_tmpfs, small_tmpfs, why_not
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
@@ -107,6 +107,42 @@ def test_power_lost_under_load(disk: LoopDisk) -> None:
 def test_power_lost_twenty_times_under_load(disk: LoopDisk, record_figure: RecordFigure) -> None:
     record_figure("power loss: rounds", 20)
     record_figure("power loss: records acknowledged, all found", _power_rounds(disk, rounds=20))
+
+
+def test_a_sync_fails_and_then_the_power(tmp_path: Path) -> None:
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(f"no disk can fail here: {reason}")
+    with (
+        failing_disk(tmp_path, 96 * 1024 * 1024) as disk,
+        RealNode(disk.path / "data", log_folder=tmp_path) as node,
+    ):
+        _create_topic(node.address)
+        loads = [
+            Load(node.address, TOPIC, number, partitions=PARTITIONS, size=1_000)
+            for number in range(2)
+        ]
+        for load in loads:
+            load.start()
+        assert node.wait(60) != 0, "the first failed sync ends the node"
+        acknowledged = loads[0].count
+        assert acknowledged > 0
+        grow_tmpfs(disk.path.parent, 2048 * 1024 * 1024)
+        disk.unmount()
+        disk.mount()
+        node.start()
+        _wait_for(loads[0], 200)
+        disk.lose_power()
+        assert node.wait(30) != 0
+        disk.unmount()
+        disk.mount()
+        node.start()
+        _wait_for(loads[0], 50)
+        for load in loads:
+            load.stop()
+        assert [error for load in loads for error in load.failed] == []
+        assert find_losses(loads, read_all(node.address, TOPIC, PARTITIONS)) == []
+        assert node.stop() == 0
 
 
 def test_a_full_disk_refuses_reads_on_and_resumes(

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from logd_wire import decode_batch, iter_headers
 
@@ -18,7 +19,7 @@ from logd.model.node_config import load_node_config
 from logd.storage import ledger
 from logd.storage.memory_files import MemoryFiles
 from logd.testing.clock import SimClock
-from logd.testing.loop import VirtualLoop
+from logd.testing.loop import VirtualLoop, describe_tasks
 from logd.testing.network import LinkProfile, SimNetwork
 from logd.testing.process import ProcessDiedError, SimProcess
 from logd.testing.rng import SimRng
@@ -34,6 +35,8 @@ from tests.sim.rot import rot
 from tests.sim.values import digest_of, name_of
 from tests.sim.watch import Watch, read_segments
 from tests.sim.world import World
+
+T = TypeVar("T")
 
 ADDRESS = "node:7171"
 #: Virtual seconds of faults.
@@ -146,7 +149,7 @@ class Simulation:
     def run(self) -> Outcome:
         """Run to the end; whatever goes wrong is in the outcome's `problems`."""
         try:
-            self.loop.run(self._main(), limit_s=PHASE_S + 2 * DRAIN_S)
+            self.loop.run(self._main(), limit_s=PHASE_S + 6 * DRAIN_S)
             self._judge()
         except Exception as error:
             self.problems.append(f"{type(error).__name__}: {error}")
@@ -171,8 +174,7 @@ class Simulation:
     async def _main(self) -> None:
         world, loop = self.world, self.loop
         supervisor = loop.create_task(self._supervise(), name="supervisor")
-        async with asyncio.timeout(DRAIN_S):
-            await create_topics(world, self.plan)
+        await self._within("topics are made", create_topics(world, self.plan))
         workers = [ProducerWorker(world, f"p{n}") for n in range(self.plan.producers)]
         producing = [loop.create_task(each.run(), name="producer") for each in workers]
         readers = [ConsumerWorker(world, f"c{n}") for n in range(self.plan.consumers)]
@@ -183,16 +185,24 @@ class Simulation:
         nemesis.cancel()
         self._heal()
         world.producing = False
-        async with asyncio.timeout(DRAIN_S):
-            await asyncio.gather(*producing)
-            world.consuming = False
-            await asyncio.gather(*reading)
-            await drain(world)
-            self._read_log()
-            self._rotting = True
-            self.problems.extend(await rot(world, self.process))
+        await self._within("producers end", asyncio.gather(*producing))
+        world.consuming = False
+        await self._within("consumers end", asyncio.gather(*reading))
+        await self._within("everything is read", drain(world))
+        self._read_log()
+        self._rotting = True
+        self.problems += await self._within("what is left is read", rot(world, self.process))
         supervisor.cancel()
         await self.process.stop()
+
+    async def _within(self, what: str, work: Awaitable[T]) -> T:
+        """Wait for `work`; when it hangs say where, which `asyncio.timeout` would not."""
+        task = asyncio.ensure_future(work)
+        done, _ = await asyncio.wait([task], timeout=DRAIN_S)
+        if not done:
+            hanging = describe_tasks(self.loop)
+            raise AssertionError(f"not within {DRAIN_S:g} virtual s: {what}\n{hanging}")
+        return await task
 
     def _heal(self) -> None:
         self.nemesis.heal()
@@ -248,9 +258,7 @@ class Simulation:
             self.problems.append(f"void: only {self.watch.acks} acknowledgements")
 
 
-def run_seed(
-    seed: int, *, sink: TextIO | None = None, faults: tuple[str, ...] = ()
-) -> Outcome:
+def run_seed(seed: int, *, sink: TextIO | None = None, faults: tuple[str, ...] = ()) -> Outcome:
     """Run one seed from nothing; `faults` takes the place of those drawn."""
     logging.getLogger("logd").setLevel(logging.CRITICAL + 1)
     # A small bound, so that the rewrite of the ledger under load is met.

@@ -39,12 +39,14 @@ class Load:
         partitions: int = 1,
         delivery_timeout_ms: float = DELIVERY_TIMEOUT_MS,
         linger_ms: float = 1,
+        size: int = 200,
     ) -> None:
         self.acknowledged: dict[TopicPartition, dict[int, bytes]] = {}
         self.failed: list[Exception] = []
         self._topic = topic
         self._number = producer
         self._partitions = partitions
+        self._size = size
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._producer: Producer[bytes, bytes] = Producer(
@@ -70,7 +72,7 @@ class Load:
     def _run(self) -> None:
         with self._producer as producer:
             for number in self._numbers():
-                value = value_of(self._number, number)
+                value = value_of(self._number, number, self._size)
                 producer.send(
                     self._topic,
                     value,

@@ -68,9 +68,26 @@ class LoopDisk:
         _run("umount", "-l", str(self.path))
 
     def close(self) -> None:
-        with contextlib.suppress(subprocess.CalledProcessError):
+        with contextlib.suppress(AssertionError):
             self.unmount()
         self._image.unlink(missing_ok=True)
+
+
+@contextmanager
+def failing_disk(folder: Path, room_bytes: int) -> Iterator[LoopDisk]:
+    """An ext4 disk whose backing has room for `room_bytes` only: writes beyond succeed, and their
+    sync fails. (The journal then makes the file system read-only until it is mounted again: without
+    one, ext4 was seen to lose bytes that it had synced before the error.)"""
+    with small_tmpfs(folder / "backing", room_bytes) as backing:
+        disk = LoopDisk(backing, 4096 * MIB)
+        try:
+            yield disk
+        finally:
+            disk.close()
+
+
+def grow_tmpfs(path: Path, size_bytes: int) -> None:
+    _run("mount", "-o", f"remount,size={size_bytes}", str(path))
 
 
 @contextmanager
@@ -91,4 +108,6 @@ def _unmounts(path: Path) -> bool:
 
 def _run(*command: str) -> None:
     path = os.environ.get("PATH", "") + ":/sbin:/usr/sbin"
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PATH": path})
+    environ = {**os.environ, "PATH": path}
+    done = subprocess.run(command, check=False, capture_output=True, env=environ)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr.decode()}"

@@ -72,6 +72,8 @@ Attack = Callable[[int], Awaitable[None]]
 class Case:
     name: str
     attack: Attack
+    #: Whether it takes megabytes on its way.
+    large: bool = False
 
 
 @asynccontextmanager
@@ -441,7 +443,8 @@ def _amplifications() -> Iterable[Case]:
         ("queries", LOG + "ListOffsets", many(1, 10_001)),
         ("records", LOG + "Append", topic + many(3, 10_001)),
     ):
-        yield Case(f"{method.rpartition('/')[2]}: {name}", partial(_expect, method, data, invalid))
+        attack = partial(_expect, method, data, invalid)
+        yield Case(f"{method.rpartition('/')[2]}: {name}", attack, large=len(data) > MIB)
 
 
 def _field(number: int, data: bytes) -> bytes:
@@ -456,10 +459,10 @@ def _field(number: int, data: bytes) -> bytes:
 
 
 def transport_cases() -> Iterable[Case]:
-    yield Case("Append: a message of 16 MiB and one byte", _oversized)
-    yield Case("Append: a message that inflates to 64 MiB", _grpc_gzip_bomb)
-    yield Case("Produce: a message of 16 MiB and one byte", partial(_oversized_stream, "Produce"))
-    yield Case("Fetch: a message of 16 MiB and one byte", partial(_oversized_stream, "Fetch"))
+    yield Case("Append: a message of 16 MiB and one byte", _oversized, large=True)
+    yield Case("Append: a message that inflates to 64 MiB", _grpc_gzip_bomb, large=True)
+    yield Case("Produce: a message of 16 MiB and one byte", partial(_oversized_stream, "Produce"), large=True)
+    yield Case("Fetch: a message of 16 MiB and one byte", partial(_oversized_stream, "Fetch"), large=True)
     yield Case("metadata of 100 KB", _metadata)
     for name, path in (
         ("not UTF-8", b"/logd.v1.Log/\xff\xfe"),
@@ -646,9 +649,9 @@ def batch_cases() -> Iterable[Case]:
         ),
         ("8 MiB and a byte", forged(bytes(BATCH_BYTES_MAX - 60)), (big,)),
     ):
-        yield Case(f"batch: {name}", partial(_bad_batch, records, codes))
+        yield Case(f"batch: {name}", partial(_bad_batch, records, codes), large=len(records) > MIB)
     for name, records in _bombs():
-        yield Case(f"bomb: {name}", partial(_bomb, records))
+        yield Case(f"bomb: {name}", partial(_bomb, records), large=True)
 
 
 def _bombs() -> Iterable[tuple[str, bytes]]:
@@ -715,7 +718,7 @@ def stream_cases() -> Iterable[Case]:
             yield Case(f"{short}: {name}", partial(_bad_stream, method, data))
     full = (MESSAGE_BYTES_MAX - 1_000) // 2
     fetch = LOG + "Fetch"
-    yield Case("Produce: empty batches", partial(_bad_stream, LOG + "Produce", many(1, full)))
+    yield Case("Produce: empty batches", partial(_bad_stream, LOG + "Produce", many(1, full)), large=True)
     yield Case("Fetch: empty subscriptions", partial(_bad_stream, fetch, many(1, 500_000)))
     packed = _field(2, b"\x01" * 1_000_000)
     yield Case("Fetch: removals", partial(_bad_stream, fetch, packed))

@@ -5,20 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from logd_wire.errors import ConfigError
 
 from logd.cli.options import Invocation
-from logd.cli.profiles import (
+from logd.cli.profile_file import (
     Profiles,
     Scalar,
-    client_settings,
     config_path,
     load_profiles,
     render_profiles,
     save_profiles,
 )
+from logd.cli.settings import client_settings
 
 
 @pytest.fixture
@@ -99,6 +99,7 @@ _NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,9}", fullmatch=True)
 _SCALARS = st.text().filter(lambda text: "\x7f" not in text and text.isprintable())
 
 
+@settings(max_examples=50)
 @given(
     st.dictionaries(
         _NAMES,

@@ -38,15 +38,16 @@ async def test_a_node_answers_the_hostile_corpus_and_keeps_its_memory(
     cases = all_cases()
     assert len(cases) > 300
     async with start("node", str(tmp_path)) as server:
-        wrong = [await _outcome(case, server.port) for case in cases]
-        assert not any(wrong), "\n".join(filter(None, wrong))
-        # The first pass has loaded code and filled caches; the second shows what an attack takes.
+        # One of each kind loads the code and fills the caches that any client would.
+        for case in cases[::7]:
+            if not case.large:
+                await _outcome(case, server.port)
         before = server.memory_bytes()
         server.forget_highest()
-        for case in cases:
-            await _outcome(case, server.port)
-        grown = server.memory_bytes() - before
+        wrong = [await _outcome(case, server.port) for case in cases]
+        grown = await settle(server) - before
         peak = server.memory_bytes("VmHWM") - before
+        assert not any(wrong), "\n".join(filter(None, wrong))
         async with connect(server.port) as channel:
             described = await call(
                 channel, ADMIN + "DescribeTopics", b"", admin_pb2.DescribeTopicsResponse
@@ -55,7 +56,8 @@ async def test_a_node_answers_the_hostile_corpus_and_keeps_its_memory(
     record_figure("rpc_hostile_growth_mib", round(grown / MIB, 1))
     record_figure("rpc_hostile_peak_mib", round(peak / MIB, 1))
     assert grown <= 32 * MIB
-    assert peak <= 64 * MIB
+    # The largest message that is taken exists three times while gRPC puts it together.
+    assert peak <= 96 * MIB
 
 
 async def _outcome(case: Case, port: int) -> str:

@@ -1,0 +1,157 @@
+"""Bugs planted into a copy of the source: each must be found by a few seeds.
+
+A bug is a piece of the source (the anchor) and what takes its place. When the source has changed
+and an anchor is gone, the test fails: move the bug to where its rule lives now.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COPIED = ("logd", "client/logd_client", "client/logd_wire", "client/logd_proto", "tests/sim")
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """`found_as`: what one of the seeds must complain of (a regular expression)."""
+
+    name: str
+    file: str
+    anchor: str
+    replacement: str
+    faults: str
+    found_as: str
+    seeds: str = "0:12"
+
+
+BUGS = (
+    Bug(
+        "acknowledged before the sync",
+        "logd/runtime/disk_driver.py",
+        "            await self._disk.sync(point.run)\n",
+        "            for operation in operations:\n"
+        "                self._answer(operation)\n"
+        "            await self._disk.sync(point.run)\n",
+        "power_loss",
+        "ack-before-sync",
+    ),
+    Bug(
+        "only the last sequence of a producer is known",
+        "logd/storage/producers.py",
+        "        for batch in producer.window:\n",
+        "        for batch in producer.window[-1:]:\n",
+        "reset,reset_before_ack",
+        "duplicate:",
+    ),
+    Bug(
+        "the ledger is ignored",
+        "logd/runtime/partitions.py",
+        "                durable_end=self._ledger.ends.get(log_key),\n",
+        "                durable_end=None,\n",
+        "kill",
+        "rot: ",
+    ),
+    Bug(
+        "producer state is not rebuilt",
+        "logd/storage/recovery.py",
+        "            self._producers.record(header, header.base_offset, self._context.opened_ms)\n",
+        "            return\n",
+        "kill,reset_before_ack,power_loss",
+        "duplicate:",
+    ),
+    Bug(
+        "the copied tail is not synced",
+        "logd/storage/tail.py",
+        "            target.sync()\n",
+        "",
+        "kill,power_loss,failed_sync",
+        "lost-write:|dirty-tail-read:|ack-before-sync|damage in",
+    ),
+    Bug(
+        "a retry gets a new sequence",
+        "client/logd_client/_core/sender.py",
+        "        if batch.sequence >= 0:\n            return True\n",
+        "",
+        "reset,reset_before_ack",
+        "duplicate:",
+    ),
+    Bug(
+        "a failed sync is tried again",
+        "logd/storage/sync.py",
+        "            for handle in self._handles:\n                handle.file.sync()\n",
+        "            for handle in self._handles:\n"
+        "                try:\n"
+        "                    handle.file.sync()\n"
+        "                except OSError:\n"
+        "                    handle.file.sync()\n",
+        "failed_sync",
+        "ack-before-sync|ack-after-failure",
+    ),
+    Bug(
+        "a trim is answered before it is durable",
+        "logd/storage/checkpoint.py",
+        "            file.sync()\n",
+        "",
+        "power_loss",
+        "trim-undone:|start-offset-regress:",
+    ),
+    Bug(
+        "the metadata log is not synced",
+        "logd/runtime/raft_store.py",
+        "            point.run()\n",
+        "            point.done = True\n",
+        "power_loss",
+        "producer-id-reused|the metadata log in raft/log cannot be read",
+    ),
+    Bug(
+        "the name of a new segment is not synced",
+        "logd/storage/sync.py",
+        "            if self.names_version is not None:\n"
+        "                self._state.sync_names()\n",
+        "",
+        "power_loss",
+        "ack-before-sync|lost-write:|damage in",
+    ),
+)
+
+
+def plant(bug: Bug, root: Path) -> None:
+    """Copy the source to `root` and change one place."""
+    for folder in COPIED:
+        ignore = shutil.ignore_patterns("__pycache__", "*.so")
+        shutil.copytree(ROOT / folder, root / folder, ignore=ignore)
+    shutil.copy(ROOT / "tests/__init__.py", root / "tests/__init__.py")
+    target = root / bug.file
+    source = target.read_text()
+    assert source.count(bug.anchor) == 1, f"{bug.name}: the anchor in {bug.file} is gone"
+    target.write_text(source.replace(bug.anchor, bug.replacement))
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_a_planted_bug_is_found(bug: Bug, tmp_path: Path) -> None:
+    plant(bug, tmp_path)
+    environment = dict(os.environ)
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(tmp_path / "client")])
+    command = [sys.executable, "-m", "tests.sim.run", "--stop"]
+    run = subprocess.run(
+        [*command, "--seeds", bug.seeds, "--faults", bug.faults],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        timeout=110,
+        check=False,
+    )
+    assert run.returncode == 1, f"not found in seeds {bug.seeds}:\n{run.stdout}{run.stderr}"
+    assert re.search(bug.found_as, run.stdout), run.stdout
