@@ -56,6 +56,8 @@ def transport_options(limits: CallLimits) -> list[tuple[str, int]]:
         ("grpc.http2.max_pings_without_data", 0),
         # A stream that is not read holds this much and no more in the transport; left to itself,
         # gRPC would grow the window of every stream with the speed of the connection.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", 512 * KIB),
     ]
 
 

@@ -12,10 +12,11 @@ from typing import Any, TypeVar, cast
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
-from logd_proto.v1 import common_pb2
+from logd_proto.v1 import common_pb2, log_pb2
 from logd_wire.errors import LogdError
 from logd_wire.limits import MESSAGE_BYTES_MAX
 
+from logd.rpc.api import Methods
 from logd.rpc.calls import CallLimits
 from logd.rpc.edge import Edge, ThreadOffload
 from logd.rpc.errors import ERROR_TRAILER, from_proto
@@ -28,6 +29,7 @@ M = TypeVar("M", bound=Message)
 
 LOG = "/logd.v1.Log/"
 ADMIN = "/logd.v1.Admin/"
+HEALTH = "/grpc.health.v1.Health/"
 
 #: A client that checks nothing itself.
 CHANNEL_OPTIONS = [
@@ -55,6 +57,11 @@ class Serving:
 def connect(port: int, options: Iterable[tuple[str, Any]] = ()) -> grpc.aio.Channel:
     """A channel with a connection of its own; the caller closes it."""
     return grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=[*CHANNEL_OPTIONS, *options])
+
+
+def method_table(broker: FakeBroker | None = None) -> Methods:
+    """The handlers of the edge, without a server."""
+    return build_methods(Edge(cast(Any, broker), SystemClock(), ThreadOffload()))
 
 
 @asynccontextmanager
@@ -101,10 +108,9 @@ def typed(error: grpc.aio.AioRpcError) -> LogdError:
     raise AssertionError(f"an error without {ERROR_TRAILER}: {error.code()} {error.details()}")
 
 
-def status_of(error: LogdError) -> grpc.StatusCode:
-    """The gRPC status that `error` came with."""
-    assert isinstance(error.__cause__, grpc.aio.AioRpcError)
-    return error.__cause__.code()
+async def hello(channel: grpc.aio.Channel) -> None:
+    """Ask whether the server serves."""
+    await call(channel, LOG + "Hello", b"", log_pb2.HelloResponse)
 
 
 class ClientStream:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from logd_proto.v1 import admin_pb2, log_pb2
 
-from tests.support.rpc_hostile import nested_messages
+from tests.support.rpc_forge import nested_messages
 from tests.support.rpc_server import ADMIN, LOG, Serving, call
 
 

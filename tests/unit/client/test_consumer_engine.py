@@ -537,3 +537,21 @@ def test_a_stream_that_ends_is_opened_again_with_a_full_window() -> None:
         await engine.close()
 
     run(main)
+
+
+def test_a_paused_partition_raises_nothing_until_it_is_resumed() -> None:
+    async def main() -> None:
+        world = World()
+        log_with(world, 10)
+        engine = world.consumer()
+        engine.fetcher.assign([TP])
+        await world.clock.sleep_ms(100)
+        engine.fetcher.pause([TP])
+        assert engine.fetcher.take(10) == {}
+        assert not await engine.wait_readable(timeout_ms=100)
+        engine.fetcher.resume([TP])
+        with pytest.raises(NoOffsetError):
+            engine.fetcher.take(10)
+        await engine.close()
+
+    run(main)

@@ -156,6 +156,8 @@ def test_retriable_refusals_keep_order() -> None:
             await engine.send("t", b"%0100d" % number)
         await engine.flush()
         assert log.values() == [b"first", *(b"%0100d" % number for number in range(50))]
+        # The batches behind a refused one were out of order only because of it.
+        assert world.cluster.called(methods.INIT_PRODUCER_ID) == 1
         await engine.close()
 
     run(main)
@@ -195,6 +197,7 @@ def test_a_refused_batch_fails_alone_and_the_next_goes_on() -> None:
             b"first",
             *(b"%0100d" % number for number in range(20) if number not in failed),
         ]
+        assert world.cluster.called(methods.INIT_PRODUCER_ID) == 2
         assert all(handles[number][0].error.code is ErrorCode.INVALID_RECORD for number in failed)  # type: ignore[union-attr]
         await engine.close()
 
@@ -532,6 +535,52 @@ def test_another_cluster_at_the_old_address_gets_nothing() -> None:
         with pytest.raises(TimeoutError, match="another cluster"):
             await engine.wait(batch)
         assert log.values() == [b"0"]
+        await engine.close()
+
+    run(main)
+
+
+def test_a_lost_answer_is_an_unknown_outcome_when_the_node_stays_away() -> None:
+    async def main() -> None:
+        world = World()
+        (log,) = world.cluster.create("t")
+        engine = world.producer(delivery_timeout_ms=2_000)
+        batch, _ = await engine.send("t", b"0")
+        await engine.wait(batch)
+
+        def lose(_: log_pb2.ProduceBatch) -> bool:
+            world.cluster.down["n1:7171"] = "connection refused"
+            return True
+
+        world.cluster.lose_answer = lose
+        batch, _ = await engine.send("t", b"1")
+        with pytest.raises(OutcomeUnknownError, match="refused"):
+            await engine.wait(batch)
+        world.cluster.lose_answer = lambda _: False
+        world.cluster.down.clear()
+        batch, _ = await engine.send("t", b"2")
+        await engine.wait(batch)
+        assert log.values() == [b"0", b"1", b"2"]
+        await engine.close()
+
+    run(main)
+
+
+def test_flush_and_waiting_end_the_linger() -> None:
+    async def main() -> None:
+        world = World(MemoryCluster(latency_ms=50))
+        world.cluster.create("t")
+        engine = world.producer(linger_ms=10_000)
+        batch, _ = await engine.send("t", b"0")
+        await engine.wait(batch)
+        for hurry in (engine.flush, None):
+            begin = world.clock.monotonic_ms()
+            await engine.send("t", b"1")
+            await world.clock.sleep_ms(5)
+            batch, _ = await engine.send("t", b"2")
+            await (engine.wait(batch) if hurry is None else hurry())
+            # One way there and one back, not behind the answer to the batch before.
+            assert world.clock.monotonic_ms() - begin < 190
         await engine.close()
 
     run(main)

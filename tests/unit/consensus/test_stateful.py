@@ -153,5 +153,5 @@ TestOneVoterUnderCrashes.settings = settings(stateful_step_count=50)
 @pytest.mark.proof
 def test_long_runs() -> None:
     run_state_machine_as_test(
-        OneVoterUnderCrashes, settings=settings(max_examples=500, stateful_step_count=300)
+        OneVoterUnderCrashes, settings=settings(max_examples=300, stateful_step_count=300)
     )

@@ -308,5 +308,5 @@ TestMetadataMachineAgainstModel.settings = settings(stateful_step_count=40)
 @pytest.mark.proof
 def test_long_runs() -> None:
     run_state_machine_as_test(
-        MetadataMachineAgainstModel, settings=settings(max_examples=500, stateful_step_count=300)
+        MetadataMachineAgainstModel, settings=settings(max_examples=300, stateful_step_count=300)
     )
