@@ -43,9 +43,7 @@ def median_s(work: Callable[[], None], runs: int = RUNS) -> float:
     return statistics.median(times)
 
 
-def filled(
-    files: RealFiles, name: str, batch: bytes, total: int, *, clean: bool = False
-) -> int:
+def filled(files: RealFiles, name: str, batch: bytes, total: int, *, clean: bool = False) -> int:
     """Write `total` bytes of the same batch; return the end offset."""
     log = PartitionLog.create(files, name, LogConfig())
     header = verify_batch(batch)
@@ -92,9 +90,7 @@ def round_us(files: RealFiles, name: str, batch: bytes) -> float:
 
 
 def read_mib_s(files: RealFiles, name: str, end: int, bytes_max: int) -> float:
-    log = PartitionLog.open(
-        files, name, LogConfig(), durable_end=end, clean=True, now_ms=NOW_MS
-    )
+    log = PartitionLog.open(files, name, LogConfig(), durable_end=end, clean=True, now_ms=NOW_MS)
     view = log.view
 
     def read_all() -> None:
@@ -157,7 +153,8 @@ def report(directory: Path) -> None:
     for mib in (1, 48, 384):
         batch = make_batch(256, 1024, False)
         end = filled(files, f"o{mib}", batch, mib << 20, clean=True)
-        print(f"open after a clean stop, {mib:>4} MiB: {clean_open_ms(files, f'o{mib}', end):.2f} ms")
+        took_ms = clean_open_ms(files, f"o{mib}", end)
+        print(f"open after a clean stop, {mib:>4} MiB: {took_ms:.2f} ms")
 
 
 def main() -> None:

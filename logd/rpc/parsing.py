@@ -52,8 +52,7 @@ def parse_request(request_type: type[M], data: bytes) -> M:
             f"{name} of {len(data)} bytes, at most {limits.bytes_max} are taken",
             hint="send several smaller requests",
         )
-    plan = _plan_of(request_type.DESCRIPTOR)
-    if _count_values(data, plan, limits.values_max) > limits.values_max:
+    if count_values(request_type, data, limits.values_max) > limits.values_max:
         raise InvalidRequestError(
             f"{name} with more than {limits.values_max} values",
             hint="send several smaller requests",
@@ -94,13 +93,13 @@ def _grows(field: FieldDescriptor) -> bool:
     return field.is_repeated or field.type == FieldDescriptor.TYPE_MESSAGE
 
 
-def _count_values(data: bytes, plan: _Plan, values_max: int) -> int:
-    """Count field occurrences in `data`; stops soon after `values_max`.
+def count_values(request_type: type[Message], data: bytes, values_max: int) -> int:
+    """Count the values of a request on its bytes; stops soon after `values_max`.
 
     Malformed bytes end the count of their own range only: the parser reads what lies before them.
     """
     count = 0
-    ranges: list[tuple[_Plan, int, int]] = [(plan, 0, len(data))]
+    ranges: list[tuple[_Plan, int, int]] = [(_plan_of(request_type.DESCRIPTOR), 0, len(data))]
     while ranges and count <= values_max:
         count += _count_range(data, ranges, values_max - count)
     return count

@@ -42,7 +42,9 @@ class MetadataDriver:
         self._clock = clock
         self._follow = follow
         self._image = machine.image
-        self._in_flight = 0
+        #: Entries that the machine has replayed and that are not applied yet. They count until
+        #: they are, whatever becomes of the callers: a caller that gives up takes nothing back.
+        self._ahead = 0
         #: Counts the committed images; `_followed` is the newest that this node has followed.
         self._version = 0
         self._followed = 0
@@ -63,7 +65,9 @@ class MetadataDriver:
     def on_apply(self, index: LogIndex, term: Term, payloads: Sequence[bytes]) -> int:
         records = [decode_metadata_record(payload) for payload in payloads]
         self._image = replay(self._image, records)
-        if self._in_flight == 0:
+        if self._ahead:
+            self._ahead -= 1
+        else:
             self._machine.reset(self._image)
         self._version += 1
         self._changed.set()
@@ -71,6 +75,7 @@ class MetadataDriver:
 
     def on_role(self, role: Role, term: Term, leader_id: NodeId | None) -> None:
         if role is not Role.LEADER:
+            self._ahead = 0
             self._machine.reset(self._image)
 
     async def submit(
@@ -88,15 +93,14 @@ class MetadataDriver:
         before = self._machine.image
         payloads = [encode_metadata_record(record) for record in outcome.records]
         self._machine.replay(*outcome.records)
-        self._in_flight += 1
+        self._ahead += 1
         try:
             committed = await self._consensus.propose(payloads, timeout_ms=SUBMIT_TIMEOUT_MS)
         except (NotLeaderError, InvalidRequestError):
             # Refused before it was appended, and nothing ran in between.
+            self._ahead -= 1
             self._machine.reset(before)
             raise
-        finally:
-            self._in_flight -= 1
         if follow:
             await self._wait_followed(cast(int, committed.result))
         return outcome.reply

@@ -101,8 +101,9 @@ class LogView:
         """Return verified whole batches from the one that holds `offset`, all below `limit_offset`.
 
         At least one batch however large, then as many as fit in `bytes_max`; never across a
-        segment. The limit lies at a batch border; empty when `offset` is the limit. Raises OffsetOutOfRangeError (`next_offset`: the
-        start or the limit) and DataLossError (`next_offset`: where reading can go on, -1 nowhere).
+        segment. The limit lies at a batch border; empty when `offset` is the limit. Raises
+        OffsetOutOfRangeError (`next_offset`: the start or the limit) and DataLossError
+        (`next_offset`: where reading can go on, -1 nowhere).
         """
         limit = min(limit_offset, self.written_end_offset)
         if not self.start_offset <= offset <= limit:

@@ -80,6 +80,7 @@ def test_lines_are_short() -> None:
 
 def test_a_long_line_is_seen() -> None:
     assert list(shape.long_lines(_of("#" * 100))) == []
+    assert list(shape.long_lines(_of("x" * 100 + "  # type: ignore[attr-defined]"))) == []
     assert [violation.line for violation in shape.long_lines(_of("\n" + "#" * 101))] == [2]
 
 

@@ -25,6 +25,7 @@ STATES = (
     "stopped cleanly",
     "tail beyond the ledger recovered",
     "topic altered",
+    "topic deleted",
     "torn tail repaired",
     "trim",
     "wall clock jumped",

@@ -9,6 +9,7 @@ from logd_client._core.batch import ProducerBatch
 from logd_client._engine.cluster import ClusterConfig
 from logd_client._engine.producer import ProducerConfig, ProducerEngine
 from logd_client.values import TopicPartition
+from logd_wire import Compression
 from logd_wire.errors import ErrorCode, LogdError
 
 from tests.sim.history import Send
@@ -53,7 +54,11 @@ class ProducerWorker:
                 batch_bytes=self._rng.choice((500, 4_000, 64_000)),
                 linger_ms=self._rng.choice((0.0, 5.0, 50.0)),
                 delivery_timeout_ms=DELIVERY_TIMEOUT_MS,
+                compression=self._rng.choice(
+                    (Compression.NONE, Compression.GZIP, Compression.ZSTD)
+                ),
             ),
+            acks=self._rng.choice((-1, -1, 1)),
             max_block_ms=5_000.0,
         )
         who = f"{self._name}.{self._life}"

@@ -32,6 +32,7 @@ from tests.sim.faults import Nemesis, Plan, draw_plan
 from tests.sim.history import Seen
 from tests.sim.producers import ProducerWorker
 from tests.sim.rot import rot
+from tests.sim.scratch import ScratchWorker
 from tests.sim.values import digest_of, name_of
 from tests.sim.watch import Watch, read_segments
 from tests.sim.world import World
@@ -123,7 +124,7 @@ class Simulation:
             watch=self.watch,
             sometimes=self.sometimes,
         )
-        self.problems: list[str] = []
+        self.problems = self.world.problems
         self._rotting = False
 
     def _make_process(self, plan: Plan) -> SimProcess:
@@ -180,6 +181,8 @@ class Simulation:
         readers = [ConsumerWorker(world, f"c{n}") for n in range(self.plan.consumers)]
         reading = [loop.create_task(each.run(), name="consumer") for each in readers]
         reading.append(loop.create_task(AdminWorker(world, "a0").run(), name="admin"))
+        scratch = ScratchWorker(world)
+        reading.append(loop.create_task(scratch.run(), name="scratch"))
         nemesis = loop.create_task(self.nemesis.run(), name="nemesis")
         await world.client_clock.sleep_ms(PHASE_S * 1000)
         nemesis.cancel()
@@ -189,6 +192,7 @@ class Simulation:
         world.consuming = False
         await self._within("consumers end", asyncio.gather(*reading))
         await self._within("everything is read", drain(world))
+        await self._within("topics are described", scratch.check())
         self._read_log()
         self._rotting = True
         self.problems += await self._within("what is left is read", rot(world, self.process))

@@ -35,6 +35,7 @@ class World:
     history: History = field(default_factory=History)
     sometimes: Sometimes = field(default_factory=Sometimes)
     topics: list[Topic] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     producing: bool = True
     consuming: bool = True
 

@@ -55,6 +55,10 @@ class RealNode:
         self._prefix: tuple[str, ...] = ()
         self._process: subprocess.Popen[bytes] | None = None
 
+    def set(self, name: str, value: str) -> None:
+        """Change an environment setting for the next start."""
+        self._settings[name] = value
+
     def traced(self, *command: str) -> Self:
         """Run the node under another command, such as strace."""
         self._prefix = command

@@ -116,32 +116,29 @@ INT32_MIN: Final = -(2**31)
 INT64_MIN: Final = -(2**63)
 
 
-def _numbers() -> Iterable[tuple[str, str, Message, ErrorCode]]:
-    """Name, method, request, code."""
-    request: Message
-    invalid = ErrorCode.INVALID_REQUEST
+Faulty = Iterable[tuple[str, str, Message, ErrorCode]]
+
+
+def _partitions() -> Faulty:
+    """Name, method, request, code, as in all that follow."""
     record = common_pb2.Record(value=b"v")
     for partition in (-1, INT32_MIN, INT32_MAX):
-        for method, request in (
+        query = log_pb2.OffsetQuery(topic=TOPIC, partition=partition, latest=True)
+        trim = admin_pb2.TrimPartition(partition=partition)
+        requests: tuple[tuple[str, Message], ...] = (
             (LOG + "Read", log_pb2.ReadRequest(topic=TOPIC, partition=partition)),
             (
                 LOG + "Append",
                 log_pb2.AppendRequest(topic=TOPIC, partition=partition, records=[record]),
             ),
-            (
-                LOG + "ListOffsets",
-                log_pb2.ListOffsetsRequest(
-                    queries=[log_pb2.OffsetQuery(topic=TOPIC, partition=partition, latest=True)]
-                ),
-            ),
-            (
-                ADMIN + "TrimTopic",
-                admin_pb2.TrimTopicRequest(
-                    name=TOPIC, partitions=[admin_pb2.TrimPartition(partition=partition)]
-                ),
-            ),
-        ):
-            yield f"partition {partition}", method, request, invalid
+            (LOG + "ListOffsets", log_pb2.ListOffsetsRequest(queries=[query])),
+            (ADMIN + "TrimTopic", admin_pb2.TrimTopicRequest(name=TOPIC, partitions=[trim])),
+        )
+        for method, request in requests:
+            yield f"partition {partition}", method, request, ErrorCode.INVALID_REQUEST
+
+
+def _read_numbers() -> Faulty:
     for fields in (
         {"offset": -1},
         {"offset": INT64_MIN},
@@ -150,62 +147,45 @@ def _numbers() -> Iterable[tuple[str, str, Message, ErrorCode]]:
         {"max_wait_ms": -1},
         {"max_wait_ms": 30_001},
     ):
-        yield str(fields), LOG + "Read", log_pb2.ReadRequest(topic=TOPIC, **fields), invalid
-    yield (
-        "offset behind the end",
-        LOG + "Read",
-        log_pb2.ReadRequest(topic=TOPIC, offset=2**63 - 1),
-        ErrorCode.OFFSET_OUT_OF_RANGE,
-    )
-    yield (
-        "acks 2",
-        LOG + "Append",
-        log_pb2.AppendRequest(topic=TOPIC, acks=2, records=[record]),
-        invalid,
-    )
-    yield "no records", LOG + "Append", log_pb2.AppendRequest(topic=TOPIC), invalid
+        request = log_pb2.ReadRequest(topic=TOPIC, **fields)
+        yield str(fields), LOG + "Read", request, ErrorCode.INVALID_REQUEST
+    behind = log_pb2.ReadRequest(topic=TOPIC, offset=2**63 - 1)
+    yield "offset behind the end", LOG + "Read", behind, ErrorCode.OFFSET_OUT_OF_RANGE
+
+
+def _append_numbers() -> Faulty:
+    invalid, method = ErrorCode.INVALID_REQUEST, LOG + "Append"
+    record = common_pb2.Record(value=b"v")
+    acks = log_pb2.AppendRequest(topic=TOPIC, acks=2, records=[record])
+    yield "acks 2", method, acks, invalid
+    yield "no records", method, log_pb2.AppendRequest(topic=TOPIC), invalid
     negative = common_pb2.Record(timestamp_ms=-1)
-    yield (
-        "timestamp -1",
-        LOG + "Append",
-        log_pb2.AppendRequest(topic=TOPIC, records=[negative]),
-        ErrorCode.INVALID_TIMESTAMP,
-    )
-    for partitions in (-1, INT32_MIN, INT32_MAX, 10_001):
-        for method, request in (
-            (
-                ADMIN + "CreateTopic",
-                admin_pb2.CreateTopicRequest(name="new", partitions=partitions),
-            ),
-            (ADMIN + "AlterTopic", admin_pb2.AlterTopicRequest(name=TOPIC, partitions=partitions)),
-        ):
-            yield f"{partitions} partitions", method, request, ErrorCode.INVALID_PARTITIONS
+    early = log_pb2.AppendRequest(topic=TOPIC, records=[negative])
+    yield "timestamp -1", method, early, ErrorCode.INVALID_TIMESTAMP
+
+
+def _admin_numbers() -> Faulty:
+    create, alter, trim = ADMIN + "CreateTopic", ADMIN + "AlterTopic", ADMIN + "TrimTopic"
+    for count in (-1, INT32_MIN, INT32_MAX, 10_001):
+        created = admin_pb2.CreateTopicRequest(name="new", partitions=count)
+        altered = admin_pb2.AlterTopicRequest(name=TOPIC, partitions=count)
+        yield f"{count} partitions", create, created, ErrorCode.INVALID_PARTITIONS
+        yield f"{count} partitions", alter, altered, ErrorCode.INVALID_PARTITIONS
     for factor in (-2, INT32_MIN, INT32_MAX, 101):
-        yield (
-            f"{factor} replicas",
-            ADMIN + "CreateTopic",
-            admin_pb2.CreateTopicRequest(name="new", replication_factor=factor),
-            ErrorCode.INVALID_REPLICATION_FACTOR,
-        )
-    yield (
-        "before_offset -2",
-        ADMIN + "TrimTopic",
-        admin_pb2.TrimTopicRequest(
-            name=TOPIC, partitions=[admin_pb2.TrimPartition(before_offset=-2)]
-        ),
-        invalid,
-    )
-    twice = [admin_pb2.TrimPartition(), admin_pb2.TrimPartition()]
-    yield (
-        "a partition twice",
-        ADMIN + "TrimTopic",
-        admin_pb2.TrimTopicRequest(name=TOPIC, partitions=twice),
-        invalid,
-    )
-    yield "version -1", LOG + "Hello", log_pb2.HelloRequest(protocol_version=-1), invalid
+        created = admin_pb2.CreateTopicRequest(name="new", replication_factor=factor)
+        yield f"{factor} replicas", create, created, ErrorCode.INVALID_REPLICATION_FACTOR
+    for name, partitions in (
+        ("before_offset -2", [admin_pb2.TrimPartition(before_offset=-2)]),
+        ("a partition twice", [admin_pb2.TrimPartition(), admin_pb2.TrimPartition()]),
+        ("no partition", []),
+    ):
+        trimmed = admin_pb2.TrimTopicRequest(name=TOPIC, partitions=partitions)
+        yield name, trim, trimmed, ErrorCode.INVALID_REQUEST
+    version = log_pb2.HelloRequest(protocol_version=-1)
+    yield "version -1", LOG + "Hello", version, ErrorCode.INVALID_REQUEST
 
 
-def _texts() -> Iterable[tuple[str, str, Message, ErrorCode]]:
+def _texts() -> Faulty:
     request: Message
     invalid, config = ErrorCode.INVALID_REQUEST, ErrorCode.INVALID_CONFIG
     for text in ("a" * 256, "a\0b", "a\r\nb", "a\u202eb", "\x1b[31m"):
@@ -298,7 +278,14 @@ def unary_cases() -> Iterable[Case]:
         "Read: a name that is not UTF-8",
         partial(_expect, LOG + "Read", b"\x0a\x02\xff\xfe", (invalid,)),
     )
-    for name, method, request, code in (*_numbers(), *_texts()):
+    faulty = (
+        *_partitions(),
+        *_read_numbers(),
+        *_append_numbers(),
+        *_admin_numbers(),
+        *_texts(),
+    )
+    for name, method, request, code in faulty:
         short = method.rpartition("/")[2]
         yield Case(f"{short}: {name}", partial(_expect, method, request, (code,)))
     yield from _amplifications()

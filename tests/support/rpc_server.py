@@ -120,9 +120,14 @@ class ClientStream:
         self._call: Any = channel.stream_stream(method)()
         self._answer = answer
 
-    async def send(self, request: Message | bytes) -> None:
+    async def send(self, request: Message | bytes) -> bool:
+        """Send one request; False when the stream has ended, and `receive` tells why."""
         data = request if isinstance(request, bytes) else request.SerializeToString()
-        await self._call.write(data)
+        try:
+            await self._call.write(data)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            return False
+        return True
 
     async def receive(self) -> Any:
         """The next answer; None at the end. Raises the LogdError that the stream ended with."""

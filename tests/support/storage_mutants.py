@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
+_TESTS = "tests/unit/storage"
 
 
 class Mutant(NamedTuple):
@@ -70,8 +71,18 @@ MUTANTS = (
         "            self._durable_end = point.end_offset\n",
         "            self._durable_end = self._end\n",
     ),
-    Mutant("trim-not-durable", "checkpoint", "            file.sync()\n", "            file.size()\n"),
-    Mutant("tail-copy-not-synced", "tail", "            target.sync()\n", "            target.size()\n"),
+    Mutant(
+        "trim-not-durable",
+        "checkpoint",
+        "            file.sync()\n",
+        "            file.size()\n",
+    ),
+    Mutant(
+        "tail-copy-not-synced",
+        "tail",
+        "            target.sync()\n",
+        "            target.size()\n",
+    ),
     Mutant(
         "full-disk-not-cut-back",
         "partition_log",
@@ -216,11 +227,10 @@ def caught_by(mutant: Mutant) -> str:
 
 def _tests(root: Path) -> list[str]:
     """Every test of storage, the one that takes longest to shrink its failures last."""
-    last = root / "tests/unit/storage/test_log_machine.py"
-    files = sorted((root / "tests/unit/storage").glob("test_*.py"))
-    return [str(file) for file in files if file not in (last, last.with_name("test_mutants.py"))] + [
-        str(last)
-    ]
+    names = {file.name for file in (root / _TESTS).glob("test_*.py")}
+    last = "test_log_machine.py"
+    ordered = [*sorted(names - {last, "test_mutants.py"}), last]
+    return [f"{_TESTS}/{name}" for name in ordered]
 
 
 def main(names: list[str]) -> int:

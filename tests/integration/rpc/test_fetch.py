@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from logd_proto.v1 import log_pb2
@@ -33,13 +34,12 @@ class Consumer:
         self.stream = ClientStream(edge.channel, LOG + "Fetch", log_pb2.FetchResponse)
         self._frames: list[log_pb2.FetchedPartition] = []
 
-    def wanted(self, number: int, **fields: object) -> log_pb2.FetchPartition:
+    def wanted(self, number: int, **fields: Any) -> log_pb2.FetchPartition:
         values = {"topic_id": self.topic_id, "leader_epoch": -1, **fields}
-        return log_pb2.FetchPartition(subscription_id=number, **values)  # type: ignore[arg-type]
+        return log_pb2.FetchPartition(subscription_id=number, **values)
 
-    async def ask(self, *wanted: log_pb2.FetchPartition, credit: int = 0, **fields: int) -> None:
-        request = log_pb2.FetchRequest(add=wanted, credit_bytes=credit, **fields)  # type: ignore[arg-type]
-        await self.stream.send(request)
+    async def ask(self, *wanted: log_pb2.FetchPartition, credit: int = 0, **fields: Any) -> None:
+        await self.stream.send(log_pb2.FetchRequest(add=wanted, credit_bytes=credit, **fields))
 
     async def frame(self) -> log_pb2.FetchedPartition:
         while not self._frames:

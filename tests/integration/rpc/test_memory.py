@@ -109,11 +109,9 @@ async def test_stalled_producers_stay_within_the_budget(record_figure: Record) -
 
 async def _send_forever(channel: grpc.aio.Channel, wanted: bytes, batch: bytes) -> None:
     stream = ClientStream(channel, LOG + "Produce", log_pb2.ProduceResponse)
-    number = 0
-    while True:
-        number += 1
-        entry = log_pb2.ProduceBatch(id=number, topic_id=wanted, acks=-1, records=batch)
-        await stream.send(log_pb2.ProduceRequest(batches=[entry]))
+    entry = log_pb2.ProduceBatch(topic_id=wanted, acks=-1, records=batch)
+    while await stream.send(log_pb2.ProduceRequest(batches=[entry])):
+        entry.id += 1
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from logd_proto.v1 import log_pb2
@@ -31,9 +32,9 @@ class Producer:
         self.stream = ClientStream(edge.channel, LOG + "Produce", log_pb2.ProduceResponse)
         self._results: list[log_pb2.ProduceResult] = []
 
-    def entry(self, number: int, records: bytes, **fields: object) -> log_pb2.ProduceBatch:
+    def entry(self, number: int, records: bytes, **fields: Any) -> log_pb2.ProduceBatch:
         values = {"topic_id": self._topic_id, "leader_epoch": -1, "acks": -1, **fields}
-        return log_pb2.ProduceBatch(id=number, records=records, **values)  # type: ignore[arg-type]
+        return log_pb2.ProduceBatch(id=number, records=records, **values)
 
     async def send(self, *entries: log_pb2.ProduceBatch) -> None:
         await self.stream.send(log_pb2.ProduceRequest(batches=entries))
@@ -223,8 +224,8 @@ async def test_a_client_that_never_reads_its_results_is_read_no_further(
 ) -> None:
     # Requests with ten thousand faulty entries, whose errors take far more room than they do.
     async def flood() -> None:
-        while True:
-            await producer.stream.send(b"\x0a\x00" * 5_000)
+        while await producer.stream.send(b"\x0a\x00" * 5_000):
+            pass
 
     flooding = asyncio.ensure_future(flood())
     with pytest.raises(TimeoutError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from collections.abc import Callable
@@ -59,9 +60,7 @@ def test_two_processes_cannot_share_it_and_a_stale_lock_is_taken_over() -> None:
     ("node_id", "cluster_id", "words"),
     [(2, None, "belongs to node 1"), (1, b"d" * 16, "belongs to cluster")],
 )
-def test_a_foreign_directory_is_refused(
-    node_id: int, cluster_id: bytes | None, words: str
-) -> None:
+def test_a_foreign_directory_is_refused(node_id: int, cluster_id: bytes | None, words: str) -> None:
     files = MemoryFiles()
     start(files, cluster_id=CLUSTER).close(clean=True)
     with pytest.raises(ConfigError, match=words):
@@ -135,10 +134,8 @@ def test_a_crash_at_any_operation_of_the_first_start_is_recovered(
             raise Crash
 
     files.before = before
-    try:
+    with contextlib.suppress(Crash):
         start(files, cluster_id=CLUSTER).close(clean=True)
-    except Crash:
-        pass
     files.before = None
     files.crash(rng)
     directory = start(files, cluster_id=CLUSTER)

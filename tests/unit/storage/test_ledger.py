@@ -71,7 +71,8 @@ def test_after_a_crash_each_end_is_one_that_was_written(seed: int, rounds: int) 
     rng = random.Random(seed)
     files = MemoryFiles()
     ledger = Ledger.open(files, "ledger")
-    synced_end, written = 0, {None}
+    synced_end = 0
+    written: set[int | None] = {None}
     for number in range(1, rounds + 1):
         ledger.append({A: number})
         written.add(number)

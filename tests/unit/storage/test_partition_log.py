@@ -26,9 +26,11 @@ from tests.unit.storage.kit import (
     DIRECTORY,
     NOW_MS,
     append,
+    content_of,
     create,
     fill,
     make_batch,
+    overwrite,
     path_of,
     read_from,
     reopen,
@@ -457,3 +459,36 @@ def test_verified_batches_are_taken_as_they_are() -> None:
     header = verify_batch(batch)
     log.append(batch, header, leader_epoch=0, now_ms=1)
     assert log.view.read(1, bytes_max=1, limit_offset=2).records[16:] == batch[16:]
+
+
+def test_what_is_synced_after_a_roll_survives_with_its_name() -> None:
+    for seed in range(20):
+        files = MemoryFiles()
+        log = create(files)
+        stored = fill(log, 3)
+        while log.view.segment_count == 1:
+            stored += fill(log, 1)
+        end = log.view.durable_end_offset
+        files.crash(random.Random(seed))
+        log = reopen(files, durable_end=end)
+        assert (log.view.written_end_offset, log.view.damage) == (end, ())
+        assert [b.data[16:] for b in read_from(log.view, 0)] == [b.data[16:] for b in stored]
+
+
+def test_an_epoch_that_begins_behind_what_survived_is_forgotten_for_good() -> None:
+    files = MemoryFiles()
+    log = create(files)
+    append(log, make_batch(), leader_epoch=1)
+    sync(log)
+    size = files.size(path_of(0))
+    append(log, make_batch(), leader_epoch=1)
+    log.begin_epoch(2)
+    overwrite(files, path_of(0), content_of(files, path_of(0))[:size])
+    log = reopen(files, durable_end=1)
+    assert log.leader_epoch == 1
+    for _ in range(3):
+        append(log, make_batch(), leader_epoch=1)
+    sync(log)
+    log = reopen(files, durable_end=4)
+    assert (log.view.written_end_offset, log.view.damage) == (4, ())
+    assert log.end_offset_for_epoch(2) == (1, 4)

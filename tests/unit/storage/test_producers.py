@@ -73,8 +73,9 @@ def test_it_judges_as_the_naive_twin(
     steps: list[tuple[int, int, int, int]], follow: list[bool]
 ) -> None:
     state, naive, files = ProducerState(100), Naive(), MemoryFiles()
-    for number, (producer_id, epoch, sequence, count) in enumerate(steps):
+    for number, (producer_id, *drawn, count) in enumerate(steps):
         own = naive.batches.get(producer_id)
+        epoch, sequence = drawn
         if follow[number] and own:
             epoch, sequence = own[-1][0], (own[-1][2] + 1) % SEQUENCES
         h = header(producer_id, epoch, sequence, count)

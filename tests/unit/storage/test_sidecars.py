@@ -109,13 +109,11 @@ def test_a_bad_sidecar_of_the_active_segment_is_made_anew(
 
 
 def test_sidecars_of_another_partition_are_not_believed() -> None:
-    files, stored, bases = stopped(clean=True)
+    files, stored, _ = stopped(clean=True)
     files.make_dir("other")
     for entry in files.list_dir(DIRECTORY):
         overwrite(files, f"other/{entry.name}", content_of(files, f"{DIRECTORY}/{entry.name}"))
-    log = PartitionLog.open(
-        files, "other", CONFIG, durable_end=None, clean=True, now_ms=NOW_MS
-    )
+    log = PartitionLog.open(files, "other", CONFIG, durable_end=None, clean=True, now_ms=NOW_MS)
     assert not log.recovery.clean
     assert read_from(log.view, 0) == stored
 
@@ -159,9 +157,7 @@ def test_an_index_that_was_cut_by_a_crash_costs_no_data() -> None:
     times=st.lists(st.integers(0, 100), min_size=60, max_size=60),
     target=st.integers(0, 120),
 )
-def test_the_index_finds_what_a_list_finds(
-    gaps: list[int], times: list[int], target: int
-) -> None:
+def test_the_index_finds_what_a_list_finds(gaps: list[int], times: list[int], target: int) -> None:
     index = SegmentIndex()
     rows: list[tuple[int, int, int]] = []
     relative, newest = 0, -1
