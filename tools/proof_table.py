@@ -62,6 +62,11 @@ PROOFS: tuple[Proof, ...] = (
         limit_s=6 * HOUR_S,
     ),
     Proof(
+        "cost",
+        "finding a record in 10 GiB reads one interval; a clean start scans nothing; recovery speed",
+        tests("tests/integration/storage"),
+    ),
+    Proof(
         "acceptance",
         "power losses, kill -9, failed syncs, full disks: nothing acknowledged is lost",
         tests("tests/acceptance"),

@@ -134,8 +134,7 @@ class SimConnection:
         if not self.open:
             return
         network = self.network
-        interceptor = network.interceptor
-        if interceptor is not None and interceptor(self, method, to_server, data):
+        if network.intercepts(self, method, to_server, data):
             self.reset("reset by a fault")
             return
         arrow = ">" if to_server else "<"
@@ -235,7 +234,8 @@ class SimTransport:
 class SimNetwork:
     """All addresses and connections of one simulation.
 
-    `failures` collects exceptions that left a handler without being a LogdError: bugs of a node.
+    `failures` collects exceptions that left a handler without being a LogdError, which are bugs of
+    a node, and those of the interceptor.
     """
 
     def __init__(
@@ -307,6 +307,18 @@ class SimNetwork:
 
     def forget(self, connection: SimConnection) -> None:
         self._connections.pop(connection.number, None)
+
+    def intercepts(
+        self, connection: SimConnection, method: str, to_server: bool, data: bytes
+    ) -> bool:
+        """Whether the interceptor wants the connection reset; its own errors are failures."""
+        if self.interceptor is None:
+            return False
+        try:
+            return self.interceptor(connection, method, to_server, data)
+        except Exception as error:
+            self.report(f"the interceptor, at {method}", error)
+            return False
 
     def draw_delay(self) -> float:
         """Seconds that one message takes one way."""

@@ -20,7 +20,7 @@ PACKAGES = {
 }
 GENERATED = "client/logd_proto/v1/"
 
-_NOT_OURS = {"build", "dist", "__pycache__", "results"}
+_PRODUCTS = {"build", "dist", "client/build", "client/dist", "bench/results"}
 _TEXT_SUFFIXES = {
     ".cfg",
     ".ini",
@@ -78,11 +78,16 @@ def text_files() -> tuple[Source, ...]:
 def _walk(folder: Path) -> Iterator[Source]:
     for entry in folder.iterdir():
         if entry.is_dir():
-            hidden = entry.name.startswith(".") and entry.name != ".ci"
-            if not hidden and entry.name not in _NOT_OURS and entry.suffix != ".egg-info":
+            if not _is_product(entry):
                 yield from _walk(entry)
         elif entry.suffix in _TEXT_SUFFIXES or entry.name in _TEXT_NAMES:
             yield Source(entry.relative_to(ROOT).as_posix(), entry.read_text())
+
+
+def _is_product(folder: Path) -> bool:
+    hidden = folder.name.startswith(".") and folder.name != ".ci"
+    made = folder.name == "__pycache__" or folder.suffix == ".egg-info"
+    return hidden or made or folder.relative_to(ROOT).as_posix() in _PRODUCTS
 
 
 def python_files(*folders: str) -> list[Source]:

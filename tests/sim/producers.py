@@ -20,6 +20,7 @@ from tests.sim.world import World
 UNKNOWN = frozenset({ErrorCode.OUTCOME_UNKNOWN, ErrorCode.NETWORK, ErrorCode.CLOSED})
 
 DELIVERY_TIMEOUT_MS = 8_000.0
+COMPRESSIONS = (Compression.NONE, Compression.GZIP, Compression.ZSTD)
 
 
 class ProducerWorker:

@@ -72,7 +72,7 @@ class ScratchWorker:
 
     def _note(self, name: str, found: State, known: State) -> None:
         """The node refused because the topic is there already, or not there any more."""
-        if known != "unknown" and found != known:
+        if known not in ("unknown", found):
             self._world.problems.append(f"metadata-lost: {name} was {known}, is {found}")
         self.states[name] = found
 

@@ -10,12 +10,13 @@ What it holds against the node at once, without waiting for the end of the run:
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable
 
 from logd_proto.v1 import log_pb2
 from logd_wire import iter_headers
-from logd_wire.errors import ErrorCode
+from logd_wire.errors import CorruptBatchError, ErrorCode
 
 from logd.storage.memory_files import MemoryFiles
 from logd.testing.network import SimConnection
@@ -71,11 +72,13 @@ def read_segments(files: MemoryFiles, topic_id: bytes, partition: int) -> list[b
 def holds(files: MemoryFiles, batch: log_pb2.ProduceBatch, base_offset: int) -> bool:
     """Whether the batch lies at `base_offset`, byte for byte behind what the node stamps."""
     for data in read_segments(files, batch.topic_id, batch.partition):
-        for position, header in iter_headers(data):
-            if header.base_offset == base_offset:
-                begin = position + STAMPED_BYTES
-                end = position + len(batch.records)
-                return data[begin:end] == batch.records[STAMPED_BYTES:]
+        # Behind a batch that went bad nothing can be told of the rest of its file.
+        with contextlib.suppress(CorruptBatchError):
+            for position, header in iter_headers(data):
+                if header.base_offset == base_offset:
+                    begin = position + STAMPED_BYTES
+                    end = position + len(batch.records)
+                    return data[begin:end] == batch.records[STAMPED_BYTES:]
     return False
 
 

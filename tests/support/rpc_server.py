@@ -66,11 +66,13 @@ def method_table(broker: FakeBroker | None = None) -> Methods:
 
 @asynccontextmanager
 async def serving(
-    broker: FakeBroker | None = None, limits: CallLimits | None = None
+    broker: FakeBroker | None = None,
+    limits: CallLimits | None = None,
+    offload: ThreadOffload | None = None,
 ) -> AsyncIterator[Serving]:
     """Run the edge over `broker` on a free port."""
     broker = broker or FakeBroker()
-    offload = ThreadOffload()
+    offload = offload or ThreadOffload()
     edge = Edge(cast(Any, broker), SystemClock(), offload)
     server = RpcServer(build_methods(edge), services=SERVICES, limits=limits)
     port = await server.start("127.0.0.1:0")

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import pytest
 from logd_proto.v1 import admin_pb2, common_pb2, log_pb2
 from logd_wire import Compression, WireRecord, encode_batch, limits, partition_for_key
-from logd_wire.errors import ErrorCode, LogdError, UnknownTopicError
+from logd_wire.errors import CorruptBatchError, ErrorCode, LogdError, UnknownTopicError
 
 from logd.model.ids import format_id
+from logd.rpc.edge import ThreadOffload
 from tests.support.rpc_broker import APPEND_TIME_MS, CLUSTER_ID
-from tests.support.rpc_server import ADMIN, LOG, Serving, call
+from tests.support.rpc_forge import forged
+from tests.support.rpc_server import ADMIN, LOG, Serving, call, eventually, serving
+
+T = TypeVar("T")
 
 
 async def make_topic(edge: Serving, name: str = "orders", partitions: int = 1) -> bytes:
@@ -150,6 +156,61 @@ async def test_read_waits_for_the_first_record(edge: Serving) -> None:
     waiting = call(edge.channel, LOG + "Read", request, log_pb2.ReadResponse)
     read, _ = await asyncio.gather(waiting, append(edge, b"at last"))
     assert [record.value for record in read.records] == [b"at last"]
+
+
+class CountingOffload(ThreadOffload):
+    count = 0
+
+    def __call__(self, work: Callable[[], T]) -> Awaitable[T]:
+        self.count += 1
+        return super().__call__(work)
+
+
+async def test_what_takes_long_is_done_off_the_event_loop() -> None:
+    offload = CountingOffload()
+    async with serving(offload=offload) as edge:
+        topic_id = await make_topic(edge)
+        await append(edge, b"small")
+        small = log_pb2.ReadRequest(topic="orders")
+        await call(edge.channel, LOG + "Read", small, log_pb2.ReadResponse)
+        assert offload.count == 0
+        await append(edge, *[b"x"] * 2_000)
+        await append(edge, bytes(900_000))
+        assert offload.count == 2
+        wire = [WireRecord(0, 1, None, bytes(1_000), ())]
+        edge.broker.log(topic_id, 0).append(encode_batch(wire, compression=Compression.GZIP))
+        packed = log_pb2.ReadRequest(topic="orders", offset=2_002)
+        await call(edge.channel, LOG + "Read", packed, log_pb2.ReadResponse)
+        many = log_pb2.ReadRequest(topic="orders", max_records=10_000)
+        read = await call(edge.channel, LOG + "Read", many, log_pb2.ReadResponse)
+        assert offload.count == 4 and len(read.records) == 2_003
+
+
+async def test_a_caller_who_leaves_does_not_disturb_the_broker(edge: Serving) -> None:
+    await make_topic(edge)
+    edge.broker.hold = True
+    appending = asyncio.ensure_future(append(edge, b"v"))
+    await eventually(lambda: bool(edge.broker.held))
+    appending.cancel()
+    await eventually(lambda: edge.server.calls.under_way == 0)
+    assert edge.broker.budget.held > 0
+    edge.broker.answer_held()
+    await eventually(lambda: edge.broker.budget.held == 0)
+
+
+async def test_read_tells_of_a_faulty_batch_only_when_nothing_is_before_it(edge: Serving) -> None:
+    topic_id = await make_topic(edge)
+    log = edge.broker.log(topic_id, 0)
+    log.append(encode_batch([WireRecord(0, 1, None, b"good", ())]))
+    log.append(forged(b"\xff" * 50))
+    log.append(encode_batch([WireRecord(0, 1, None, b"good too", ())]))
+    first = log_pb2.ReadRequest(topic="orders")
+    read = await call(edge.channel, LOG + "Read", first, log_pb2.ReadResponse)
+    assert ([record.value for record in read.records], read.next_offset) == ([b"good"], 1)
+    with pytest.raises(CorruptBatchError, match="offset 1") as caught:
+        second = log_pb2.ReadRequest(topic="orders", offset=1)
+        await call(edge.channel, LOG + "Read", second, log_pb2.ReadResponse)
+    assert caught.value.next_offset == 2 and "offset 2" in caught.value.hint
 
 
 async def test_offsets_by_position_and_by_time(edge: Serving) -> None:
