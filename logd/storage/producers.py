@@ -120,6 +120,10 @@ class ProducerState:
         producer.last_ms = append_time_ms
         self._producers.move_to_end(producer_id)
 
+    def clear(self) -> None:
+        """Forget all ids."""
+        self._producers.clear()
+
     def expire(self, now_ms: int, expiration_ms: int) -> int:
         """Forget ids idle for longer than `expiration_ms`; return how many."""
         idle = [

@@ -215,7 +215,7 @@ class Recovery:
             self._context.damage.add(
                 Damage(start, first, start, 0, "the files of these offsets are missing")
             )
-        self._choose_snapshot(found, below)
+        self._choose_snapshot(found, first, below[-1] if below else ledger_end)
         sealed = self._known_segments(layout, below)
         if sealed:
             sealed[-1].next_offset = ledger_end
@@ -241,11 +241,14 @@ class Recovery:
         self._settle(found, layout, sealed[:-1], last, tail)
         self._remove_below_start(found, layout, below or [start])
 
-    def _choose_snapshot(self, found: Recovered, below: list[int]) -> None:
-        """Take the newest usable snapshot that the walk to come can continue."""
-        last_base = below[-1] if below else 0
+    def _choose_snapshot(self, found: Recovered, first: int, last: int) -> None:
+        """Take the newest snapshot that the walk to come can continue.
+
+        One from before the first segment is of no use: what lay between is gone, and state that
+        lacks batches refuses what follows them, where no state takes any sequence.
+        """
         for offset in reversed(found.snapshots):
-            if offset <= last_base:
+            if first <= offset <= last:
                 state = self._snapshot(offset)
                 if state is not None:
                     self._producers = state
@@ -295,6 +298,9 @@ class Recovery:
                 if isinstance(item, Damage):
                     damaged = True
                     self._context.damage.add(item)
+                    if item.end_offset > self._replayed_from:
+                        # Whose batches they were is unknown: see `_choose_snapshot`.
+                        self._producers.clear()
                 else:
                     fresh.add_found(item, self._context.opened_ms, self._context.index_interval)
                     self._replay(item)

@@ -88,7 +88,7 @@ def rebuild_producers(
 ) -> ProducerState:
     """Return the producer state at the end of `segments`."""
     state, start = ProducerState(ids_max), 0
-    for offset in reversed(snapshots):
+    for offset in reversed([each for each in snapshots if each >= segments[0].base_offset]):
         path = snapshot_path(context.directory, offset)
         found = load_snapshot(context.files, path, context.identity, offset, ids_max)
         if found is not None:
@@ -113,6 +113,8 @@ def _replay(context: LogContext, segment: Segment, state: ProducerState, start: 
     ) as walker:
         for item in walker:
             if isinstance(item, Damage):
+                if item.end_offset > start:
+                    state.clear()
                 continue
             header = item.header
             if header.producer_id >= 0 <= header.base_sequence and header.base_offset >= start:

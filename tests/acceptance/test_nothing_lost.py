@@ -70,6 +70,7 @@ def test_killed_under_load(tmp_path: Path) -> None:
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(3_600)
 def test_killed_fifty_times_under_load(tmp_path: Path, record_figure: RecordFigure) -> None:
     record_figure("kill -9: rounds", 50)
     record_figure("kill -9: records acknowledged, all found", _kill_rounds(tmp_path, rounds=50))
@@ -104,6 +105,7 @@ def test_power_lost_under_load(disk: LoopDisk) -> None:
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(3_600)
 def test_power_lost_twenty_times_under_load(disk: LoopDisk, record_figure: RecordFigure) -> None:
     record_figure("power loss: rounds", 20)
     record_figure("power loss: records acknowledged, all found", _power_rounds(disk, rounds=20))
@@ -154,7 +156,7 @@ def test_a_full_disk_refuses_reads_on_and_resumes(
     with small_tmpfs(tmp_path / "small", 8 * 1024 * 1024) as small:
         ballast = small / "ballast"
         settings = {"LOGD__DISK__FREE_BYTES_MIN": "1MiB"}
-        with RealNode(small / "data", log_folder=tmp_path, **settings) as node:
+        with RealNode(small / "data", log_folder=tmp_path, settings=settings) as node:
             _create_topic(node.address)
             load = Load(node.address, TOPIC, 0).start()
             _wait_for(load, 100)

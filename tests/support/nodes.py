@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -42,16 +43,16 @@ class RealNode:
         *,
         flags: tuple[str, ...] = (),
         log_folder: Path | None = None,
-        **settings: str,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
-        """`settings` are environment settings such as LOGD__DISK__FREE_BYTES_MIN="0"; what the
-        node prints goes to a file in `log_folder`, beside `data_dir` when not given."""
+        """`settings` are environment settings such as LOGD__DISK__FREE_BYTES_MIN; what the node
+        prints goes to a file in `log_folder`, beside `data_dir` when not given."""
         self.data_dir = data_dir
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.log_path = (log_folder or data_dir.parent) / f"{data_dir.name}.log"
         self._flags = flags
-        self._settings = settings
+        self._settings = dict(settings or {})
         self._prefix: tuple[str, ...] = ()
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -195,3 +195,18 @@ def test_finding_reads_one_index_interval_and_one_batch() -> None:
         touched = {name for name in opened if name.endswith(".log")}
         assert len(touched) <= 2, touched
     assert largest < 4096
+
+
+def test_a_snapshot_from_before_deleted_segments_is_not_continued() -> None:
+    files = MemoryFiles()
+    log = create(files)
+    for sequence in range(60):
+        append(log, make_batch(size=100, producer=(7, 0, sequence)))
+    sync(log)
+    log.trim(60)
+    log.close(clean=False)
+    names = [e.name for e in files.list_dir(DIRECTORY) if e.name.endswith(".producers")]
+    files.unlink(f"{DIRECTORY}/{names[-1]}")
+    log = reopen(files, durable_end=60)
+    assert log.producer_ids == 0
+    assert append(log, make_batch(producer=(7, 0, 60))).base_offset == 60
