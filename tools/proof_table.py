@@ -63,7 +63,7 @@ PROOFS: tuple[Proof, ...] = (
     ),
     Proof(
         "cost",
-        "finding a record in 10 GiB reads one interval; a clean start scans nothing; recovery speed",
+        "finding a record in 10 GiB reads one interval; a clean start scans nothing; recovery",
         tests("tests/integration/storage"),
     ),
     Proof(

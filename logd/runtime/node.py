@@ -141,7 +141,8 @@ class Node:
         )
         now_ms = ports.clock.wall_ms()
         await self._metadata.submit(lambda machine: machine.handle(FormCluster(cluster_id), now_ms))
-        await self._metadata.submit(lambda machine: machine.handle(register, now_ms))
+        # Not waited for: a partition that cannot be opened yet does not keep the others waiting.
+        await self._metadata.submit(lambda machine: machine.handle(register, now_ms), follow=False)
         self.broker = Broker(
             identity=NodeIdentity(cluster_id, config.node.id, self._version),
             config=config,

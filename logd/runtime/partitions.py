@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from logd_wire.errors import ErrorCode, LogdError, UnknownTopicError
+from logd_wire.errors import ErrorCode, LogdError, StorageFullError, UnknownTopicError
 
 from logd.metadata import ClusterImage, TopicImage
 from logd.model.ids import TopicId, TopicPartitionId
@@ -19,6 +19,7 @@ from logd.runtime.disk_driver import DiskDriver
 from logd.runtime.partition import Partition
 from logd.runtime.ports import Clock, Disk, Spawn
 from logd.storage import (
+    FORGOTTEN,
     DataDirectory,
     HandleCache,
     Ledger,
@@ -106,7 +107,11 @@ class Partitions:
         )
         for name in unknown:
             _logger.warning("partition directory set aside: the metadata does not know %s", name)
-        await self._open_missing(image)
+        try:
+            await self._open_missing(image)
+        except StorageFullError as error:
+            # Some need room to recover. They are tried again; the others serve meanwhile.
+            _logger.error("not all partitions could be opened: %s", error)
 
     async def follow(self, before: ClusterImage, after: ClusterImage) -> None:
         """Make, reconfigure and drop logs for what changed; safe to repeat after an error."""
@@ -165,12 +170,16 @@ class Partitions:
         log_key = (key.topic_id, key.partition)
         path = self._directory.partition_path(log_key)
         log_config = self._log_config(config)
-        if self._directory.files.exists(path):
+        files, durable_end = self._directory.files, self._ledger.ends.get(log_key)
+        if durable_end is not None and not files.exists(path):
+            # It was here and is gone. An empty directory opens as what it is: damage.
+            files.make_dir(path)
+        if files.exists(path):
             log = PartitionLog.open(
-                self._directory.files,
+                files,
                 path,
                 log_config,
-                durable_end=self._ledger.ends.get(log_key),
+                durable_end=durable_end,
                 clean=self._directory.was_clean,
                 now_ms=self._clock.wall_ms(),
                 handles=self._handles,
@@ -178,7 +187,7 @@ class Partitions:
             _report(name, log.recovery)
         else:
             log = PartitionLog.create(
-                self._directory.files,
+                files,
                 path,
                 log_config,
                 handles=self._handles,
@@ -220,7 +229,12 @@ class Partitions:
 
     async def _delete_later(self, found: Partition, delay_ms: int) -> None:
         await self._clock.sleep_ms(delay_ms)
-        await self._driver.call(partial(self._directory.delete_partition, found.key))
+        await self._driver.call(partial(self._delete, found.key))
+
+    def _delete(self, key: LogKey) -> None:
+        """On the writer."""
+        self._directory.delete_partition(key)
+        self._ledger.append({key: FORGOTTEN})
 
     def _flush_by_interval(self, found: Partition) -> None:
         """Start the timer of a partition with flush=interval, once; it ends with the mode."""
@@ -284,6 +298,10 @@ class Partitions:
             if removed:
                 _logger.info("%s: %d segments removed by retention", found.name, removed)
                 found.published()
+            if found.view.written_end_offset > found.view.durable_end_offset:
+                # A topic that never syncs is synced now and then all the same: a start after a
+                # crash has to copy what lies beyond the ledger.
+                await self._driver.call(lambda: None, found, sync=True)
         await self._driver.call(partial(self._directory.purge_quarantine, self._clock.wall_ms()))
 
     async def close_all(self) -> None:

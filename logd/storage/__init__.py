@@ -8,7 +8,7 @@ from logd.storage.data_dir import DataDirectory, DirectoryMeta
 from logd.storage.deletion import DeletedSegment
 from logd.storage.files import Entry, File, Files, Lock, read_all, write_atomic
 from logd.storage.handles import HandleCache
-from logd.storage.ledger import Ledger, LogKey
+from logd.storage.ledger import FORGOTTEN, Ledger, LogKey
 from logd.storage.memory_files import MemoryFiles
 from logd.storage.partition_log import Appended, PartitionLog
 from logd.storage.reader import LogView, ReadResult
@@ -17,6 +17,7 @@ from logd.storage.recovery import RecoveryReport
 from logd.storage.sync import SyncPoint
 
 __all__ = [
+    "FORGOTTEN",
     "Appended",
     "Damage",
     "DataDirectory",

@@ -13,6 +13,7 @@ from logd_wire.limits import BATCH_HEADER_BYTES
 from logd.storage.damage import Damage
 from logd.storage.epochs import FILE_NAME as EPOCHS_FILE
 from logd.storage.epochs import decode_epochs
+from logd.storage.files import read_all
 from logd.storage.layout import COPY_SUFFIX, DELETED_SUFFIX, SNAPSHOT_SUFFIX, offset_in_name
 from logd.storage.ledger import Ledger, partition_label
 from logd.storage.producers import decode_snapshot
@@ -79,13 +80,13 @@ def _batch_entry(position: int, header: BatchHeader) -> DumpEntry:
 
 
 def _headers(path: Path) -> Iterator[DumpEntry]:
-    size = path.stat().st_size
-    position = 0
-    with path.open("rb") as file:
+    file = RealFiles(path.parent).open(path.name, read_only=True)
+    try:
+        size = file.size()
+        position = 0
         while position < size:
-            file.seek(position)
             try:
-                header = read_header(file.read(BATCH_HEADER_BYTES))
+                header = read_header(file.pread(BATCH_HEADER_BYTES, position))
                 if position + header.size > size:
                     raise CorruptBatchError(f"the batch is cut at the end of the file ({size})")
             except CorruptBatchError as error:
@@ -93,12 +94,15 @@ def _headers(path: Path) -> Iterator[DumpEntry]:
                 return
             yield _batch_entry(position, header)
             position += header.size
+    finally:
+        file.close()
 
 
 def _verified(path: Path, base: int) -> Iterator[DumpEntry]:
-    size = path.stat().st_size
+    files = RealFiles(path.parent)
+    size = files.size(path.name)
     with Walker.over(
-        RealFiles(path.parent),
+        files,
         path.name,
         segment_base=base,
         end_position=size,
@@ -134,7 +138,7 @@ def _ledger(path: Path) -> Iterator[DumpEntry]:
 
 
 def _sidecar(path: Path, name: str) -> Iterator[DumpEntry]:
-    data = path.read_bytes()
+    data = read_all(RealFiles(path.parent), path.name)
     entries: list[DumpEntry] | None = None
     for suffix, decode in _DECODERS.items():
         base = offset_in_name(name, suffix)

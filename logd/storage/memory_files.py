@@ -25,6 +25,9 @@ from typing import Protocol
 
 from logd.storage.files import Entry, parent_of
 
+#: More than any test writes; such a disk is never counted.
+UNBOUNDED = 1 << 40
+
 
 class CrashRng(Protocol):
     """The draws that `crash` makes; `random.Random` fits."""
@@ -175,7 +178,7 @@ class MemoryLock:
 class MemoryFiles:
     """A tree of files in memory; see the module's text for its faults."""
 
-    def __init__(self, *, capacity: int = 1 << 40) -> None:
+    def __init__(self, *, capacity: int = UNBOUNDED) -> None:
         self.capacity = capacity
         self.before: Callable[[str, str], None] | None = None
         self.write_limit: Callable[[str, int], int] | None = None
@@ -191,8 +194,8 @@ class MemoryFiles:
 
     def writable(self, path: str, size: int, grown: int) -> int:
         """Return how many of `size` bytes a write that grows its file by `grown` may write."""
-        lacking = max(grown, 0) - self.free_bytes() if grown > 0 else 0
-        limit = size - max(lacking, 0)
+        bounded = grown > 0 and self.capacity < UNBOUNDED
+        limit = size - max(grown - self.free_bytes(), 0) if bounded else size
         if self.write_limit is not None:
             limit = min(limit, self.write_limit(path, size))
         return limit

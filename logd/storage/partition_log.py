@@ -75,7 +75,9 @@ class PartitionLog:
         self._writer: Handle | None = None
         self._sync = SyncState(context)
         self._snapshot_end = found.snapshots[-1] if found.report.clean else -1
-        self._view: LogView | None = None
+        # Counts the changes; a view made of an older version is not kept.
+        self._version = 0
+        self._view: tuple[int, LogView] | None = None
         self.recovery: RecoveryReport = found.report
 
     @classmethod
@@ -134,18 +136,20 @@ class PartitionLog:
     @property
     def view(self) -> LogView:
         """What readers may see now. Any thread; the same object until something changes."""
-        view = self._view
-        if view is None:
-            # The end first: what is read after it can only be further.
-            written_end, durable_end = self._end, self._durable_end
-            view = self._view = LogView(
-                self._context,
-                self._segments,
-                start_offset=self.start_offset,
-                durable_end_offset=durable_end,
-                written_end_offset=written_end,
-                size_bytes=self._sealed_bytes + self._active.size,
-            )
+        version, kept = self._version, self._view
+        if kept is not None and kept[0] == version:
+            return kept[1]
+        # The end first: what is read after it can only be further.
+        written_end, durable_end = self._end, self._durable_end
+        view = LogView(
+            self._context,
+            self._segments,
+            start_offset=self.start_offset,
+            durable_end_offset=durable_end,
+            written_end_offset=written_end,
+            size_bytes=self._sealed_bytes + self._active.size,
+        )
+        self._view = (version, view)
         return view
 
     @property
@@ -234,7 +238,7 @@ class PartitionLog:
             self._producers.record(header, base_offset, append_ms)
         self._sync.dirty[segment] = handle
         self._end = segment.next_offset
-        self._view = None
+        self._version += 1
         return Appended(base_offset, segment.next_offset, append_ms, False)
 
     def _open_writer(self) -> Handle:
@@ -307,7 +311,7 @@ class PartitionLog:
             self._context.handles.release(handle)
         if point.generation == self._sync.generation and point.end_offset > self._durable_end:
             self._durable_end = point.end_offset
-            self._view = None
+            self._version += 1
 
     def _sync_now(self) -> None:
         point = self.prepare_sync()
@@ -347,7 +351,7 @@ class PartitionLog:
         self._sealed_bytes += old.size
         self._active = new
         self._sync.names_changed()
-        self._view = None
+        self._version += 1
         self._sync.bound()
 
     def _write_snapshot(self) -> None:
@@ -410,9 +414,8 @@ class PartitionLog:
         """Make the new start durable, then rename the first `count` segments away."""
         self._guarded(lambda: self._log_start.write(offset))
         doomed, self._segments = self._segments[:count], self._segments[count:]
-        self._view = None
-        for segment in doomed:
-            self._sealed_bytes -= segment.size
+        self._sealed_bytes -= sum(segment.size for segment in doomed)
+        self._version += 1
         self._sync.forget(doomed)
         self._deletion.rename(doomed)
 
@@ -448,7 +451,7 @@ class PartitionLog:
         self._sealed_bytes = sum(segment.size for segment in segments[:-1])
         self._snapshot_end = -1
         self._context.damage.forget_from(self._end)
-        self._view = None
+        self._version += 1
         epochs = self._context.epochs.cut_behind(self._end)
         if epochs != self._context.epochs:
             self._guarded(lambda: store_epochs(self._files, self._context.directory, epochs))

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from crc32c import crc32c
 from logd_wire import decode_batch
-from logd_wire.errors import DataLossError, OffsetOutOfRangeError
+from logd_wire.errors import DataLossError, OffsetOutOfRangeError, StorageFailedError
 from logd_wire.limits import BATCH_BYTES_MAX, BATCH_HEADER_BYTES
 
 from logd.storage.access import LogContext, index_of, summarize
@@ -121,6 +121,11 @@ class LogView:
             raise self._missing_file(segment, index, offset) from None
         try:
             return self._read_segment(handle, index, offset, bytes_max, limit)
+        except OSError as error:
+            raise StorageFailedError(
+                f"reading offset {offset} of {self._context.directory} failed: {error}",
+                hint="check the disk; another replica may have the range",
+            ) from error
         finally:
             self._context.handles.release(handle)
 

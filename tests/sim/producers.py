@@ -19,7 +19,8 @@ from tests.sim.world import World
 #: After these nobody can say whether the record is in the log.
 UNKNOWN = frozenset({ErrorCode.OUTCOME_UNKNOWN, ErrorCode.NETWORK, ErrorCode.CLOSED})
 
-DELIVERY_TIMEOUT_MS = 8_000.0
+#: Short ones make outcomes unknown, long ones make retries many.
+DELIVERY_TIMEOUTS_MS = (1_000.0, 8_000.0)
 COMPRESSIONS = (Compression.NONE, Compression.GZIP, Compression.ZSTD)
 
 
@@ -54,7 +55,7 @@ class ProducerWorker:
             batching=BatchingConfig(
                 batch_bytes=self._rng.choice((500, 4_000, 64_000)),
                 linger_ms=self._rng.choice((0.0, 5.0, 50.0)),
-                delivery_timeout_ms=DELIVERY_TIMEOUT_MS,
+                delivery_timeout_ms=self._rng.choice(DELIVERY_TIMEOUTS_MS),
                 compression=self._rng.choice(
                     (Compression.NONE, Compression.GZIP, Compression.ZSTD)
                 ),

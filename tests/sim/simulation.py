@@ -45,7 +45,7 @@ PHASE_S = 12.0
 #: Virtual seconds within which everything must end after the faults.
 DRAIN_S = 60.0
 #: A run that loses or refuses nearly everything proves nothing.
-ACKS_MIN = 20
+ACKS_MIN = 10
 #: Share of acknowledgements held against a power loss at their moment.
 ACK_SAMPLE = 0.15
 #: So that the ledger is rewritten while the node runs.

@@ -104,7 +104,7 @@ BUGS = (
         "            file.sync()\n",
         "",
         "power_loss",
-        "trim-undone:|start-offset-regress:",
+        "trim-undone:|start-offset-regress:|damage in",
     ),
     Bug(
         "the metadata log is not synced",

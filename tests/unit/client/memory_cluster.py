@@ -114,7 +114,7 @@ class MemoryStream:
         self.credit = 0
 
     async def write(self, message: Message) -> None:
-        await asyncio.sleep(self.cluster.latency_ms / 1000)
+        await self.cluster.travel()
         self._check()
         self.cluster.written.append((self.method, message))
         self.cluster.serve(self, message)
@@ -155,7 +155,7 @@ class MemoryChannel:
         self._cluster = cluster
 
     async def unary(self, method: str, request: Message, *, timeout_ms: float) -> Message:
-        await asyncio.sleep(self._cluster.latency_ms / 1000)
+        await self._cluster.travel()
         self._cluster.check_up(self.address)
         self._cluster.calls.append((self.address, method, request))
         return self._cluster.answer(self.address, method, request)
@@ -203,6 +203,12 @@ class MemoryCluster:
 
     def connect(self, address: str) -> MemoryChannel:
         return MemoryChannel(self, address)
+
+    async def travel(self) -> None:
+        """One way from a client to a node."""
+        arrived = asyncio.Event()
+        asyncio.get_running_loop().call_later(self.latency_ms / 1000, arrived.set)
+        await arrived.wait()
 
     def create(self, name: str, partitions: int = 1) -> list[MemoryLog]:
         nodes = list(self.nodes)

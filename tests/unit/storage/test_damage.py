@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from logd_wire import WireRecord, encode_batch
-from logd_wire.errors import DataLossError
+from logd_wire.errors import DataLossError, StorageFailedError
 from logd_wire.limits import BATCH_HEADER_BYTES
 
 from logd.storage import LogView, MemoryFiles, PartitionLog
@@ -292,3 +293,18 @@ def test_seeking_by_time_passes_over_damage() -> None:
     end = log.view.written_end_offset
     hit = log.view.offset_for_time(5000, end)
     assert hit == (stored[6].base_offset, 6000)
+
+
+def test_an_error_of_a_read_is_typed_and_passes() -> None:
+    files, stored, _ = prepared(clean=False)
+    log = reopen(files, durable_end=stored[-1].next_offset)
+
+    def before(operation: str, path: str) -> None:
+        if operation == "pread":
+            raise OSError(errno.EIO, "unreadable sector")
+
+    files.before = before
+    with pytest.raises(StorageFailedError, match="unreadable sector"):
+        log.view.read(0, bytes_max=1, limit_offset=1)
+    files.before = None
+    assert read_from(log.view, 0) == stored
