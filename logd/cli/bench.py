@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from logd_wire.errors import InvalidConfigError
 
 from logd.cli.benchmark.workload import Acks, Api, Workload
 from logd.cli.exits import UsageProblem
@@ -30,7 +31,7 @@ protobuf ("raw"). With -b the cluster named is measured, without the comparison.
 \b
 Examples:
   logd bench produce
-  logd bench produce --size 1024 --batch-size 262144 --json
+  logd bench produce --size 1024 --batch-size 256KiB --json
   logd bench produce --api send_many --records 3_000_000
   logd bench consume --partitions 10
   logd bench e2e --rate 5000 -b node1:7171
@@ -49,12 +50,32 @@ def _number(text: str | int) -> int:
     return number
 
 
+def _size(text: str | int) -> int:
+    from logd.model.units import parse_size_bytes
+
+    try:
+        size = parse_size_bytes(str(text))
+    except InvalidConfigError as error:
+        raise typer.BadParameter(str(error)) from None
+    if size < 0:
+        raise typer.BadParameter(f"{text!r} is negative")
+    return size
+
+
 Records = Annotated[
     str, typer.Option("--records", metavar="N", callback=_number, help="How many; 1_000_000 too.")
 ]
-Size = Annotated[int, typer.Option("--size", min=0, metavar="BYTES", help="Bytes of a value.")]
+Size = Annotated[
+    str, typer.Option("--size", metavar="SIZE", callback=_size, help="Size of a value.")
+]
 BatchSize = Annotated[
-    int, typer.Option("--batch-size", min=1024, metavar="BYTES", help="The producer's batch.size.")
+    str,
+    typer.Option(
+        "--batch-size",
+        metavar="SIZE",
+        callback=_size,
+        help="The producer's batch.size, such as 256KiB.",
+    ),
 ]
 Partitions = Annotated[
     int, typer.Option("--partitions", min=1, metavar="N", help="Partitions, all of them in use.")
@@ -88,8 +109,8 @@ DataDir = Annotated[
 def produce(
     ctx: typer.Context,
     records: Records = "1000000",
-    size: Size = 100,
-    batch_size: BatchSize = 64 * 1024,
+    size: Size = "100",
+    batch_size: BatchSize = "64KiB",
     partitions: Partitions = 1,
     key_bytes: KeyBytes = 0,
     acks: AcksOption = Acks.ALL,
@@ -108,9 +129,9 @@ def produce(
     workload = Workload(
         kind="produce",
         records=int(records),
-        size_bytes=size,
+        size_bytes=int(size),
         key_bytes=key_bytes,
-        batch_bytes=batch_size,
+        batch_bytes=int(batch_size),
         partitions=partitions,
         acks=acks,
         api=api,
@@ -125,8 +146,8 @@ def produce(
 def consume(
     ctx: typer.Context,
     records: Records = "1000000",
-    size: Size = 100,
-    batch_size: BatchSize = 64 * 1024,
+    size: Size = "100",
+    batch_size: BatchSize = "64KiB",
     partitions: Partitions = 1,
     key_bytes: KeyBytes = 0,
     api: Annotated[Api, typer.Option("--api", help="getmany or iterate.")] = Api.GETMANY,
@@ -143,9 +164,9 @@ def consume(
     workload = Workload(
         kind="consume",
         records=int(records),
-        size_bytes=size,
+        size_bytes=int(size),
         key_bytes=key_bytes,
-        batch_bytes=batch_size,
+        batch_bytes=int(batch_size),
         partitions=partitions,
         acks=Acks.ALL,
         api=api,
@@ -158,8 +179,8 @@ def consume(
 def e2e(
     ctx: typer.Context,
     records: Records = "20000",
-    size: Size = 100,
-    batch_size: BatchSize = 64 * 1024,
+    size: Size = "100",
+    batch_size: BatchSize = "64KiB",
     partitions: Partitions = 1,
     key_bytes: KeyBytes = 0,
     acks: AcksOption = Acks.ALL,
@@ -171,14 +192,14 @@ def e2e(
     data_dir: DataDir = None,
 ) -> None:
     """Produce at a steady rate and read at once: the latency from one end to the other."""
-    if size < 8:
+    if int(size) < 8:
         raise UsageProblem("--size must be 8 or more: a value carries the time it was sent")
     workload = Workload(
         kind="e2e",
         records=int(records),
-        size_bytes=size,
+        size_bytes=int(size),
         key_bytes=key_bytes,
-        batch_bytes=batch_size,
+        batch_bytes=int(batch_size),
         partitions=partitions,
         acks=acks,
         api=Api.SEND,
