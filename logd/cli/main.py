@@ -155,5 +155,7 @@ def main() -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that cannot show a character gets its escape, not an error.
         sys.stdout.reconfigure(errors="backslashreplace")
+    # What goes wrong is said once, by us; gRPC would add lines of its own to stderr.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     app(prog_name="logd")
     raise AssertionError("a Typer application exits by itself")
