@@ -170,15 +170,15 @@ class ProduceStream:
 
     def _done(self, batch: _Batch, size: int, outcome: _Outcome) -> None:
         self._budget.release(size)
+        if not outcome.cancelled():
+            # Looked at in any case, so that asyncio does not complain of one that nobody is told.
+            outcome.exception()
         self._answer(batch, outcome)
 
     def _answer(self, batch: _Batch, outcome: _Outcome | LogdError) -> None:
         if batch.answered:
             self._ready.append((batch.id, outcome))
             self._news.set()
-        elif not isinstance(outcome, LogdError) and not outcome.cancelled():
-            # Nobody is told; looked at all the same, so that asyncio does not complain of it.
-            outcome.exception()
 
     async def _write_results(self) -> None:
         while self._reading or self._unanswered:

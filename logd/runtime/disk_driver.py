@@ -144,6 +144,11 @@ class DiskDriver:
         self._enqueue(_Call(work, target, sync, future))
         return future
 
+    def note_durable(self, target: WrittenLog) -> None:
+        """A log was opened: its end is durable, and the ledger is told with the next line."""
+        self._ledger_due[target.key] = target.log.view.durable_end_offset
+        self._wake.set()
+
     def _enqueue(self, operation: _Append | _Call) -> None:
         if self._failed is not None:
             operation.future.set_exception(self._stopped_error())
@@ -280,7 +285,14 @@ class DiskDriver:
         self, target: WrittenLog, point: SyncPoint | None, operations: list[_Append | _Call]
     ) -> None:
         if point is not None:
-            await self._disk.sync(point.run)
+            try:
+                await self._disk.sync(point.run)
+            except OSError as error:
+                self._failed = self._failed or error
+                raise
+            if self._failed is not None:
+                # Another log of this round could not be synced: no answer after that.
+                return
             target.log.complete_sync(point)
             self._ledger_due[target.key] = target.log.view.durable_end_offset
         target.published()

@@ -160,6 +160,8 @@ class Partitions:
             driver=self._driver,
             wall_ms=self._clock.wall_ms,
         )
+        # What recovery found beyond the ledger is durable now, and must not be cut next time.
+        self._driver.note_durable(found)
         self._flush_by_interval(found)
         return found
 

@@ -8,6 +8,7 @@ not belong here. A missing, cut, stale or foreign index is made anew by the same
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 
 from logd_wire import read_header
@@ -80,7 +81,9 @@ def _load(context: LogContext, segment: Segment, file: File) -> None:
         return
     if sealed_crc in (None, segment.header_crc):
         if segment.sealed:
-            segment.write_sidecars(context.files, context.identity)
+            # They only save the next look some work: a reader does not fail for them.
+            with contextlib.suppress(OSError):
+                segment.write_sidecars(context.files, context.identity)
     else:
         context.damage.add(
             Damage(

@@ -24,4 +24,3 @@ class LogConfig:
     index_interval_bytes: int = 4096
     file_delete_delay_ms: int = 60_000
     producer_ids_max: int = 10_000
-    producer_id_expiration_ms: int = _DAY_MS

@@ -169,6 +169,8 @@ class DataDirectory:
         for name in (PARTITIONS, RAFT, QUARANTINE):
             if not files.exists(name):
                 files.make_dir(name)
+            # A name made before a kill may not be durable although it is seen.
+            files.sync_dir(name)
         files.sync_dir("")
         if is_new:
             write_atomic(files, _META, _encode_meta(meta))

@@ -130,6 +130,8 @@ class PartitionLog:
             epochs=LeaderEpochs(),
             opened_ms=now_ms,
         )
+        # Made just before a kill, it is seen without its name being durable.
+        files.sync_dir(parent_of(path))
         found = Recovery(context, config).run(durable_end=durable_end, clean=clean)
         return cls(context, config, found)
 
@@ -390,11 +392,9 @@ class PartitionLog:
     def enforce_retention(self, now_ms: int, limit_offset: int) -> list[DeletedSegment]:
         """Delete the oldest segments that retention lets go, none that reaches past the limit.
 
-        `limit_offset` is the high watermark. The active segment is rolled first when its turn
-        comes. Also forgets producer ids that were idle for too long. Returns what was deleted.
+        `limit_offset` is the high watermark. The active segment is rolled when its turn comes.
         """
         self._check_usable()
-        self._producers.expire(now_ms, self._config.producer_id_expiration_ms)
         deleted = expired(
             self._context,
             self._segments,

@@ -124,17 +124,6 @@ class ProducerState:
         """Forget all ids."""
         self._producers.clear()
 
-    def expire(self, now_ms: int, expiration_ms: int) -> int:
-        """Forget ids idle for longer than `expiration_ms`; return how many."""
-        idle = [
-            producer_id
-            for producer_id, producer in self._producers.items()
-            if now_ms - producer.last_ms > expiration_ms
-        ]
-        for producer_id in idle:
-            del self._producers[producer_id]
-        return len(idle)
-
     def rows(self) -> list[dict[str, int]]:
         """Return what is known of each id, the longest idle first."""
         return [

@@ -121,7 +121,7 @@ class Recovery:
         for name in layout.leftovers:
             self._files.unlink(join(self._directory, name))
             found.removed.append(name)
-        self._load_start(found, layout)
+        self._load_start(found, layout, clean=clean)
         self._load_epochs(found)
         start = log_start.offset or 0
         ledger_end = max(start, durable_end or 0)
@@ -133,8 +133,12 @@ class Recovery:
         found.report.rebuilt = tuple(found.rebuilt)
         return found
 
-    def _load_start(self, found: Recovered, layout: Layout) -> None:
+    def _load_start(self, found: Recovered, layout: Layout, *, clean: bool) -> None:
         if found.log_start.offset is not None:
+            if not clean:
+                # Read from a page cache that a failed sync may have left clean: written again,
+                # so that what is served now is also what a power loss leaves.
+                found.log_start.write(found.log_start.offset)
             return
         # Both slots gone: only before the first use, or damaged. Then no trim is remembered.
         found.log_start.write(min(layout.segments, default=0))

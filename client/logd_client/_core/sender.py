@@ -299,6 +299,14 @@ class Sender:
         else:
             if error.code is ErrorCode.INVALID_PRODUCER_EPOCH:
                 queue.needs_new_identity = True
+            if batch.maybe_appended:
+                # This try was refused; an earlier one, whose answer was lost, may not have been.
+                error = OutcomeUnknownError(
+                    f"{batch.count} records for {batch.topic}[{batch.partition}] may be in the log:"
+                    f" an answer was lost, and when they were sent again: {error.message}",
+                    hint=error.hint,
+                    broker=error.broker,
+                )
             self._fail(queue, batch, error)
 
     def _on_out_of_order(self, queue: PartitionQueue, batch: ProducerBatch, now_ms: float) -> None:

@@ -71,6 +71,8 @@ class Connection:
             task = asyncio.get_running_loop().create_task(
                 self._say_hello(), name=f"logd-client hello {self.address}"
             )
+            # Its error is looked at even if whoever waited for it has given up.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._hello = task
         return await asyncio.shield(task)
 
@@ -114,6 +116,7 @@ class Connection:
     async def close(self) -> None:
         if self._hello is not None:
             self._hello.cancel()
+            await asyncio.gather(self._hello, return_exceptions=True)
         await self._channel.close()
 
 

@@ -76,7 +76,8 @@ class ProduceLink:
             error = problem
         finally:
             self.broken = True
-            if reader is not None and not reader.done():
+            if reader is not None:
+                # Also when it has ended: its error is the reason, and is looked at here.
                 reader.cancel()
                 await asyncio.gather(reader, return_exceptions=True)
             if self._stream is not None:

@@ -57,7 +57,7 @@ def _translate(error: grpc.aio.AioRpcError, address: str, method: str) -> LogdEr
         return TimeoutError(f"no answer to {method} in time", broker=address)
     if status is grpc.StatusCode.UNIMPLEMENTED:
         return NetworkError(
-            f"a gRPC server answers, but it does not know {method}",
+            f"what answers there does not know {method}",
             hint="that is not a logd port",
             broker=address,
             retriable=False,
