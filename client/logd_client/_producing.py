@@ -13,8 +13,8 @@ from logd_wire.errors import ConfigError
 
 from logd_client import _fork
 from logd_client._config import cluster_config, producer_config
-from logd_client._core.accumulator import TopicQueues, queue_for
-from logd_client._core.batch import ProducerBatch
+from logd_client._core.accumulator import queue_for
+from logd_client._core.batch import ProducerBatch, TopicQueues
 from logd_client._delivery import OnDelivery, metadata_of
 from logd_client._engine.producer import ProducerEngine
 from logd_client._io_thread import IoThread

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, overload
 
 from logd_client import _fork
 from logd_client._config import Acks, CompressionName, ProducerOptions, options_from
-from logd_client._core.accumulator import TopicQueues
+from logd_client._core.batch import TopicQueues
 from logd_client._delivery import BulkDelivery, Delivery, OnDelivery
 from logd_client._engine.producer import ProducerEngine
 from logd_client._io_thread import wait_event

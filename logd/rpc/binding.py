@@ -20,6 +20,7 @@ from logd_wire.limits import MESSAGE_BYTES_MAX
 from logd.rpc.api import ClientGone, Connection, Methods, StreamMethod, UnaryMethod
 from logd.rpc.calls import Calls, shutting_down
 from logd.rpc.errors import details_of, presentable, status_of, trailers
+from logd.rpc.memory import Memory
 from logd.rpc.parsing import parse_request
 from logd.rpc.transport import Handler
 
@@ -29,13 +30,13 @@ _PEER_CHARACTERS_MAX: Final = 128
 Context = Any  # grpc.aio.ServicerContext[bytes, bytes]; its stubs know no raw messages.
 
 
-def bind(methods: Methods, calls: Calls) -> dict[str, Handler]:
+def bind(methods: Methods, calls: Calls, memory: Memory) -> dict[str, Handler]:
     """Return the handlers of all `methods` by full name."""
     handlers: dict[str, Handler] = {}
     for name, unary in methods.unary.items():
-        handlers[name] = grpc.unary_unary_rpc_method_handler(_unary(name, unary, calls))
+        handlers[name] = grpc.unary_unary_rpc_method_handler(_unary(name, unary, calls, memory))
     for name, stream in methods.streams.items():
-        handlers[name] = grpc.stream_stream_rpc_method_handler(_stream(name, stream, calls))
+        handlers[name] = grpc.stream_stream_rpc_method_handler(_stream(name, stream, calls, memory))
     return handlers
 
 
@@ -60,7 +61,9 @@ async def abort(context: Context, error: LogdError) -> None:
     await context.abort(status_of(error.code), details_of(error), trailers(error))
 
 
-def _unary(name: str, method: UnaryMethod, calls: Calls) -> Callable[[Any, Any], Awaitable[bytes]]:
+def _unary(
+    name: str, method: UnaryMethod, calls: Calls, memory: Memory
+) -> Callable[[Any, Any], Awaitable[bytes]]:
     async def attempt(data: bytes, peer: str) -> bytes | LogdError:
         try:
             with calls.admitted(peer):
@@ -76,6 +79,7 @@ def _unary(name: str, method: UnaryMethod, calls: Calls) -> Callable[[Any, Any],
             return told(error, name)
 
     async def call(data: bytes, context: Context) -> bytes:
+        memory.requested(len(data))
         attempted = attempt(data, peer_of(context))
         # gRPC's abort leaves this frame in a cycle with the call: it must not hold the request.
         del data
@@ -120,12 +124,14 @@ def _serialized(message: Message) -> bytes:
     return data
 
 
-def _stream(name: str, method: StreamMethod, calls: Calls) -> Callable[[Any, Any], Awaitable[None]]:
+def _stream(
+    name: str, method: StreamMethod, calls: Calls, memory: Memory
+) -> Callable[[Any, Any], Awaitable[None]]:
     async def serve(_requests: object, context: Context) -> None:
         peer = peer_of(context)
         try:
             with calls.admitted(peer):
-                stream = GrpcStream(context, method.request_type, Connection(peer))
+                stream = GrpcStream(context, method.request_type, Connection(peer), memory)
                 with calls.told_to_stop(stream):
                     await method.handler(stream)
                 return
@@ -142,8 +148,13 @@ class GrpcStream:
     """Implements `ServerStream` over one gRPC call."""
 
     def __init__(
-        self, context: Context, request_type: type[Message], connection: Connection
+        self,
+        context: Context,
+        request_type: type[Message],
+        connection: Connection,
+        memory: Memory,
     ) -> None:
+        self._memory = memory
         self.connection = connection
         self._context = context
         self._request_type = request_type
@@ -171,6 +182,7 @@ class GrpcStream:
             raise ClientGone from None
         if data is grpc.aio.EOF:
             return None
+        self._memory.requested(len(data))
         return parse_request(self._request_type, data)
 
     async def write(self, message: Message) -> None:

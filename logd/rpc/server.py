@@ -14,7 +14,7 @@ from logd_wire.limits import KIB, MESSAGE_BYTES_MAX
 from logd.rpc.api import Methods
 from logd.rpc.binding import bind
 from logd.rpc.calls import CallLimits, Calls
-from logd.rpc.memory import release_large_blocks
+from logd.rpc.memory import Memory
 from logd.rpc.probes import Probes
 from logd.rpc.transport import Transport
 
@@ -69,11 +69,10 @@ class RpcServer:
     ) -> None:
         """`services`: full names of the services in `methods`, for health and reflection."""
         _require_fast_protobuf()
-        release_large_blocks()
         self.calls = Calls(limits or CallLimits())
         self._probes = Probes(services, self.calls)
         self._transport = Transport(
-            {**bind(methods, self.calls), **self._probes.handlers()},
+            {**bind(methods, self.calls, Memory()), **self._probes.handlers()},
             options=transport_options(self.calls.limits),
             rpcs_max=self.calls.limits.calls_max + _REFUSALS_MAX,
         )

@@ -39,10 +39,10 @@ BUGS = (
     Bug(
         "acknowledged before the sync",
         "logd/runtime/disk_driver.py",
-        "            await self._disk.sync(point.run)\n",
+        "            try:\n                await self._disk.sync(point.run)\n",
         "            for operation in operations:\n"
         "                self._answer(operation)\n"
-        "            await self._disk.sync(point.run)\n",
+        "            try:\n                await self._disk.sync(point.run)\n",
         "power_loss",
         "ack-before-sync",
     ),
@@ -57,7 +57,7 @@ BUGS = (
     Bug(
         "the ledger is ignored",
         "logd/runtime/partitions.py",
-        "                durable_end=self._ledger.ends.get(log_key),\n",
+        "                durable_end=durable_end,\n",
         "                durable_end=None,\n",
         "kill",
         "rot: ",

@@ -13,9 +13,13 @@ from dataclasses import dataclass
 
 from logd_wire import Compression, Headers, partition_for_key
 from logd_wire.errors import ErrorCode, UnknownTopicError
-from logd_wire.limits import PRODUCER_WINDOW_BATCHES
 
-from logd_client._core.batch import RECORD_OVERHEAD_BYTES, ProducerBatch
+from logd_client._core.batch import (
+    RECORD_OVERHEAD_BYTES,
+    PartitionQueue,
+    ProducerBatch,
+    TopicQueues,
+)
 from logd_client._core.partitioner import next_sticky
 from logd_client._core.ports import Lock, Rng
 
@@ -29,68 +33,6 @@ class BatchingConfig:
     linger_ms: float = 5.0
     delivery_timeout_ms: float = 120_000.0
     compression: Compression = Compression.NONE
-
-
-class PartitionQueue:
-    """Batches of one partition, oldest first: in flight, closed, open.
-
-    `open` belongs to whoever holds the lock, everything else to the I/O thread.
-    """
-
-    __slots__ = (
-        "blocked_until_ms",
-        "closed",
-        "identity",
-        "in_flight",
-        "last_ack_ms",
-        "leader_epoch",
-        "needs_new_identity",
-        "next_sequence",
-        "open",
-        "partition",
-        "topic",
-        "topic_id",
-        "urgent",
-        "window",
-    )
-
-    def __init__(self, topic: TopicQueues, partition: int) -> None:
-        self.topic = topic
-        self.partition = partition
-        self.open: ProducerBatch | None = None
-        self.urgent = False
-        self.closed: deque[ProducerBatch] = deque()
-        self.in_flight: list[ProducerBatch] = []
-        self.blocked_until_ms = 0.0
-        self.window = 1
-        self.last_ack_ms = float("-inf")
-        self.leader_epoch = -1
-        self.topic_id = b""
-        self.identity: tuple[int, int] | None = None
-        self.needs_new_identity = False
-        self.next_sequence = 0
-
-    def widen(self, now_ms: float) -> None:
-        """An acknowledgement: the leader knows our sequence, the full window may be used."""
-        self.window = PRODUCER_WINDOW_BATCHES
-        self.last_ack_ms = now_ms
-
-
-class TopicQueues:
-    """One topic: a queue for each partition, and the sticky one for records without key."""
-
-    __slots__ = ("accumulator", "available", "name", "queues", "sticky")
-
-    def __init__(self, name: str, accumulator: Accumulator) -> None:
-        self.name = name
-        self.accumulator = accumulator
-        self.queues: list[PartitionQueue] = []
-        self.available: list[int] = []
-        self.sticky: PartitionQueue | None = None
-
-    @property
-    def partitions(self) -> int:
-        return len(self.queues)
 
 
 class Accumulator:

@@ -1,19 +1,18 @@
-"""One record batch on its way to the log."""
+"""Record batches on their way to the log, and the queues of partitions and topics they are in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 from crc32c import crc32c
-from logd_wire import BatchBuilder, Compression
+from logd_wire import BatchBuilder, Compression, Headers
 from logd_wire.batch import CRC_POSITION, HEADER, BatchHeader
 from logd_wire.errors import LogdError
+from logd_wire.limits import PRODUCER_WINDOW_BATCHES
 
 from logd_client._core.ports import Lock
-
-if TYPE_CHECKING:
-    from logd_client._core.accumulator import PartitionQueue
 
 #: What one record costs beside its bytes, as far as `buffer_memory` counts it.
 RECORD_OVERHEAD_BYTES: Final = 40
@@ -132,6 +131,91 @@ class ProducerBatch:
                 self.callbacks.append(callback)
                 return
         callback(self)
+
+
+class PartitionQueue:
+    """Batches of one partition, oldest first: in flight, closed, open.
+
+    `open` belongs to whoever holds the lock, everything else to the I/O thread.
+    """
+
+    __slots__ = (
+        "blocked_until_ms",
+        "closed",
+        "identity",
+        "in_flight",
+        "last_ack_ms",
+        "leader_epoch",
+        "needs_new_identity",
+        "next_sequence",
+        "open",
+        "partition",
+        "topic",
+        "topic_id",
+        "urgent",
+        "window",
+    )
+
+    def __init__(self, topic: TopicQueues, partition: int) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.open: ProducerBatch | None = None
+        self.urgent = False
+        self.closed: deque[ProducerBatch] = deque()
+        self.in_flight: list[ProducerBatch] = []
+        self.blocked_until_ms = 0.0
+        self.window = 1
+        self.last_ack_ms = float("-inf")
+        self.leader_epoch = -1
+        self.topic_id = b""
+        self.identity: tuple[int, int] | None = None
+        self.needs_new_identity = False
+        self.next_sequence = 0
+
+    def widen(self, now_ms: float) -> None:
+        """An acknowledgement: the leader knows our sequence, the full window may be used."""
+        self.window = PRODUCER_WINDOW_BATCHES
+        self.last_ack_ms = now_ms
+
+
+class TopicQueues:
+    """One topic: a queue for each partition, and the sticky one for records without key."""
+
+    __slots__ = ("accumulator", "available", "name", "queues", "sticky")
+
+    def __init__(self, name: str, accumulator: Batching) -> None:
+        self.name = name
+        self.accumulator = accumulator
+        self.queues: list[PartitionQueue] = []
+        self.available: list[int] = []
+        self.sticky: PartitionQueue | None = None
+
+    @property
+    def partitions(self) -> int:
+        return len(self.queues)
+
+
+class Batching(Protocol):
+    """What holders of a batch or topic use of the accumulator that made it."""
+
+    lock: Lock
+    used_bytes: int
+
+    def hurry(self, batch: ProducerBatch) -> None: ...
+
+    def append(  # noqa: PLR0917 (as the accumulator's)
+        self,
+        topic: TopicQueues,
+        queue: PartitionQueue | None,
+        timestamp: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers,
+    ) -> tuple[ProducerBatch, int]: ...
+
+    def append_values(
+        self, topic: TopicQueues, timestamp: int, values: Sequence[bytes]
+    ) -> list[tuple[ProducerBatch, int, int]]: ...
 
 
 def _refuse(timestamp: int, key: object, value: object, headers: object = ()) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from logd_wire.errors import ClosedError, ConfigError, LogdError
 
@@ -24,6 +24,9 @@ from logd_client.read_errors import ReadError
 from logd_client.values import Record, TopicPartition
 
 logger = logging.getLogger("logd.client.consumer")
+
+#: Batches from this size on are decoded away from an application's event loop.
+HEAVY_BATCH_BYTES: Final = 256 * 1024
 
 Records = dict[TopicPartition, list[Record[Any, Any]]]
 #: Returns the record with key and value as the application wants them; raises ReadError.
@@ -154,19 +157,44 @@ class Fetcher:
     def take_one(self, only: frozenset[TopicPartition] | None = None) -> Record[Any, Any] | None:
         """The next record, if there is one now; errors as `take`."""
         if only is None:
-            with self.lock:
-                reader = self._current
-                # The last record of a batch, and all else that is rare, goes the long way.
-                if reader is not None and reader.cursor < len(reader.decoded) - 1:
-                    record = reader.decoded[reader.cursor]
-                    reader.cursor += 1
-                    reader.position = record.offset + 1
-                    return record
+            record = self.take_decoded()
+            if record is not None:
+                return record
         for tp, records in self.take(1, only).items():
             if self._deserialize is None:
                 self._current = self.state.readers.get(tp)
             return records[0]
         return None
+
+    def take_decoded(self) -> Record[Any, Any] | None:
+        """The next record of the batch that `take_one` goes through; never decodes.
+
+        None for the last one of the batch too: that and all else that is rare goes the long way.
+        """
+        with self.lock:
+            reader = self._current
+            if reader is None or reader.cursor >= len(reader.decoded) - 1:
+                return None
+            record = reader.decoded[reader.cursor]
+            reader.cursor += 1
+            reader.position = record.offset + 1
+            return record
+
+    def heavy(self, only: frozenset[TopicPartition] | None = None) -> bool:
+        """Whether the next `take` has to decode a batch so large that it would be felt."""
+        with self.lock:
+            for reader in self.state.ready:
+                if _wanted(reader, only):
+                    return not reader.decoded and reader.next_batch_bytes() >= HEAVY_BATCH_BYTES
+        return False
+
+    def prepare(self, only: frozenset[TopicPartition] | None = None) -> None:
+        """Do that decoding, hand out nothing. From any thread."""
+        with self._reading:
+            with self.lock:
+                ready = [reader for reader in self.state.ready if _wanted(reader, only)]
+            if ready and not ready[0].decoded:
+                self._decode(ready[0])
 
     def _check(self) -> None:
         state = self.state

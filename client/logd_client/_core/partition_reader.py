@@ -125,6 +125,13 @@ class PartitionReader:
             self.position = records[-1].offset + 1
         return records
 
+    def next_batch_bytes(self) -> int:
+        """Size of the batch that is decoded next, as it says itself; 0: there is none."""
+        if not self.frames:
+            return 0
+        begin = self.frame_position + 8
+        return int.from_bytes(self.frames[0].records[begin : begin + 4], "big")
+
     def where(self) -> str:
         return f"{self.tp.topic}[{self.tp.partition}] at offset {self.position}"
 

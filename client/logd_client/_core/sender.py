@@ -27,9 +27,9 @@ from logd_wire.errors import (
 )
 from logd_wire.limits import PRODUCER_WINDOW_BATCHES
 
-from logd_client._core.accumulator import Accumulator, PartitionQueue
+from logd_client._core.accumulator import Accumulator
 from logd_client._core.backoff import Backoff, RetryBudget
-from logd_client._core.batch import ProducerBatch
+from logd_client._core.batch import PartitionQueue, ProducerBatch
 from logd_client._core.metadata import Leader
 from logd_client._core.ports import Rng
 

@@ -18,9 +18,9 @@ from logd_wire.errors import (
     UnknownTopicError,
 )
 
-from logd_client._core.accumulator import Accumulator, BatchingConfig, TopicQueues, queue_for
+from logd_client._core.accumulator import Accumulator, BatchingConfig, queue_for
 from logd_client._core.backoff import Backoff
-from logd_client._core.batch import ProducerBatch
+from logd_client._core.batch import ProducerBatch, TopicQueues
 from logd_client._core.ports import FreeLock, Lock
 from logd_client._core.sender import Ack, Send, Sender
 from logd_client._engine.cluster import Cluster, ClusterConfig

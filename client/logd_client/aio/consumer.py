@@ -147,7 +147,7 @@ class Consumer(Generic[K_co, V_co]):
         seconds = self._front.iteration_seconds
         while True:
             try:
-                record = fetcher.take_one()
+                record = fetcher.take_decoded()
                 if record is None:
                     record = await self._wait_one(None, seconds)
             except ClosedError:
@@ -160,8 +160,7 @@ class Consumer(Generic[K_co, V_co]):
         self, *partitions: TopicPartition, timeout: float | None = None
     ) -> Record[K_co, V_co] | None:
         """The next record (of `partitions`, if given); None after `timeout` seconds or `wakeup`."""
-        record = (await self._reader()).take_one(only_of(partitions))
-        return await self._wait_one(only_of(partitions), timeout) if record is None else record
+        return await self._wait_one(only_of(partitions), timeout)
 
     async def getmany(
         self,
@@ -179,6 +178,7 @@ class Consumer(Generic[K_co, V_co]):
         only = only_of(partitions)
         deadline = time.monotonic() + timeout
         while True:
+            await _prepare(fetcher, only)
             found = fetcher.take(count, only)
             if found or not await self._wait(fetcher, only, deadline):
                 return found
@@ -189,6 +189,7 @@ class Consumer(Generic[K_co, V_co]):
         fetcher = await self._reader()
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
+            await _prepare(fetcher, only)
             record = fetcher.take_one(only)
             if record is not None or not await self._wait(fetcher, only, deadline):
                 return record
@@ -350,3 +351,12 @@ class Consumer(Generic[K_co, V_co]):
         life = getattr(self, "_life", None)
         if life is not None:
             life.dropped()
+
+
+async def _prepare(fetcher: Fetcher, only: frozenset[TopicPartition] | None) -> None:
+    """Have a large batch decoded by a thread, so that the loop goes on meanwhile.
+
+    Only decoded, not taken: a read that is cancelled here has lost nothing.
+    """
+    if fetcher.heavy(only):
+        await asyncio.to_thread(fetcher.prepare, only)

@@ -12,7 +12,7 @@ from logd_wire.errors import TimeoutError
 
 from logd_client import _fork
 from logd_client._config import Acks, CompressionName, ProducerOptions, options_from
-from logd_client._core.accumulator import TopicQueues
+from logd_client._core.batch import TopicQueues
 from logd_client._delivery import AsyncBulkDelivery, AsyncDelivery, OnDelivery
 from logd_client._engine.producer import ProducerEngine
 from logd_client._producing import Front, Runs, chunks_of

@@ -18,6 +18,7 @@ from logd_client import (
     json_deserializer,
     json_serializer,
 )
+from logd_wire import WireRecord, encode_batch
 from logd_wire.errors import ErrorCode
 
 from tests.unit.client.facades import Facades
@@ -163,3 +164,23 @@ def test_two_loops_may_use_clients_of_one_process(logd: Facades) -> None:
         thread.join(30)
     assert results == [20, 20, 20]
     assert len(logd.cluster.topics["t"][0].records()) == 60
+
+
+async def test_a_large_batch_is_decoded_away_from_the_loop(logd: Facades) -> None:
+    (log,) = logd.cluster.create("t")
+    records = [WireRecord(index, 0, None, b"%0500d" % index) for index in range(2_000)]
+    log.append(encode_batch(records))
+    log.append(encode_batch(records[:3]))
+    async with logd.AsyncConsumer(
+        "t", bootstrap_servers=N1, auto_offset_reset="earliest", consumer_timeout_ms=50
+    ) as consumer:
+        fetcher = await consumer._reader()
+        news = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        if fetcher.wait_nowait(lambda: loop.call_soon_threadsafe(news.set)):
+            await news.wait()
+        assert fetcher.heavy()
+        first = await consumer.getmany(timeout=5, max_records=10)
+        assert not fetcher.heavy()
+        rest = [record.offset async for record in consumer]
+        assert [record.offset for record in first[TP]] + rest == list(range(2_003))
