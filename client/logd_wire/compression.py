@@ -155,19 +155,21 @@ class _GzipReader:
 
     def read(self, size: int, /) -> bytes:
         while True:
+            if self._inflater.eof:
+                # Only here: at the end of a member `unconsumed_tail` holds the next one, too.
+                self._data = self._inflater.unused_data
+                if not self._data:
+                    return b""
+                self._members += 1
+                if self._members > _MEMBERS_MAX:
+                    raise EOFError(f"it has more than {_MEMBERS_MAX} members")
+                self._inflater = zlib.decompressobj(_GZIP_WBITS)
             chunk = self._inflater.decompress(self._data, size)
             self._data = self._inflater.unconsumed_tail
             if chunk:
                 return chunk
             if not self._inflater.eof:
                 raise EOFError("it ends too early")
-            self._data = self._inflater.unused_data
-            if not self._data:
-                return b""
-            self._members += 1
-            if self._members > _MEMBERS_MAX:
-                raise EOFError(f"it has more than {_MEMBERS_MAX} members")
-            self._inflater = zlib.decompressobj(_GZIP_WBITS)
 
 
 class _Lz4Reader:

@@ -173,7 +173,7 @@ class Fetcher:
         """
         with self.lock:
             reader = self._current
-            if reader is None or reader.cursor >= len(reader.decoded) - 1:
+            if self.state.closed or reader is None or reader.cursor >= len(reader.decoded) - 1:
                 return None
             record = reader.decoded[reader.cursor]
             reader.cursor += 1

@@ -73,14 +73,14 @@ async def _outcome(case: Case, port: int) -> str:
 
 
 async def settle(server: ServerProcess) -> int:
-    """Wait until the server's memory has stood still for a second, and return it."""
+    """Wait until the server's memory has stood still for a while, and return it."""
     last, still = server.memory_bytes(), 0
     for _ in range(100):
         await asyncio.sleep(0.2)
         now = server.memory_bytes()
         still = still + 1 if abs(now - last) < MIB else 0
         last = now
-        if still >= 5:
+        if still >= 8:
             break
     return last
 

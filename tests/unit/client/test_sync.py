@@ -322,6 +322,17 @@ def test_close_from_another_thread_ends_the_iteration(logd: Facades) -> None:
     assert found == [0, 1, 2, 3, 4]
 
 
+def test_close_in_the_middle_of_a_batch_ends_the_iteration(logd: Facades) -> None:
+    fill(logd, 50)
+    consumer = logd.Consumer("t", bootstrap_servers=N1, auto_offset_reset="earliest")
+    found = []
+    for record in consumer:
+        found.append(record.offset)
+        if record.offset == 10:
+            consumer.close()
+    assert found == list(range(11))
+
+
 def test_a_deserializer_that_fails_says_where_and_loses_nothing(logd: Facades) -> None:
     logd.cluster.create("t")
     with logd.Producer(N1) as producer:

@@ -244,3 +244,12 @@ def test_rubbish_is_a_typed_error(
         assert isinstance(
             error, CorruptBatchError | RecordTooLargeError | UnsupportedCompressionError
         )
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("size", [1, 1_000, 128 * 1024, 300_000])
+@pytest.mark.parametrize("members", [2, 3, 5])
+def test_several_gzip_members_end(members: int, size: int) -> None:
+    part = bytes(range(256)) * (size // 256 + 1)
+    packed = gzip.compress(part[:size]) * members
+    assert decompress(packed, Compression.GZIP) == part[:size] * members
