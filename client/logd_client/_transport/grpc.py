@@ -32,8 +32,9 @@ _OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.http2.max_pings_without_data", 0),
     # The engine has its own backoff with jitter; gRPC's would only come on top of it.
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 500),
+    # Despite its name this is how long one attempt to connect may take: a busy node needs time.
+    ("grpc.min_reconnect_backoff_ms", 10_000),
     # One connection for each client: limits and budgets of a node count connections.
     ("grpc.use_local_subchannel_pool", 1),
     # A proxy of the environment is meant for the web.
@@ -84,7 +85,13 @@ async def diagnose(address: str, fallback: LogdError) -> LogdError:
     except OSError as error:
         return NetworkError(f"{error.strerror or error}", broker=address)
     writer.close()
-    if isinstance(fallback, TimeoutError) or "connection lost" in fallback.message:
+    if isinstance(fallback, TimeoutError):
+        return NetworkError(
+            "something listens there but does not answer",
+            hint="the node may be overloaded or frozen, or that is not a logd port",
+            broker=address,
+        )
+    if "connection lost" in fallback.message:
         return NetworkError(
             "something listens there but does not speak gRPC",
             hint="that is not a logd port",
