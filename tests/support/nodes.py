@@ -106,6 +106,21 @@ class RealNode:
         self._process.wait()
         self._process = None
 
+    def freeze(self) -> None:
+        """Stop every thread between two instructions; a call in the kernel is finished first."""
+        os.kill(self.pid, signal.SIGSTOP)
+        deadline = time.monotonic() + STOP_S
+        while not self._frozen():
+            assert time.monotonic() < deadline, "the node does not stop"
+            time.sleep(0.001)
+
+    def _frozen(self) -> bool:
+        threads = Path(f"/proc/{self.pid}/task").glob("*/stat")
+        return all(thread.read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
     def stop(self) -> int:
         """End it in good order; returns the exit code."""
         assert self._process is not None, "the node is not running"
