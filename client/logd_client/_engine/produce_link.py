@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from logd_proto.v1 import log_pb2
-from logd_wire.errors import LogdError, NetworkError
+from logd_wire.errors import LogdError, NetworkError, OutcomeUnknownError
 
 from logd_client._core.batch import ProducerBatch
 from logd_client._core.sender import Ack, Send
@@ -96,6 +96,7 @@ class ProduceLink:
                 continue
             await stream.write(request)
             if self._acks == 0:
+                self._in_flight.clear()
                 for batch in batches:
                     self._on_result(batch, Ack(-1, -1, durable=False, replicas=0), True)
                 self._on_turn()
@@ -118,8 +119,8 @@ class ProduceLink:
             size += len(records)
             number = self._next_id
             self._next_id += 1
-            if self._acks != 0:
-                self._in_flight[number] = batch
+            # With acks=0 only until it is written: nobody will answer.
+            self._in_flight[number] = batch
             batches.append(batch)
             request.batches.add(
                 id=number,
@@ -175,10 +176,22 @@ class ProduceLink:
                 extra={"broker": self.connection.address, "batches": len(in_flight)},
             )
         for batch in in_flight:
-            self._on_result(batch, as_unknown(error), True)
+            self._on_result(batch, self._lost(error), True)
         for send in queued:
             self._on_result(send.batch, as_unknown(error), False)
         self._on_turn()
+
+    def _lost(self, error: LogdError) -> LogdError:
+        """What becomes of a batch in flight. With acks=0 it is not sent again: nothing would
+        tell a node that it has it already."""
+        if self._acks != 0:
+            return as_unknown(error)
+        return OutcomeUnknownError(
+            f"the produce stream broke while the batch was written: {error.message}",
+            hint="acks=0 promises nothing; use acks=1 or acks=all",
+            broker=error.broker,
+            retriable=False,
+        )
 
 
 def as_unknown(error: LogdError) -> LogdError:

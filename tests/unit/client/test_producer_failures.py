@@ -319,3 +319,24 @@ def test_a_lost_answer_is_an_unknown_outcome_when_the_node_stays_away() -> None:
         await engine.close()
 
     run(main)
+
+
+def test_acks_0_a_write_that_breaks_is_told_and_not_repeated() -> None:
+    async def main() -> None:
+        world = World(MemoryCluster(latency_ms=5))
+        (log,) = world.cluster.create("t")
+        engine = world.producer(acks=0)
+        first, _ = await engine.send("t", b"first")
+        await engine.wait(first)
+        broken, _ = await engine.send("t", b"broken")
+        await world.clock.sleep_ms(2)
+        world.cluster.break_streams("n1:7171")
+        with pytest.raises(OutcomeUnknownError, match="acks=0"):
+            await engine.wait(broken)
+        await engine.flush()
+        after, _ = await engine.send("t", b"after")
+        await engine.wait(after)
+        assert log.values() == [b"first", b"after"]
+        await engine.close()
+
+    run(main)
