@@ -164,7 +164,17 @@ def _remove_sidecars(files: Files, segment: Segment) -> None:
             files.unlink(path)
 
 
+def _no_room(directory: str, piece: TailFile) -> StorageFullError:
+    return StorageFullError(
+        f"no space to recover {piece.segment.size} bytes of {directory}",
+        hint="free space on the data directory's disk; it is tried again by itself",
+    )
+
+
 def _copy(files: Files, directory: str, piece: TailFile) -> None:
+    if files.free_bytes() < piece.segment.size:
+        # Not begun, so that an attempt does not take the last room from everybody else.
+        raise _no_room(directory, piece)
     source = files.open(
         join(directory, segment_name(piece.source_base) + LOG_SUFFIX), read_only=True
     )
@@ -181,9 +191,6 @@ def _copy(files: Files, directory: str, piece: TailFile) -> None:
     except OSError as error:
         if not is_no_space(error):
             raise
-        raise StorageFullError(
-            f"no space to recover {piece.segment.size} bytes of {directory}",
-            hint="free space on the data directory's disk, then start again",
-        ) from error
+        raise _no_room(directory, piece) from error
     finally:
         source.close()
