@@ -1,12 +1,23 @@
 """Record batches (format 2) and what goes with them: the bytes that client and node share.
 
-Errors are in `logd_wire.errors`, limits in `logd_wire.limits`.
+Errors are in `logd_wire.errors`, limits in `logd_wire.limits`. `CODEC` says which codec is in use,
+`LOGD_CODEC` chooses it: see `logd_wire._codec`.
 """
 
 from __future__ import annotations
 
-from logd_wire._pure_decode import decode_batch, decode_records
-from logd_wire._pure_encode import BatchBuilder, encode_batch
+from logd_wire._codec import (
+    CODEC,
+    BatchBuilder,
+    decode_batch,
+    decode_records,
+    encode_batch,
+    filter_batch,
+    iter_keys,
+    iter_records,
+    murmur2,
+    partition_for_key,
+)
 from logd_wire.batch import (
     BatchHeader,
     iter_headers,
@@ -17,20 +28,24 @@ from logd_wire.batch import (
     verify_produced_batch,
 )
 from logd_wire.compression import Compression
-from logd_wire.partitioner import murmur2, partition_for_key
-from logd_wire.records import Buffer, Headers, WireRecord
+from logd_wire.records import Buffer, Headers, RecordView, WireRecord
 
 __all__ = [
+    "CODEC",
     "BatchBuilder",
     "BatchHeader",
     "Buffer",
     "Compression",
     "Headers",
+    "RecordView",
     "WireRecord",
     "decode_batch",
     "decode_records",
     "encode_batch",
+    "filter_batch",
     "iter_headers",
+    "iter_keys",
+    "iter_records",
     "murmur2",
     "partition_for_key",
     "read_header",

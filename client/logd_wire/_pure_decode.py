@@ -5,14 +5,14 @@ The form of a record is told in `_pure_encode`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
 from logd_wire.batch import INT64_MAX, INT64_MIN, BatchHeader, verify_batch, whole_header
 from logd_wire.compression import decompress
 from logd_wire.errors import CorruptBatchError, RecordTooLargeError
 from logd_wire.limits import BATCH_HEADER_BYTES, HEADERS_MAX
-from logd_wire.records import Buffer, Headers, WireRecord
+from logd_wire.records import Buffer, Headers, RecordView, WireRecord
 
 R = TypeVar("R")
 
@@ -38,13 +38,48 @@ def decode_records(buffer: Buffer, position: int, make: Make[R], *, verify: bool
     than `DECOMPRESSED_BYTES_MAX` bytes, or more than `HEADERS_MAX` headers) or
     UnsupportedCompressionError; what `make` raises passes through.
     """
+    return decode_area(*open_area(buffer, position, verify=verify), make)
+
+
+def iter_records(
+    buffer: Buffer, position: int = 0, *, verify: bool = True
+) -> Iterator[RecordView]:
+    """Iterate over the batch at `position` without promising objects that are not asked for.
+
+    The whole batch is checked before this returns; errors as `decode_records`.
+    """
+    return iter(decode_batch(buffer, position, verify=verify))
+
+
+def iter_keys(
+    buffer: Buffer, position: int = 0, *, verify: bool = True
+) -> Iterator[tuple[int, bytes | None, bool]]:
+    """Iterate over (offset, key, whether there is a value) of the batch at `position`.
+
+    The whole batch is checked before this returns; errors as `decode_records`.
+    """
+    return iter(decode_records(buffer, position, _key_of, verify=verify))
+
+
+def _key_of(
+    offset: int, _timestamp: int, key: bytes | None, value: bytes | None, _headers: Headers
+) -> tuple[int, bytes | None, bool]:
+    return offset, key, value is not None
+
+
+def open_area(buffer: Buffer, position: int, *, verify: bool) -> tuple[BatchHeader, Buffer]:
+    """Return the checked header of the batch at `position`, and its records, decompressed."""
     header = verify_batch(buffer, position) if verify else whole_header(buffer, position)
     view = memoryview(buffer)[position + BATCH_HEADER_BYTES : position + header.size]
     compression = header.compression
-    area = decompress(view, compression) if compression else view
+    return header, decompress(view, compression) if compression else view
+
+
+def decode_area(header: BatchHeader, area: Buffer, make: Make[R]) -> list[R]:
+    """Decode what `open_area` returned; errors as `decode_records`."""
     if header.is_append_time:
         make = _with_timestamp(make, header.max_timestamp)
-    elif header.base_timestamp > INT64_MAX - _TWO_BYTE_MASK:
+    if header.base_timestamp > INT64_MAX - _TWO_BYTE_MASK:
         make = _with_checked_timestamp(make, header)
     return _decode_area(b"".join((area, _PADDING)), len(area), header, make)
 
@@ -141,12 +176,12 @@ def _read_record(
     Returns timestamp delta, offset delta, key, value, headers and where the record ends.
     """
     try:
-        size, position = _read_varint(area, start, limit)
+        size, position = read_varint(area, start, limit)
         end = position + size
         if size < 0 or end > limit:
             raise CorruptBatchError(f"its length is {size}, {limit - position} bytes are left")
-        time, position = _read_varint(area, position + 1, end)
-        delta, position = _read_varint(area, position, end)
+        time, position = read_varint(area, position + 1, end)
+        delta, position = read_varint(area, position, end)
         key, position = _read_bytes(area, position, end)
         value, position = _read_bytes(area, position, end)
         headers, position = _read_headers(area, position, end)
@@ -164,7 +199,7 @@ def _read_record(
     return time, delta, key, value, headers, end
 
 
-def _read_varint(area: bytes, position: int, limit: int) -> tuple[int, int]:
+def read_varint(area: bytes, position: int, limit: int) -> tuple[int, int]:
     """Return the number at `position` of `area[:limit]`, 70 bits at most, and where it ends."""
     value = 0
     for shift in range(0, 70, 7):
@@ -182,7 +217,7 @@ def _read_varint(area: bytes, position: int, limit: int) -> tuple[int, int]:
 
 def _read_bytes(area: bytes, position: int, limit: int) -> tuple[bytes | None, int]:
     """Return the bytes behind a length, None for the length -1, and the position behind them."""
-    size, position = _read_varint(area, position, limit)
+    size, position = read_varint(area, position, limit)
     if size == -1:
         return None, position
     end = position + size
@@ -192,7 +227,7 @@ def _read_bytes(area: bytes, position: int, limit: int) -> tuple[bytes | None, i
 
 
 def _read_headers(area: bytes, position: int, limit: int) -> tuple[Headers, int]:
-    count, position = _read_varint(area, position, limit)
+    count, position = read_varint(area, position, limit)
     if count < 0:
         raise CorruptBatchError(f"the number of headers is {count}")
     if count > HEADERS_MAX:

@@ -14,6 +14,7 @@ from typing import Final
 from crc32c import crc32c
 
 from logd_wire.batch import (
+    CODEC_MASK,
     CRC,
     CRC_FIELD_POSITION,
     CRC_POSITION,
@@ -48,9 +49,9 @@ _FAST_BYTES_MAX: Final = 4000
 _DELTA_TABLE_SIZE: Final = 1024
 
 
-def _varint(value: int) -> bytes:
-    """Encode a signed 64-bit integer: zigzag, seven bits a byte, lowest first."""
-    rest = (value << 1) ^ (value >> 63)
+def varint(value: int) -> bytes:
+    """Encode a signed number: zigzag, seven bits a byte, lowest first."""
+    rest = value << 1 if value >= 0 else ~(value << 1)
     encoded = bytearray()
     while rest > 0x7F:
         encoded.append(rest & 0x7F | 0x80)
@@ -60,11 +61,11 @@ def _varint(value: int) -> bytes:
 
 
 def _varint_of_three(value: int) -> bytes:
-    """`_varint` of a value from 8192 to 1048575."""
+    """`varint` of a value from 8192 to 1048575."""
     return bytes((value << 1 & 0x7F | 0x80, value >> 6 & 0x7F | 0x80, value >> 13))
 
 
-_VARINTS: Final = [_varint(value) for value in range(_TABLE_SIZE)]
+_VARINTS: Final = [varint(value) for value in range(_TABLE_SIZE)]
 #: Attributes and timestamp delta.
 _STARTS: Final = [b"\0" + encoded for encoded in _VARINTS[:_DELTA_TABLE_SIZE]]
 #: A null key and the length of the value.
@@ -90,17 +91,17 @@ def _encode_record(
     body = b"".join(
         (
             b"\0",
-            _varint(timestamp_delta),
-            _varint(offset_delta),
-            b"\1" if key is None else _varint(key_size),
+            varint(timestamp_delta),
+            varint(offset_delta),
+            b"\1" if key is None else varint(key_size),
             key or b"",
-            b"\1" if value is None else _varint(value_size),
+            b"\1" if value is None else varint(value_size),
             value or b"",
-            _varint(len(header_parts) // 4),
+            varint(len(header_parts) // 4),
             *header_parts,
         )
     )
-    return _varint(len(body)) + body
+    return varint(len(body)) + body
 
 
 def _encode_headers(headers: Headers) -> tuple[list[bytes], int]:
@@ -116,8 +117,8 @@ def _encode_headers(headers: Headers) -> tuple[list[bytes], int]:
             raise InvalidRecordError(f"header name {name!r:.60} is not text") from None
         value_size = 0 if value is None else _size_of(value, f"value of header {name!r:.60}")
         size += len(encoded) + value_size
-        value_length = b"\1" if value is None else _varint(value_size)
-        parts += (_varint(len(encoded)), encoded, value_length, value or b"")
+        value_length = b"\1" if value is None else varint(value_size)
+        parts += (varint(len(encoded)), encoded, value_length, value or b"")
     if size > HEADER_BYTES_MAX:
         raise _too_large("the headers", size, HEADER_BYTES_MAX)
     return parts, size
@@ -150,7 +151,7 @@ def _batch_too_large(what: str) -> RecordTooLargeError:
     )
 
 
-def _finish(area: bytes, header: BatchHeader, level: int | None) -> bytes:
+def finish(area: bytes, header: BatchHeader, level: int | None) -> bytes:
     """Compress the area and put the fixed part before it; length and CRC are filled in here.
 
     An area that compression does not shrink stays as it is, and the codec becomes NONE.
@@ -160,9 +161,12 @@ def _finish(area: bytes, header: BatchHeader, level: int | None) -> bytes:
     if min(header.leader_epoch, *header[9:12]) < -1:
         raise InvalidRecordError("leader epoch, producer id, epoch or sequence is below -1")
     attributes = header.attributes
-    if attributes:
+    if attributes & CODEC_MASK:
         packed = compress(area, header.compression, level)
-        area, attributes = (packed, attributes) if len(packed) < len(area) else (area, 0)
+        if len(packed) < len(area):
+            area = packed
+        else:
+            attributes &= ~CODEC_MASK
     size = BATCH_HEADER_BYTES + len(area)
     if size > BATCH_BYTES_MAX:
         raise _batch_too_large(f"{size} bytes, more than {BATCH_BYTES_MAX}")
@@ -193,21 +197,14 @@ def encode_batch(
     """
     parts: list[bytes] = []
     base_timestamp = max_timestamp = delta = -1
-    for offset, timestamp, key, value, headers in records:
-        _check_timestamp(timestamp)
+    for record in records:
+        _, timestamp, _, _, _ = record
         if not parts:
             base_timestamp = timestamp
+        delta, encoded = encode_placed(record, base_offset, delta, base_timestamp)
         max_timestamp = max(max_timestamp, timestamp)
-        previous, delta = delta, offset - base_offset
-        if delta <= previous:
-            raise InvalidRecordError(f"offset {offset} is not above {base_offset + previous}")
-        parts.append(_encode_record(timestamp - base_timestamp, delta, key, value, headers))
-    if not parts:
-        raise InvalidRecordError("a batch holds at least one record")
-    if not 0 <= base_offset < INT64_MAX - delta:
-        raise InvalidRecordError(f"base offset {base_offset} is out of range")
-    if delta >= BATCH_RECORDS_MAX:
-        raise _batch_too_large(f"{delta + 1} offsets, more than {BATCH_RECORDS_MAX}")
+        parts.append(encoded)
+    check_placed(base_offset, delta)
     header = BatchHeader(
         base_offset=base_offset,
         batch_length=0,
@@ -223,7 +220,29 @@ def encode_batch(
         base_sequence=base_sequence,
         records_count=len(parts),
     )
-    return _finish(b"".join(parts), header, level)
+    return finish(b"".join(parts), header, level)
+
+
+def encode_placed(
+    record: WireRecord, base_offset: int, previous: int, base_timestamp: int
+) -> tuple[int, bytes]:
+    """Return offset delta and bytes of a record behind the one at the offset delta `previous`."""
+    offset, timestamp, key, value, headers = record
+    _check_timestamp(timestamp)
+    delta = offset - base_offset
+    if delta <= previous:
+        raise InvalidRecordError(f"offset {offset} is not above {base_offset + previous}")
+    return delta, _encode_record(timestamp - base_timestamp, delta, key, value, headers)
+
+
+def check_placed(base_offset: int, last_offset_delta: int) -> None:
+    """Refuse offsets that no batch may have; a last offset delta of -1: there is no record."""
+    if last_offset_delta < 0:
+        raise InvalidRecordError("a batch holds at least one record")
+    if not 0 <= base_offset < INT64_MAX - last_offset_delta:
+        raise InvalidRecordError(f"base offset {base_offset} is out of range")
+    if last_offset_delta >= BATCH_RECORDS_MAX:
+        raise _batch_too_large(f"{last_offset_delta + 1} offsets, more than {BATCH_RECORDS_MAX}")
 
 
 class BatchBuilder:
@@ -316,10 +335,10 @@ class BatchBuilder:
     ) -> int:
         """`append` for every record; the fast path handles the frequent ones."""
         count = self.count
-        _check_timestamp(timestamp)
         base_timestamp = self._base_timestamp if count else timestamp
+        placed = WireRecord(count, timestamp, key, value, headers)
+        _, record = encode_placed(placed, 0, count - 1, base_timestamp)
         delta = timestamp - base_timestamp
-        record = _encode_record(delta, count, key, value, headers)
         size = self.size_estimate + len(record)
         if count and (size > self._bytes_max or count >= BATCH_RECORDS_MAX):
             return -1
@@ -356,4 +375,4 @@ class BatchBuilder:
             base_sequence=base_sequence,
             records_count=self.count,
         )
-        return _finish(b"".join(self._parts), header, self._level)
+        return finish(b"".join(self._parts), header, self._level)

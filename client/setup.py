@@ -1,0 +1,50 @@
+"""The optional compiled half of `logd_wire`; everything else is in pyproject.toml.
+
+Where it cannot be built (no compiler, no headers of Python), the package is complete without it and
+its wheel is a pure one.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
+
+SPEED = Extension(
+    "logd_wire._speed",
+    sources=["native/decode.c", "native/encode.c", "native/module.c"],
+    depends=["native/speed.h"],
+    extra_compile_args=["-O3", "-fvisibility=hidden"],
+    optional=True,
+)
+
+
+class BuildWithoutNoise(build_ext):
+    """A failed build of the optional extension is one line, not a page of a compiler's words."""
+
+    def build_extension(self, ext: Extension) -> None:
+        try:
+            super().build_extension(ext)
+        except Exception as error:
+            print(f"logd_wire stays without its compiled codec: {error}", file=sys.stderr)
+
+
+class WheelOfWhatWasBuilt(bdist_wheel):
+    """Tags the wheel as pure when there is nothing compiled in it."""
+
+    def run(self) -> None:
+        self.run_command("build_ext")
+        built = self.get_finalized_command("build_ext")
+        if not any(Path(output).exists() for output in built.get_outputs()):
+            self.distribution.ext_modules = []
+            self.root_is_pure = True
+        super().run()
+
+
+setup(
+    ext_modules=[SPEED],
+    cmdclass={"build_ext": BuildWithoutNoise, "bdist_wheel": WheelOfWhatWasBuilt},
+)
