@@ -23,7 +23,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 
 # What a change to any of these may bring is installed again; nothing else is ever upgraded.
-INPUTS := pyproject.toml client/pyproject.toml constraints.txt
+INPUTS := pyproject.toml client/pyproject.toml client/setup.py $(wildcard client/native/*) constraints.txt
 
 .PHONY: help demo test proof lint format types layers sim bench proto dist ci clean
 
@@ -74,7 +74,7 @@ ci: ## what CI runs, in a fresh clone of the last commit
 clean: ## remove everything that make made, the environments included
 	rm -rf $(VENV) $(GENERATOR) build dist client/build bench/results
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	rm -rf logd.egg-info client/logd_client.egg-info
+	rm -rf logd.egg-info client/logd_client.egg-info client/logd_wire/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- environments -------------------------------------------------------------------------------

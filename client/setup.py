@@ -30,6 +30,10 @@ class BuildWithoutNoise(build_ext):
             super().build_extension(ext)
         except Exception as error:
             print(f"logd_wire stays without its compiled codec: {error}", file=sys.stderr)
+            if self.inplace or self.editable_mode:
+                # One that was built from older sources would be taken for the one of today.
+                name = Path(self.get_ext_filename(ext.name)).name
+                (Path(__file__).parent / "logd_wire" / name).unlink(missing_ok=True)
 
 
 class WheelOfWhatWasBuilt(bdist_wheel):

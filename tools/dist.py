@@ -20,14 +20,14 @@ PARTS = {
         "pyproject.toml",
         "README.md",
         "LICENSE",
+        "setup.py",
+        "native",
         "logd_client",
         "logd_wire",
         "logd_proto",
     ),
     ".": ("pyproject.toml", "README.md", "LICENSE", "logd"),
 }
-#: Present only in a distribution with an optional compiled part.
-OPTIONAL_PARTS = ("setup.py", "native")
 
 
 def build(out: Path) -> list[Path]:
@@ -44,9 +44,6 @@ def _build_one(source: Path, parts: tuple[str, ...], copy: Path, out: Path) -> P
     copy.mkdir()
     for part in parts:
         _copy(source / part, copy / part)
-    for part in OPTIONAL_PARTS:
-        if (source / part).exists():
-            _copy(source / part, copy / part)
     made = copy / "made"
     command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(made)]
     done = subprocess.run([*command, str(copy)], capture_output=True, text=True, check=False)
@@ -58,7 +55,7 @@ def _build_one(source: Path, parts: tuple[str, ...], copy: Path, out: Path) -> P
 
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     else:
         shutil.copy(source, target)
 

@@ -41,9 +41,7 @@ def decode_records(buffer: Buffer, position: int, make: Make[R], *, verify: bool
     return decode_area(*open_area(buffer, position, verify=verify), make)
 
 
-def iter_records(
-    buffer: Buffer, position: int = 0, *, verify: bool = True
-) -> Iterator[RecordView]:
+def iter_records(buffer: Buffer, position: int = 0, *, verify: bool = True) -> Iterator[RecordView]:
     """Iterate over the batch at `position` without promising objects that are not asked for.
 
     The whole batch is checked before this returns; errors as `decode_records`.

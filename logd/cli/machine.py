@@ -11,10 +11,12 @@ _PACKAGES = ("logd-client", "grpcio", "protobuf", "crc32c", "zstandard", "uvloop
 
 
 def versions() -> dict[str, str]:
-    """Python and the installed packages that the data path stands on."""
+    """Python, the batch codec in use, and the installed packages that the data path stands on."""
     from importlib import metadata
 
-    found = {"python": platform.python_version()}
+    from logd_wire import CODEC
+
+    found = {"python": platform.python_version(), "codec": CODEC}
     for name in _PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
