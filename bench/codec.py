@@ -1,26 +1,28 @@
-"""What the batch codec costs: `python -m bench.codec`. Prints a table, judges nothing.
+"""What the batch codecs cost, side by side: `python -m bench.codec`. Prints a table, judges nothing.
 
-Each figure is the best of several rounds, in nanoseconds for each record (or call).
+Each figure is the best of several rounds, in nanoseconds for each record (or call); the rounds of
+the two codecs take turns.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import platform
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 from logd_wire import (
-    BatchBuilder,
     Compression,
     Headers,
-    WireRecord,
-    decode_records,
-    encode_batch,
-    murmur2,
+    _pure_decode,
+    _pure_encode,
+    _pure_filter,
+    partitioner,
     verify_batch,
 )
 
@@ -51,74 +53,104 @@ class ClientRecord(NamedTuple):
     partition: int = 0
 
 
-def fill(builder: BatchBuilder, key: bytes | None) -> BatchBuilder:
-    append = builder.append
-    while append(NOW, key, VALUE) >= 0:
-        pass
-    return builder
+def make_record(
+    offset: int, timestamp: int, key: bytes | None, value: bytes | None, headers: Headers
+) -> ClientRecord:
+    """What the client does: no generated constructor, which costs as much again."""
+    return tuple.__new__(ClientRecord, (offset, timestamp, key, value, headers, "topic", 0))
 
 
-def batch(bytes_max: int, key: bytes | None, codec: Compression = Compression.NONE) -> bytes:
-    return fill(BatchBuilder(codec, bytes_max), key).build()
-
-
-def rows() -> list[Row]:
-    found: list[Row] = []
-    for label, key in (("no key", None), ("10 B key", KEY)):
-        one = batch(BATCH_BYTES, key)
-        records = decode_records(one, 0, WireRecord)
-        count = len(records)
-        found += [
-            Row(f"append + build, {label}", partial(batch, BATCH_BYTES, key), count),
-            Row(f"encode_batch, {label}", partial(encode_batch, records), count),
-            Row(
-                f"decode_records, {label}",
-                partial(decode_records, one, 0, ClientRecord),
-                count,
-            ),
-        ]
-    for codec in (Compression.GZIP, Compression.ZSTD):
-        packed = batch(BATCH_BYTES, None, codec)
-        count = verify_batch(packed).records_count
-        found += [
-            Row(
-                f"append + build, {codec.name.lower()}",
-                partial(batch, BATCH_BYTES, None, codec),
-                count,
-            ),
-            Row(
-                f"decode_records, {codec.name.lower()}",
-                partial(decode_records, packed, 0, ClientRecord),
-                count,
-            ),
-        ]
-    large = batch(LARGE_BATCH_BYTES, None)
-    count = verify_batch(large).records_count
-    found += [
-        Row("append + build, 1 MiB", partial(batch, LARGE_BATCH_BYTES, None), count),
-        Row("decode_records, 1 MiB", partial(decode_records, large, 0, ClientRecord), count),
-        Row("murmur2, 10 B", lambda: [murmur2(KEY) for _ in range(100)], 100),
-        Row("verify_batch, 16 KiB (call)", partial(verify_batch, one), 1),
-        Row("verify_batch, 1 MiB (call)", partial(verify_batch, large), 1),
-    ]
+def codecs() -> dict[str, Any]:
+    """The codecs that are here; each has the functions of `logd_wire`."""
+    pure = SimpleNamespace()
+    for module in (partitioner, _pure_filter, _pure_encode, _pure_decode):
+        vars(pure).update(vars(module))
+    found: dict[str, Any] = {"pure": pure}
+    try:
+        found["compiled"] = importlib.import_module("logd_wire._speed")
+    except ImportError:
+        print("the compiled codec is not built", file=sys.stderr)
     return found
 
 
-def measured(row: Row, rounds: int) -> float:
-    """Nanoseconds for one operation, the best of `rounds` of at least 2 ms each."""
-    repeats = 1
-    best = float("inf")
-    while rounds:
-        start = time.perf_counter_ns()
-        for _ in range(repeats):
-            row.run()
-        spent = time.perf_counter_ns() - start
-        if spent < 2_000_000:
-            repeats *= 2
-            continue
-        best = min(best, spent / repeats / row.operations)
-        rounds -= 1
+def batch(codec: Any, bytes_max: int, key: bytes | None, packed: Compression) -> bytes:
+    builder = codec.BatchBuilder(packed, bytes_max)
+    append = builder.append
+    while append(NOW, key, VALUE) >= 0:
+        pass
+    built: bytes = builder.build()
+    return built
+
+
+def read_keys(codec: Any, one: bytes) -> None:
+    for _offset, _key, _has_value in codec.iter_keys(one):
+        pass
+
+
+def read_views(codec: Any, one: bytes) -> None:
+    for view in codec.iter_records(one):
+        view.key  # noqa: B018 - reading it is what is measured
+
+
+def every_other(offset: int, _key: bytes | None, _has_value: bool) -> int:
+    return offset & 1
+
+
+def rows(codec: Any) -> list[Row]:
+    found: list[Row] = []
+    none = Compression.NONE
+    for label, key in (("no key", None), ("10 B key", KEY)):
+        one = batch(codec, BATCH_BYTES, key, none)
+        records = codec.decode_batch(one)
+        made = (
+            ("append + build", partial(batch, codec, BATCH_BYTES, key, none)),
+            ("encode_batch", partial(codec.encode_batch, records)),
+            ("decode_batch", partial(codec.decode_batch, one)),
+            ("decode_records, a factory", partial(codec.decode_records, one, 0, make_record)),
+            ("decode_records, a NamedTuple", partial(codec.decode_records, one, 0, ClientRecord)),
+            ("iter_records, keys read", partial(read_views, codec, one)),
+            ("iter_keys", partial(read_keys, codec, one)),
+            ("filter_batch, half", partial(codec.filter_batch, one, 0, every_other)),
+        )
+        found += [Row(f"{name}, {label}", run, len(records)) for name, run in made]
+    for packed in (Compression.GZIP, Compression.ZSTD):
+        one = batch(codec, BATCH_BYTES, None, packed)
+        count = verify_batch(one).records_count
+        name = packed.name.lower()
+        build = partial(batch, codec, BATCH_BYTES, None, packed)
+        found.append(Row(f"append + build, {name}", build, count))
+        found.append(Row(f"decode_batch, {name}", partial(codec.decode_batch, one), count))
+    large = batch(codec, LARGE_BATCH_BYTES, None, none)
+    count = verify_batch(large).records_count
+    return [
+        *found,
+        Row("append + build, 1 MiB", partial(batch, codec, LARGE_BATCH_BYTES, None, none), count),
+        Row("decode_batch, 1 MiB", partial(codec.decode_batch, large), count),
+        Row("murmur2, 10 B", lambda: [codec.murmur2(KEY) for _ in range(100)], 100),
+        Row("verify_batch, 16 KiB (call)", partial(verify_batch, one), 1),
+        Row("verify_batch, 1 MiB (call)", partial(verify_batch, large), 1),
+    ]
+
+
+def measured(rows: list[Row], rounds: int) -> list[float]:
+    """Nanoseconds for one operation of each row, the best of `rounds` of at least 2 ms each."""
+    repeats = [1] * len(rows)
+    best = [float("inf")] * len(rows)
+    for number, row in enumerate(rows):
+        while _spent(row, repeats[number]) < 2_000_000:
+            repeats[number] *= 2
+    for _ in range(rounds):
+        for number, row in enumerate(rows):
+            spent = _spent(row, repeats[number]) / repeats[number] / row.operations
+            best[number] = min(best[number], spent)
     return best
+
+
+def _spent(row: Row, repeats: int) -> int:
+    start = time.perf_counter_ns()
+    for _ in range(repeats):
+        row.run()
+    return time.perf_counter_ns() - start
 
 
 def main() -> None:
@@ -127,8 +159,11 @@ def main() -> None:
     options = parser.parse_args()
     version = sys.version.split()[0]
     print(f"Python {version}, {platform.machine()}; values of 100 B; batches of 16 KiB")
-    for row in rows():
-        print(f"{row.name:32}{measured(row, options.rounds):12,.0f} ns")
+    found = codecs()
+    print(f"{'ns':42}" + "".join(f"{name:>12}" for name in found))
+    for side_by_side in zip(*map(rows, found.values()), strict=True):
+        figures = measured(list(side_by_side), options.rounds)
+        print(f"{side_by_side[0].name:42}" + "".join(f"{figure:12,.0f}" for figure in figures))
 
 
 if __name__ == "__main__":

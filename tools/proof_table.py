@@ -41,8 +41,13 @@ def tests(*selection: str, mark: str = "proof") -> tuple[str, ...]:
 PROOFS: tuple[Proof, ...] = (
     Proof(
         "codec",
-        "batches of the largest sizes, and the speed of the codec",
+        "batches of the largest sizes, every bit of a batch flipped; floods of damaged batches",
         tests("tests/unit/wire"),
+    ),
+    Proof(
+        "compiled",
+        "gcc's sanitizers find nothing in the compiled codec, and its tests find planted bugs",
+        tests("tests/integration/codec"),
     ),
     Proof(
         "machines",

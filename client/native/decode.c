@@ -259,9 +259,11 @@ static int batch_bytes(const speed_state *state, PyObject *buffer, int64_t *posi
         return 1;
     }
     Py_buffer view;
-    int of_bytes = PyMemoryView_Check(buffer) ? PyMemoryView_GET_BUFFER(buffer)->ndim == 1
-                                                    && PyMemoryView_GET_BUFFER(buffer)->itemsize == 1
-                                              : PyByteArray_CheckExact(buffer);
+    int of_bytes = PyByteArray_CheckExact(buffer);
+    if (PyMemoryView_Check(buffer)) {
+        const Py_buffer *shape = PyMemoryView_GET_BUFFER(buffer);
+        of_bytes = shape->ndim == 1 && shape->itemsize == 1;
+    }
     if (!of_bytes)
         return 0;
     if (PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE) < 0) {
@@ -288,8 +290,8 @@ static int batch_bytes(const speed_state *state, PyObject *buffer, int64_t *posi
     return done;
 }
 
-/* Opens the batch at `position`: 1, and `found->owner` and `*bytes` are owned by the caller, who
- * finds the batch in `*bytes` at `*offset`; 0: Python has to look at it; -1: an exception is set. */
+/* Opens the batch at `position`. 1: `found->owner` and `*bytes` are owned by the caller, who finds
+ * the batch in `*bytes` at `*offset`; 0: Python has to look at it; -1: an exception is set. */
 static int open_batch(speed_state *state, PyObject *buffer, PyObject *position, PyObject *verify,
                       batch *found, PyObject **bytes, int64_t *offset)
 {

@@ -132,7 +132,8 @@ static int speed_exec(PyObject *module)
         return -1;
     state->builder_type =
         (PyTypeObject *)PyType_FromModuleAndSpec(module, &speed_builder_spec, NULL);
-    state->iterator_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &speed_iterator_spec, NULL);
+    state->iterator_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &speed_iterator_spec, NULL);
     state->view_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &speed_view_spec, NULL);
     if (!state->builder_type || !state->iterator_type || !state->view_type)
         return -1;

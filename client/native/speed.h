@@ -1,9 +1,9 @@
 /* The compiled batch codec: what its parts share.
  *
  * encode.c makes batches, decode.c reads and filters them, module.c is what Python sees. The Python
- * modules `_pure_*` are the definition. Whatever is out of the ordinary (a bad batch, a field out of range,
- * an odd type, compression) is handed to them, so errors and their words exist once; the code here
- * has to notice it, and never reads or writes a byte too far.
+ * modules `_pure_*` are the definition. Whatever is out of the ordinary (a bad batch, a field out
+ * of range, an odd type, compression) is handed to them, so errors and their words exist once; the
+ * code here has to notice it, and never reads or writes a byte too far.
  */
 #ifndef LOGD_SPEED_H
 #define LOGD_SPEED_H
@@ -153,7 +153,8 @@ PyObject *speed_finish(speed_state *state, const batch_fields *fields, const uin
  * when there is much of it. -1: an exception is set. */
 int speed_crc(speed_state *state, const uint8_t *bytes, size_t size, uint32_t *crc);
 /* Sorts positional and named arguments into `slots` (borrowed; what is not given stays). The names
- * from `keyword_only` on cannot be positional, those before `required` must be given. -1: TypeError. */
+ * from `keyword_only` on cannot be positional, those before `required` must be given. -1:
+ * TypeError. */
 int speed_arguments(const char *function, const char *const *names, int names_count, int required,
                     int keyword_only, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                     PyObject **slots);

@@ -22,7 +22,9 @@ GENERATED = "client/logd_proto/v1/"
 
 _PRODUCTS = {"build", "dist", "client/build", "client/dist", "bench/results"}
 _TEXT_SUFFIXES = {
+    ".c",
     ".cfg",
+    ".h",
     ".ini",
     ".md",
     ".proto",

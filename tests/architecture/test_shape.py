@@ -9,7 +9,16 @@ from tests.architecture.exceptions import (
     OPTIONAL_DISTRIBUTIONS,
     Allowed,
 )
-from tests.architecture.sources import Source, product_files, python_files, report
+from tests.architecture.sources import (
+    Source,
+    product_files,
+    python_files,
+    report,
+    text_files,
+)
+
+#: C needs more lines for the same, and has fewer files to hold them.
+C_FILE_LINES_MAX = 900
 
 
 def _of(text: str, path: str = "logd/x.py") -> Source:
@@ -83,6 +92,14 @@ def test_a_long_line_is_seen() -> None:
     assert list(shape.long_lines(_of("#" * 100))) == []
     assert list(shape.long_lines(_of("x" * 100 + "  # type: ignore[attr-defined]"))) == []
     assert [violation.line for violation in shape.long_lines(_of("\n" + "#" * 101))] == [2]
+
+
+def test_c_files_are_short_and_narrow() -> None:
+    found = [source for source in text_files() if source.path.endswith((".c", ".h"))]
+    assert {"client/native/decode.c", "client/native/speed.h"} <= {one.path for one in found}
+    assert [one.path for one in found if len(one.lines) > C_FILE_LINES_MAX] == []
+    wide = [violation for source in found for violation in shape.long_lines(source)]
+    assert not wide, report(wide)
 
 
 def test_module_names_say_what_is_inside() -> None:

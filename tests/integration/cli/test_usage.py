@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from logd_wire import CODEC
 from typer.testing import CliRunner, Result
 
 from logd.cli.main import app
@@ -233,7 +234,10 @@ def test_version() -> None:
     plain = logd("version").stdout
     assert plain.startswith("logd ")
     assert logd("--version").stdout == plain
-    assert set(json.loads(logd("version", "-F", "json").stdout)) > {"logd", "python", "grpcio"}
+    found = json.loads(logd("version", "-F", "json").stdout)
+    assert set(found) > {"logd", "python", "codec", "grpcio"}
+    assert found["codec"] == CODEC
+    assert CODEC in logd("version", "-v").stdout
 
 
 def test_completion_is_silent_without_a_cluster(shell: Shell, nobody: str) -> None:

@@ -1,4 +1,4 @@
-"""The compiled codec under gcc's address and undefined-behaviour sanitizers."""
+"""The compiled codec under gcc's address and undefined-behaviour sanitizers; planted bugs in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import codec_build
+from tests.support import codec_build, codec_mutants
 
 ROOT = Path(__file__).resolve().parents[3]
 #: The tests that read and write everything there is; those of memory count what a sanitizer adds.
@@ -18,8 +18,14 @@ TESTS = ("tests/unit/wire/test_compiled.py", "tests/unit/wire/test_compiled_memo
 FLOOD = "from tests.unit.wire.test_compiled_memory import flood; print(flood({inputs}, {seed}))"
 
 
-@pytest.mark.proof
-@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc has the sanitizers; it is not here")
+pytestmark = [
+    pytest.mark.proof,
+    pytest.mark.skipif(
+        shutil.which("gcc") is None, reason="gcc has the sanitizers; it is not here"
+    ),
+]
+
+
 def test_the_sanitizers_find_nothing(
     tmp_path: Path, record_figure: Callable[[str, int | float | str], None]
 ) -> None:
@@ -47,3 +53,8 @@ def test_the_sanitizers_find_nothing(
         if command[-1] == used:
             assert done.stdout.startswith(str(copy))
     record_figure("damaged_batches_under_sanitizers", inputs)
+
+
+@pytest.mark.parametrize("mutant", codec_mutants.MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_planted_bug_is_seen(mutant: codec_mutants.Mutant) -> None:
+    assert codec_mutants.caught_by(mutant)

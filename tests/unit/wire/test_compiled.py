@@ -135,10 +135,16 @@ def test_every_text_of_three_bytes_that_may_be_wrong_is_read_alike() -> None:
     for first in edges:
         for second in edges:
             for rest in (b"", b"\x80", b"\x80\x80", b"\xbf\xbf", b"\x80a", b"\xc0\x80"):
-                record = twin.record_bytes(0, 0, headers=((bytes([first, second]) + rest, b""),))
-                batch = twin.batch_bytes(record)
+                name = bytes([first, second]) + rest
+                batch = twin.batch_bytes(twin.record_bytes(0, 0, headers=((name, b""),)))
                 same(lambda codec, data: codec.decode_batch(data), batch)
                 same(lambda codec, data: list(map(fields, codec.iter_records(data))), batch)
+
+
+def test_a_name_does_not_go_on_in_what_follows_it() -> None:
+    """The length of a value of 64 bytes begins with a byte that could continue a character."""
+    for name in (b"\xc2", b"a\xe2\x82", b"\xf0\x9f\x98"):
+        same_reading(twin.batch_bytes(twin.record_bytes(0, 0, headers=((name, bytes(64)),))))
 
 
 def test_numbers_that_are_padded_or_too_long_are_read_alike() -> None:
@@ -154,7 +160,9 @@ def test_numbers_that_are_padded_or_too_long_are_read_alike() -> None:
                     same_reading(twin.batch_bytes(length + body, base_timestamp=base))
 
 
-@pytest.mark.parametrize("position", [-1, 0, 1, 61, 2**63, -(2**64), True, 0.0, None, "0"])
+@pytest.mark.parametrize(
+    "position", [-1, 0, 1, 61, 2**40, -(2**40), 2**63, -(2**64), True, 0.0, None, "0"]
+)
 def test_any_position_is_taken_alike(position: Any) -> None:
     batch = encode_batch([WireRecord(0, NOW, b"k", b"v")])
     for data in (batch, b"x" + batch, bytearray(batch), memoryview(batch), b""):
@@ -388,6 +396,18 @@ def test_a_generator_that_fails_passes_its_error() -> None:
     for codec in both():
         with pytest.raises(IndexError, match="the caller's own"):
             codec.encode_batch(failing())
+
+
+def test_builders_are_full_at_the_same_byte() -> None:
+    for bytes_max in range(61, 200):
+        for key, value in ((None, b"v"), (b"k" * 20, b"v" * 40), (None, bytes(70))):
+            counts = []
+            for codec in both():
+                builder = codec.BatchBuilder(bytes_max=bytes_max)
+                while builder.append(NOW, key, value) >= 0:
+                    pass
+                counts.append((builder.count, builder.size_estimate))
+            assert counts[0] == counts[1]
 
 
 def test_full_builders_build_alike() -> None:
