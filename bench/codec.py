@@ -1,4 +1,4 @@
-"""What the batch codecs cost, side by side: `python -m bench.codec`. Prints a table, judges nothing.
+"""What the batch codecs cost, side by side: `python -m bench.codec`. Prints a table.
 
 Each figure is the best of several rounds, in nanoseconds for each record (or call); the rounds of
 the two codecs take turns.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 import zipfile
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.support import codec_build
 from tools import demo, dist
 
 # One worker has the whole module, and so makes the environment once.
@@ -132,6 +135,91 @@ def test_every_module_of_the_sources_is_in_a_wheel(installed: Installed) -> None
             for path in (ROOT / folder / package).rglob("*.py*"):
                 if path.suffix in {".py", ".pyi"}:
                     assert path.relative_to(ROOT / folder).as_posix() in held
+
+
+def speed_in(wheel: Path) -> list[str]:
+    return [name for name in names_in(wheel) if name.startswith("logd_wire/_speed.cpython")]
+
+
+WHICH = "import logd_wire as w; print(w.CODEC)"
+ROUND_TRIP = """
+import logd_wire as w
+builder = w.BatchBuilder()
+builder.append(5, b"key", b"value")
+print(w.CODEC, w.decode_batch(builder.build()))
+"""
+
+
+@pytest.mark.skipif(codec_build.compiler() is None, reason="no C compiler: pure wheels only")
+def test_the_clients_wheel_holds_the_compiled_codec(installed: Installed) -> None:
+    client, node = installed.wheels
+    assert len(speed_in(client)) == 1
+    assert not client.name.endswith("-none-any.whl")
+    assert node.name.endswith("-none-any.whl")
+    assert not [name for name in names_in(client) if name.endswith((".c", ".h"))]
+    assert installed.run("python", "-W", "error", "-c", WHICH) == "compiled\n"
+    assert installed.run("python", "-c", WHICH, LOGD_CODEC="pure") == "pure\n"
+    assert "codec" in installed.run("logd", "version", "-v")
+
+
+def test_without_a_compiler_the_wheel_is_a_working_pure_one(
+    installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", "false")
+    client, _ = dist.build(tmp_path / "wheels")
+    assert client.name.endswith("-py3-none-any.whl")
+    assert speed_in(client) == []
+    compiled = set(speed_in(installed.wheels[0]))
+    metadata = "-".join(client.name.split("-")[:2]) + ".dist-info/"
+    assert set(names_in(client)) == set(names_in(installed.wheels[0])) - compiled
+    assert f"{metadata}METADATA" in names_in(client)
+    target = tmp_path / "target"
+    pip = ["python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    installed.run(*pip, "--target", str(target), str(client))
+    said = installed.run("python", "-W", "error", "-c", ROUND_TRIP, PYTHONPATH=str(target))
+    assert said.startswith("pure [WireRecord(offset=0, timestamp=5, key=b'key', value=b'value'")
+    shutil.rmtree(target)
+
+
+def test_a_build_without_a_compiler_says_one_line(tmp_path: Path) -> None:
+    copy = codec_build.copy_client(tmp_path / "client")
+    done = subprocess.run(
+        [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"],
+        cwd=copy,
+        env={**os.environ, "CC": "false"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0
+    said = (done.stdout + done.stderr).splitlines()
+    assert [line for line in said if "without its compiled codec" in line] == said
+    assert len(said) == 1
+
+
+def test_the_sdist_carries_the_sources_of_the_codec(tmp_path: Path) -> None:
+    copy = tmp_path / "client"
+    shutil.copytree(
+        ROOT / "client",
+        copy,
+        ignore=shutil.ignore_patterns("__pycache__", "*.so", "build", "dist", "*.egg-info"),
+    )
+    command = [sys.executable, "-m", "build", "--no-isolation", "--sdist", "--outdir"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "out"), str(copy)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (sdist,) = (tmp_path / "out").glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    native = {f"native/{path.name}" for path in (ROOT / "client" / "native").iterdir()}
+    assert len(native) == 4
+    assert held >= {*native, "setup.py", "logd_wire/_codec.py", "logd_wire/_speed.pyi"}
 
 
 def test_the_readme_has_the_ten_lines_of_the_demo() -> None:

@@ -141,6 +141,18 @@ def test_every_text_of_three_bytes_that_may_be_wrong_is_read_alike() -> None:
                 same(lambda codec, data: list(map(fields, codec.iter_records(data))), batch)
 
 
+def test_records_of_few_bytes_at_the_very_end_are_read_alike() -> None:
+    good = twin.record_bytes(0, 0)
+    fields = {"records_count": 2, "last_offset_delta": 1}
+    for size in range(9):
+        for there in range(size + 1):
+            short = twin.varint(size) + bytes(there)
+            # Six zeros are a whole record: key, value and headers are empty.
+            whole = size == there == 6
+            assert same_reading(twin.batch_bytes(short)) is whole
+            same_reading(twin.batch_bytes(good + short, **fields))
+
+
 def test_a_name_does_not_go_on_in_what_follows_it() -> None:
     """The length of a value of 64 bytes begins with a byte that could continue a character."""
     for name in (b"\xc2", b"a\xe2\x82", b"\xf0\x9f\x98"):
