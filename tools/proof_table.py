@@ -67,6 +67,11 @@ PROOFS: tuple[Proof, ...] = (
         limit_s=6 * HOUR_S,
     ),
     Proof(
+        "torn-tail",
+        "a tail of 64 KiB cut, zeroed or garbage at every byte: a prefix, never below the ledger",
+        tests("tests/unit/storage"),
+    ),
+    Proof(
         "cost",
         "finding a record in 10 GiB reads one interval; a clean start scans nothing; recovery",
         tests("tests/integration/storage"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -30,3 +31,9 @@ def test_a_torn_tail_opens_as_a_prefix(image: torn_tail.TailImage, kind: str) ->
 def test_the_tail_is_64_kib(image: torn_tail.TailImage) -> None:
     assert len(image.segment) - image.ledger_position == torn_tail.TAIL_BYTES == 65536
     assert image.ledger_end > 0
+
+
+@pytest.mark.proof
+def test_every_byte_of_the_tail(record_figure: Callable[[str, int | float | str], None]) -> None:
+    cases = torn_tail.run(torn_tail.build_image())
+    record_figure("torn tails, each opened as a prefix at a batch border", cases)
