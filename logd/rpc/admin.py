@@ -254,7 +254,7 @@ def _check_config(config: Mapping[str, str]) -> None:
     for name, value in config.items():
         if len(name) > CONFIG_KEY_CHARACTERS_MAX or not name.isprintable():
             raise InvalidConfigError(
-                f"{name[:64]!a} is no setting", hint="docs/configuration.md lists every setting"
+                f"{name[:64]!a} is no setting", hint="docs/settings.md lists every setting"
             )
         if len(value) > CONFIG_VALUE_CHARACTERS_MAX:
             raise InvalidConfigError(f"{name}: {len(value)} characters are too many")
