@@ -46,7 +46,11 @@ async def test_a_folder_opens_with_everything_in_it(
     release: str, state: str, tmp_path: Path
 ) -> None:
     with tarfile.open(HERE / f"{release}.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
+        # The first releases of 3.11 know no filters yet; the archive is ours.
+        if hasattr(tarfile, "data_filter"):
+            archive.extractall(tmp_path, filter="data")
+        else:
+            archive.extractall(tmp_path)
     async with running_node(config_for(tmp_path / state)) as node:
         broker = node.broker
         assert list(broker.image.topic_ids) == [TOPIC]
