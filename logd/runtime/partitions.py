@@ -81,7 +81,6 @@ class Partitions:
         # Segment files open at one time, of all partitions together.
         self._handles = HandleCache(directory.files, OPEN_SEGMENTS_MAX)
         self._partitions: dict[TopicPartitionId, Partition] = {}
-        self._flushers: dict[TopicPartitionId, int] = {}
 
     def get(self, key: TopicPartitionId) -> Partition | None:
         return self._partitions.get(key)
@@ -239,22 +238,15 @@ class Partitions:
         self._ledger.append({key: FORGOTTEN})
 
     def _flush_by_interval(self, found: Partition) -> None:
-        """Start the timer of a partition with flush=interval, once; it ends with the mode."""
-        flush = found.config.flush
-        running = found.id in self._flushers
-        self._flushers[found.id] = flush.interval_ms
-        if flush.mode is FlushMode.INTERVAL and not running:
-            self._spawn(self._flush_loop(found), f"flush {found.name}")
+        """Start the timer of a partition with flush=interval; it ends with this configuration."""
+        if found.config.flush.mode is FlushMode.INTERVAL:
+            self._spawn(self._flush_loop(found, found.config), f"flush {found.name}")
 
-    async def _flush_loop(self, found: Partition) -> None:
-        while (
-            found.config.flush.mode is FlushMode.INTERVAL
-            and self._partitions.get(found.id) is found
-        ):
-            await self._clock.sleep_ms(found.config.flush.interval_ms)
+    async def _flush_loop(self, found: Partition, config: TopicConfig) -> None:
+        while found.config is config and self._partitions.get(found.id) is found:
+            await self._clock.sleep_ms(config.flush.interval_ms)
             if found.view.written_end_offset > found.view.durable_end_offset:
                 await self._driver.call(lambda: None, found, sync=True)
-        self._flushers.pop(found.id, None)
 
     def find(self, key: TopicPartitionId, leader_epoch: int, image: ClusterImage) -> Partition:
         """The partition, if this node leads it in that epoch; raises LogdError otherwise."""

@@ -18,6 +18,7 @@ from logd_wire.errors import (
     UnknownTopicError,
 )
 
+from logd.model.ids import TopicPartitionId
 from logd.model.node_config import load_node_config
 from logd.runtime.adapters import SystemClock, SystemRng, TaskSpawn, ThreadDisk
 from logd.runtime.broker import Broker
@@ -163,6 +164,20 @@ async def test_a_change_of_flush_takes_effect(tmp_path: Path) -> None:
         assert await read(broker, "orders") == [b"a"]
         outcome = await broker.produce(topic.topic_id, 0, batch(b"b"), leader_epoch=-1, acks=-1)
         assert outcome.synced
+
+
+@pytest.mark.parametrize("before", ["batch", "none", "interval:1h"])
+async def test_a_topic_changed_to_an_interval_is_synced_by_it(tmp_path: Path, before: str) -> None:
+    async with node_on(RealFiles(tmp_path)) as node:
+        broker = node.broker
+        topic = await broker.create_topic("orders", config={"flush": before})
+        await broker.alter_topic("orders", set_config={"flush": "interval:10ms"}, delete_config=[])
+        await put(broker, "orders", b"a")
+        partition = node._partitions.get(TopicPartitionId(topic.topic_id, 0))
+        assert partition is not None
+        async with asyncio.timeout(5):
+            while partition.view.durable_end_offset == 0:
+                await asyncio.sleep(0.01)
 
 
 async def test_retention_runs_by_itself(tmp_path: Path) -> None:
