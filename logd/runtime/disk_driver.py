@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from logd_wire import BatchHeader
 from logd_wire.errors import LogdError, OutcomeUnknownError, StorageFailedError, StorageFullError
 
 from logd.runtime.ports import Disk, Spawn
-from logd.storage import Appended, Ledger, LogKey, PartitionLog, SyncPoint
+from logd.storage import Appended, Ledger, LogKey, PartitionLog, SyncPoint, is_no_space
 
 T = TypeVar("T")
 
@@ -90,7 +89,7 @@ class _Written:
 class DiskDriver:
     """Owns all writing to the logs of one data directory.
 
-    `ledger` None: the logs keep no ledger. `free_bytes` is asked before every round; appends that
+    `free_bytes` is asked before every round; appends that
     would leave less than `free_bytes_min` are refused with StorageFullError before they are
     written.
     """
@@ -252,7 +251,7 @@ class DiskDriver:
         try:
             self._ledger.append(due)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if not is_no_space(error):
                 raise
             # A ledger that lags is safe: recovery only copies more than it had to.
             return False
@@ -276,7 +275,7 @@ class DiskDriver:
         except LogdError as error:
             written.refused.append((operation, error))
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if not is_no_space(error):
                 raise
             written.refused.append((operation, _full_error(0, self._free_bytes_min)))
         return room

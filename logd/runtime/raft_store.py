@@ -20,7 +20,16 @@ from logd_wire.errors import ConfigError, LogdError, StorageFailedError, Storage
 
 from logd.consensus.log_types import Entry, HardState, Identity
 from logd.model.ids import ClusterId, DirectoryId, LogIndex, NodeId, Term
-from logd.storage import Files, Ledger, LogConfig, LogKey, PartitionLog, read_all, write_atomic
+from logd.storage import (
+    Files,
+    Ledger,
+    LogConfig,
+    LogKey,
+    PartitionLog,
+    is_no_space,
+    read_all,
+    write_atomic,
+)
 
 #: The raft log's line in its ledger; no topic has this id.
 LOG_KEY: LogKey = (bytes(16), 0)
@@ -47,7 +56,6 @@ class RaftStore:
         self._files = files
         self._log = log
         self._ledger = ledger
-        self._term = hard_state.term if hard_state else Term(0)
         self.hard_state = hard_state
         self.entries = self._read_entries()
 
@@ -79,17 +87,19 @@ class RaftStore:
 
         Any other OSError is fatal.
         """
-        try:
-            self._save(hard_state, entries, now_ms)
-        except (OSError, StorageFullError) as error:
-            if isinstance(error, OSError) and error.errno != errno.ENOSPC:
-                raise
-            if not self._give_up_reserve():
-                raise StorageFullError(
-                    "the disk is full: the metadata log cannot be written",
-                    hint="free space; the node goes on by itself",
-                ) from error
-            self._save(hard_state, entries, now_ms)
+        while True:
+            try:
+                self._save(hard_state, entries, now_ms)
+                return
+            except (OSError, StorageFullError) as error:
+                if isinstance(error, OSError) and not is_no_space(error):
+                    raise
+                # Tried again with the room of the reserve: once, for it is gone then.
+                if not self._give_up_reserve():
+                    raise StorageFullError(
+                        "the disk is full: the metadata log cannot be written",
+                        hint="free space; the node goes on by itself",
+                    ) from error
 
     def _save(self, hard_state: HardState | None, entries: Sequence[Entry], now_ms: int) -> None:
         if hard_state is not None and hard_state != self.hard_state:
@@ -103,14 +113,11 @@ class RaftStore:
         if point is not None:
             point.run()
             self._log.complete_sync(point)
-            # Lags one round behind, like every ledger, and is synced with the next entry.
+            # Told after the sync of what it tells, like every ledger.
             self._ledger.append({LOG_KEY: self._log.view.durable_end_offset})
             self._ledger.sync()
 
     def _append(self, entry: Entry, now_ms: int) -> None:
-        if entry.term > self._term or self._log.view.written_end_offset == 0:
-            self._term = entry.term
-        self._log.begin_epoch(entry.term)
         records = [
             WireRecord(entry.index + number, now_ms, None, payload, ())
             for number, payload in enumerate(entry.payloads)
@@ -160,7 +167,7 @@ class RaftStore:
             finally:
                 file.close()
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EOPNOTSUPP):
+            if not is_no_space(error) and error.errno != errno.EOPNOTSUPP:
                 raise
 
     def _give_up_reserve(self) -> bool:

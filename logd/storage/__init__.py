@@ -6,7 +6,7 @@ from logd.storage.config import LogConfig
 from logd.storage.damage import Damage
 from logd.storage.data_dir import DataDirectory, DirectoryMeta
 from logd.storage.deletion import DeletedSegment
-from logd.storage.files import Entry, File, Files, Lock, read_all, write_atomic
+from logd.storage.files import Entry, File, Files, Lock, is_no_space, read_all, write_atomic
 from logd.storage.handles import HandleCache
 from logd.storage.ledger import FORGOTTEN, Ledger, LogKey
 from logd.storage.memory_files import MemoryFiles
@@ -38,6 +38,7 @@ __all__ = [
     "RealFiles",
     "RecoveryReport",
     "SyncPoint",
+    "is_no_space",
     "read_all",
     "write_atomic",
 ]

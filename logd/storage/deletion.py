@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 from logd.storage.access import LogContext, summarize
 from logd.storage.config import LogConfig
-from logd.storage.files import join
+from logd.storage.files import is_no_space, join
 from logd.storage.layout import DELETED_SUFFIX
 from logd.storage.segment import LOG_SUFFIX, SIDECAR_SUFFIXES, Segment
-from logd.storage.sidecar import is_no_space
 
 
 class DeletedSegment(NamedTuple):

@@ -12,6 +12,7 @@ write and name by name, in any order.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -163,3 +164,8 @@ def remove_tree(files: Files, path: str) -> None:
         else:
             files.unlink(child)
     files.remove_dir(path)
+
+
+def is_no_space(error: OSError) -> bool:
+    """Whether a write failed for want of space or quota."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -29,7 +29,7 @@ from collections.abc import Mapping
 from crc32c import crc32c
 from logd_wire.errors import ConfigError
 
-from logd.storage.files import File, Files, pwrite_all, read_all, write_atomic
+from logd.storage.files import File, Files, is_no_space, pwrite_all, read_all, write_atomic
 
 LogKey = tuple[bytes, int]
 """(topic id of 16 bytes, partition)."""
@@ -167,14 +167,14 @@ class Ledger:
             file.allocate(target)
             self._allocated = target
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EOPNOTSUPP):
+            if not is_no_space(error) and error.errno != errno.EOPNOTSUPP:
                 raise
 
     def _rewrite_if_room(self) -> None:
         try:
             self._rewrite()
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if not is_no_space(error):
                 raise
 
     def _rewrite(self) -> None:

@@ -31,14 +31,14 @@ from logd.storage.access import LogContext, index_of
 from logd.storage.config import LogConfig
 from logd.storage.deletion import DeletedSegment, Deletion, expired
 from logd.storage.epochs import LeaderEpochs, store_epochs
-from logd.storage.files import Files, parent_of, write_plain
+from logd.storage.files import Files, is_no_space, parent_of, write_plain
 from logd.storage.handles import Handle, HandleCache
 from logd.storage.layout import snapshot_path
 from logd.storage.producers import encode_snapshot
 from logd.storage.reader import LogView
 from logd.storage.recovery import Recovered, Recovery, RecoveryReport
 from logd.storage.segment import HEAD_BYTES, RELATIVE_OFFSET_MAX, Segment, SegmentIndex
-from logd.storage.sidecar import identity_of, is_no_space, write_sidecar
+from logd.storage.sidecar import identity_of, write_sidecar
 from logd.storage.sync import SyncPoint, SyncState
 from logd.storage.truncation import cut_segments, rebuild_producers
 

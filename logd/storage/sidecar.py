@@ -11,12 +11,11 @@ need no sync.
 
 from __future__ import annotations
 
-import errno
 import struct
 
 from crc32c import crc32c
 
-from logd.storage.files import Files, read_all, write_plain
+from logd.storage.files import Files, is_no_space, read_all, write_plain
 
 VERSION = 1
 _FRAME = struct.Struct(">8sHHIqQI")
@@ -82,8 +81,3 @@ def write_sidecar(files: Files, path: str, data: bytes) -> None:
     except OSError as error:
         if not is_no_space(error):
             raise
-
-
-def is_no_space(error: OSError) -> bool:
-    """Whether a write failed for want of space or quota."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)

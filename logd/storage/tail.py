@@ -13,7 +13,7 @@ from logd_wire.errors import StorageFullError
 
 from logd.storage.damage import Damage
 from logd.storage.epochs import LeaderEpochs
-from logd.storage.files import Files, join, pwrite_all
+from logd.storage.files import Files, is_no_space, join, pwrite_all
 from logd.storage.layout import COPY_SUFFIX, Layout
 from logd.storage.segment import (
     LOG_SUFFIX,
@@ -23,7 +23,6 @@ from logd.storage.segment import (
     remove_segment_files,
     segment_name,
 )
-from logd.storage.sidecar import is_no_space
 from logd.storage.walk import Found, Walker
 
 _COPY_BYTES = 4 << 20
