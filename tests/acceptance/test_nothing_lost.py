@@ -46,23 +46,29 @@ def disk(tmp_path: Path) -> Iterator[LoopDisk]:
     made.close()
 
 
-def _kill_rounds(tmp_path: Path, rounds: int) -> int:
-    with RealNode(tmp_path / "data") as node:
+def _rounds(node: RealNode, rounds: int, interrupt: Callable[[], None]) -> int:
+    """Load the node, interrupt it again and again, and look for everything acknowledged."""
+    with node:
         _create_topic(node.address)
         loads = [Load(node.address, TOPIC, number, partitions=PARTITIONS) for number in range(2)]
         for load in loads:
             load.start()
         for _ in range(rounds):
             _wait_for(loads[0], 200)
-            node.kill()
+            interrupt()
             node.start()
         _wait_for(loads[0], 200)
         for load in loads:
             load.stop()
         assert [error for load in loads for error in load.failed] == []
-        problems = find_losses(loads, read_all(node.address, TOPIC, PARTITIONS))
-        assert problems == []
+        assert find_losses(loads, read_all(node.address, TOPIC, PARTITIONS)) == []
+        assert node.stop() == 0
         return sum(load.count for load in loads)
+
+
+def _kill_rounds(tmp_path: Path, rounds: int) -> int:
+    node = RealNode(tmp_path / "data")
+    return _rounds(node, rounds, node.kill)
 
 
 def test_killed_under_load(tmp_path: Path) -> None:
@@ -90,25 +96,14 @@ def _lose_power(disk: LoopDisk, node: RealNode) -> None:
 
 
 def _power_rounds(disk: LoopDisk, rounds: int) -> int:
-    with RealNode(disk.path / "data", log_folder=disk.path.parent) as node:
-        _create_topic(node.address)
-        loads = [Load(node.address, TOPIC, number, partitions=PARTITIONS) for number in range(2)]
-        for load in loads:
-            load.start()
-        for _ in range(rounds):
-            _wait_for(loads[0], 200)
-            _lose_power(disk, node)
-            disk.unmount()
-            disk.mount()
-            node.start()
-        _wait_for(loads[0], 200)
-        for load in loads:
-            load.stop()
-        assert [error for load in loads for error in load.failed] == []
-        problems = find_losses(loads, read_all(node.address, TOPIC, PARTITIONS))
-        assert problems == []
-        assert node.stop() == 0
-        return sum(load.count for load in loads)
+    node = RealNode(disk.path / "data", log_folder=disk.path.parent)
+
+    def interrupt() -> None:
+        _lose_power(disk, node)
+        disk.unmount()
+        disk.mount()
+
+    return _rounds(node, rounds, interrupt)
 
 
 def test_power_lost_under_load(disk: LoopDisk) -> None:
