@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,17 @@ from hypothesis import HealthCheck, Phase, settings
 #: A figure is a number, or a text where a number would not say enough.
 Figure = int | float | str
 
+# A shell that starts the tests in the background has them ignore SIGINT, and what they start would
+# inherit that; a handler of this process is not inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Nor do client settings of whoever runs the tests say anything here.
+_FOR_TESTS = ("LOGD_CODEC", "LOGD_REWRITE", "LOGD_SIM_SEEDS")
+for _name in [name for name in os.environ if name.startswith("LOGD_") and name not in _FOR_TESTS]:
+    del os.environ[_name]
+
 #: Names the file to which figures are appended, one JSON object a line.
-FIGURES_VARIABLE = "LOGD_FIGURES"
+FIGURES_VARIABLE = "PROOF_FIGURES"
 _PROPERTY = "figure"
 
 # `make test` must not fail by chance on an unrelated change: its examples are always the same.

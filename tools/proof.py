@@ -34,7 +34,7 @@ def run(proof: Proof) -> Result:
     """Run one proof; its output goes to the terminal, its figures into the result."""
     with tempfile.TemporaryDirectory(prefix="logd-proof-") as scratch:
         figures = Path(scratch) / "figures.jsonl"
-        environment = {**os.environ, **proof.environment, "LOGD_FIGURES": str(figures)}
+        environment = {**os.environ, **proof.environment, "PROOF_FIGURES": str(figures)}
         started = time.monotonic()
         code = _run(proof.command, environment, proof.limit_s)
         return {

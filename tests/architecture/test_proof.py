@@ -71,7 +71,7 @@ def test_names_are_unique_and_claims_are_words() -> None:
 WRITES_A_FIGURE = """
 import json, os
 line = json.dumps({"test": "tests/x.py::test", "name": "speed_mb_s", "value": 301.5})
-open(os.environ["LOGD_FIGURES"], "a").write(line + os.linesep)
+open(os.environ["PROOF_FIGURES"], "a").write(line + os.linesep)
 """
 
 

@@ -48,8 +48,6 @@ COMMANDS = (
 def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "100")
-    for name in ("LOGD_BOOTSTRAP", "LOGD_PROFILE", "LOGD_CONFIG"):
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
