@@ -17,13 +17,18 @@ from logd.metadata import (
 )
 from logd.metadata.records import (
     ClusterFormed,
+    NodeFenced,
     NodeRegistered,
+    NodeRemoved,
+    NodeUnfenced,
     PartitionChanged,
     PartitionsAdded,
     ProducerIdsAllocated,
     TopicConfigured,
     TopicCreated,
     TopicDeleted,
+    VoterImage,
+    VotersChanged,
 )
 from logd.model.ids import ClusterId, DirectoryId, LeaderEpoch, NodeId, TopicId
 from logd.model.units import INT64_MAX
@@ -100,19 +105,38 @@ _states = st.builds(
     st.lists(_node_ids, max_size=4).map(tuple),
     st.lists(_node_ids, max_size=4).map(tuple),
     _counts,
+    st.lists(_node_ids, max_size=4).map(tuple),
+    _node_ids,
 )
 _partitions = st.lists(_states, max_size=4).map(tuple)
 _overrides = st.dictionaries(_texts, _texts, max_size=4).map(lambda d: tuple(sorted(d.items())))
 _topic_ids = ids.map(TopicId)
+_directory_ids = ids.map(DirectoryId)
+_epochs = st.integers(0, INT64_MAX)
+_voters = st.builds(VoterImage, _node_ids, _directory_ids, _texts)
 
 #: Any record that fits its types, whether it makes sense or not.
 records: st.SearchStrategy[MetadataRecord] = st.one_of(
     st.builds(ClusterFormed, ids.map(ClusterId)),
-    st.builds(NodeRegistered, _node_ids, ids.map(DirectoryId), ids, _texts, _texts),
+    st.builds(
+        NodeRegistered,
+        _node_ids,
+        _directory_ids,
+        ids,
+        _texts,
+        _texts,
+        _texts,
+        _epochs,
+        st.booleans(),
+    ),
     st.builds(TopicCreated, _topic_ids, _texts, _partitions, _overrides),
     st.builds(TopicConfigured, _topic_ids, _overrides),
     st.builds(PartitionsAdded, _topic_ids, _partitions),
     st.builds(TopicDeleted, _topic_ids),
     st.builds(ProducerIdsAllocated, _node_ids, st.integers(0, INT64_MAX), _counts),
     st.builds(PartitionChanged, _topic_ids, _states),
+    st.builds(NodeFenced, _node_ids, ids),
+    st.builds(NodeUnfenced, _node_ids, ids),
+    st.builds(NodeRemoved, _node_ids, _directory_ids, _epochs),
+    st.builds(VotersChanged, st.lists(_voters, max_size=4).map(tuple)),
 )
