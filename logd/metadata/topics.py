@@ -58,9 +58,9 @@ def create_topic(
     if not 1 <= partitions <= PARTITIONS_PER_TOPIC_MAX:
         raise _invalid_partitions(command.name, partitions)
     replicas = _replication_factor(image, settings, command)
+    nodes = _nodes_in_service(image, command.name, replicas)
     overrides = canonical_topic_config(command.config)
     _check_config(settings, overrides, replicas)
-    nodes = _nodes_in_service(image, command.name, replicas)
     placed = place_partitions(nodes, replicas, partitions, start=len(image.topics))
     if command.validate_only:
         return Outcome((), TopicImage(TopicId(b""), command.name, placed, overrides))

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import strategies as st
+from logd_wire.errors import LogdError
 
 from logd.metadata import (
+    AddVoter,
     ClusterImage,
     Command,
+    CreateTopic,
+    FenceNode,
     FormCluster,
+    Member,
     MetadataMachine,
     MetadataRecord,
     MetadataSettings,
     PartitionImage,
     RegisterNode,
     Reply,
+    TopicImage,
+    UnfenceNode,
 )
 from logd.metadata.records import (
     ClusterFormed,
@@ -52,6 +60,7 @@ def registration(node_id: int, incarnation: str = "1", **changes: str) -> Regist
         id_of(f"inc-{incarnation}"),
         changes.get("address", f"node{node_id}:7171"),
         changes.get("rack", "a"),
+        changes.get("peer_address", f"node{node_id}:7172"),
     )
 
 
@@ -66,8 +75,48 @@ def machine_with_nodes(*node_ids: int, **settings: object) -> MetadataMachine:
     machine = MetadataMachine(MetadataSettings(**settings))  # type: ignore[arg-type]
     run(machine, FormCluster(CLUSTER))
     for node_id in node_ids:
-        run(machine, registration(node_id))
+        join(machine, node_id)
     return machine
+
+
+def join(machine: MetadataMachine, node_id: int, incarnation: str = "1", **changes: str) -> None:
+    """Register, unfence and let vote."""
+    run(machine, registration(node_id, incarnation, **changes))
+    unfence(machine, node_id)
+    run(machine, AddVoter(NodeId(node_id)))
+
+
+def fence(machine: MetadataMachine, *node_ids: int) -> None:
+    for node_id in node_ids:
+        node = machine.image.nodes[NodeId(node_id)]
+        run(machine, FenceNode(node.node_id, node.incarnation_id))
+
+
+def unfence(machine: MetadataMachine, *node_ids: int) -> None:
+    for node_id in node_ids:
+        node = machine.image.nodes[NodeId(node_id)]
+        run(machine, UnfenceNode(node.node_id, node.incarnation_id))
+
+
+def members(machine: MetadataMachine, *node_ids: int) -> tuple[Member, ...]:
+    """Return the nodes as the processes that they are now."""
+    nodes = (machine.image.nodes[NodeId(node_id)] for node_id in node_ids)
+    return tuple(Member(node.node_id, node.node_epoch) for node in nodes)
+
+
+def create(machine: MetadataMachine, name: str, **options: object) -> TopicImage:
+    made = run(machine, CreateTopic(topic_id(name), name, **options))  # type: ignore[arg-type]
+    assert isinstance(made, TopicImage)
+    return made
+
+
+def refused(machine: MetadataMachine, command: Command) -> LogdError:
+    """Return the refusal; nothing else has changed."""
+    before = machine.image
+    with pytest.raises(LogdError) as caught:
+        machine.handle(command, NOW_MS)
+    assert machine.image is before
+    return caught.value
 
 
 def topic_id(text: str) -> TopicId:
