@@ -16,19 +16,21 @@ class AddressBook:
     def __init__(
         self,
         own_id: NodeId,
+        own_address: str,
         configured: PeerAddresses,
         announce: Callable[[Mapping[NodeId, str]], None] = lambda _: None,
     ) -> None:
         """`announce` is called with all addresses of others whenever one changes."""
         self._own_id = own_id
+        self._own_address = own_address
         self._configured = {each.node_id: each.address for each in configured}
         self._announce = announce
         self._known: dict[NodeId, str] = {}
         self._set(dict(self._configured))
 
     def of(self, node_id: NodeId) -> str:
-        """The address of a node; empty: unknown, or this node."""
-        return self._known.get(node_id, "")
+        """The address of a node; empty: unknown."""
+        return self._own_address if node_id == self._own_id else self._known.get(node_id, "")
 
     def follow(self, image: ClusterImage, voters: Voters) -> None:
         """Take over what is committed, and the voters of the log, committed or not."""

@@ -136,7 +136,7 @@ class Controller:
         while True:
             news = self._news.next
             deadline_ms: int | None = None
-            if self._consensus.leads:
+            if self._consensus.leads and self._metadata.image.cluster_id is not None:
                 try:
                     deadline_ms = await self._look_after()
                 except LogdError as error:

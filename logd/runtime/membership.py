@@ -83,6 +83,7 @@ class Membership:
         transport = ports.transport
         self.addresses = AddressBook(
             self._node_id,
+            config.listeners.peer_advertised,
             config.cluster.peers,
             transport.set_addresses if transport is not None else lambda _: None,
         )
@@ -208,14 +209,18 @@ class Membership:
         )
         remind = Reminder(self._ports.clock)
         while not await self._try_register(command, remind):
-            if self._formation is not None and self.consensus.leader_id is None:
-                self._leader_hint = await self._formation.find_leader()
             await self._ports.clock.sleep_ms(RETRY_MS)
         self.session.start()
         await self.consensus.wait_caught_up()
 
     async def _try_register(self, command: RegisterNode, remind: Reminder) -> bool:
         metadata = self.metadata
+        if self._formation is not None and self.consensus.leader_id is None:
+            # The log of a node that nobody knows yet says nothing about it.
+            self._leader_hint = await self._formation.find_leader()
+            if not self._leader_hint:
+                remind("waiting to be taken into the cluster: nobody knows a leader")
+                return False
         try:
             if self.consensus.leads and metadata.image.cluster_id is None:
                 await metadata.submit(FormCluster(self.cluster_id), follow=False)
