@@ -264,6 +264,7 @@ _CLASSES: dict[ErrorCode, type[LogdError]] = {
     ErrorCode.INVALID_REPLICATION_FACTOR: InvalidRequestError,
     ErrorCode.INVALID_TIMESTAMP: InvalidRecordError,
     ErrorCode.FENCED_LEADER_EPOCH: NotLeaderError,
+    ErrorCode.NOT_CONTROLLER: NotLeaderError,
     ErrorCode.REQUEST_TIMED_OUT: TimeoutError,
     **{
         cls.code: cls

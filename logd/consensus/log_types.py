@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from logd.model.ids import ClusterId, DirectoryId, LogIndex, NodeId, Term
 
@@ -16,8 +16,47 @@ class Role(Enum):
     """A node's part in the quorum."""
 
     FOLLOWER = "follower"
+    PRE_CANDIDATE = "pre-candidate"
     CANDIDATE = "candidate"
     LEADER = "leader"
+
+
+@dataclass(frozen=True, slots=True)
+class Voter:
+    """A node that votes. Its vote counts only when it comes from this data directory."""
+
+    node_id: NodeId
+    directory_id: DirectoryId
+    #: `host:port` of its peer listener; empty: it has none yet.
+    address: str
+
+
+#: The voter set, sorted by node id.
+Voters = tuple[Voter, ...]
+
+
+class LogPoint(NamedTuple):
+    """A place between two entries of the raft log: `term` is that of the entry before `index`.
+
+    Points compare by freshness: a log is as fresh as its last point.
+    """
+
+    term: Term
+    #: End index: everything below it is meant. It hides the method that tuples have.
+    index: LogIndex  # type: ignore[assignment]
+
+
+#: Where every log begins.
+LOG_START: Final = LogPoint(Term(0), LogIndex(0))
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotMeta:
+    """What a snapshot stands for: the state after everything below `point.index`."""
+
+    point: LogPoint
+    #: The voters at that point.
+    voters: Voters
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +70,9 @@ class Entry:
     index: LogIndex
     term: Term
     payloads: tuple[bytes, ...]
+    #: Set when the entry changes the voter set: the new one, as its only payload says. Whoever
+    #: reads an entry from bytes fills it in; it is in force from the append on.
+    voters: Voters | None = None
 
     @property
     def next_index(self) -> LogIndex:
@@ -59,3 +101,5 @@ class HardState:
     #: Whom this node voted for in `term`; -1: nobody yet.
     vote: NodeId
     identity: Identity
+    #: Whether this node began the cluster: it is the only voter until its log says otherwise.
+    founder: bool
