@@ -147,7 +147,10 @@ class UnknownTopicError(LogdError):
 
 
 class NotLeaderError(LogdError):
-    """`leader_id`, `leader_epoch` and `leader_address` say who leads, where known."""
+    """`leader_id`, `leader_epoch` and `leader_address` say who leads, where known.
+
+    With NOT_CONTROLLER that is the controller, and the epoch its term.
+    """
 
     code = ErrorCode.NOT_LEADER
     leader_id: int = -1
@@ -264,6 +267,7 @@ _CLASSES: dict[ErrorCode, type[LogdError]] = {
     ErrorCode.INVALID_REPLICATION_FACTOR: InvalidRequestError,
     ErrorCode.INVALID_TIMESTAMP: InvalidRecordError,
     ErrorCode.FENCED_LEADER_EPOCH: NotLeaderError,
+    ErrorCode.NOT_CONTROLLER: NotLeaderError,
     ErrorCode.REQUEST_TIMED_OUT: TimeoutError,
     **{
         cls.code: cls

@@ -358,10 +358,12 @@ class AddNodeResponse(_message.Message):
     def __init__(self, voters: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class RemoveNodeRequest(_message.Message):
-    __slots__ = ("node_id",)
+    __slots__ = ("node_id", "directory_id")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
     node_id: int
-    def __init__(self, node_id: _Optional[int] = ...) -> None: ...
+    directory_id: bytes
+    def __init__(self, node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ...) -> None: ...
 
 class RemoveNodeResponse(_message.Message):
     __slots__ = ("voters",)
@@ -370,10 +372,14 @@ class RemoveNodeResponse(_message.Message):
     def __init__(self, voters: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ReplaceNodeRequest(_message.Message):
-    __slots__ = ("node_id",)
+    __slots__ = ("node_id", "directory_id", "accept_data_loss")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCEPT_DATA_LOSS_FIELD_NUMBER: _ClassVar[int]
     node_id: int
-    def __init__(self, node_id: _Optional[int] = ...) -> None: ...
+    directory_id: bytes
+    accept_data_loss: bool
+    def __init__(self, node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ..., accept_data_loss: bool = ...) -> None: ...
 
 class ReplaceNodeResponse(_message.Message):
     __slots__ = ("voters",)

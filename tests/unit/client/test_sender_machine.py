@@ -148,7 +148,7 @@ class SenderMachine(RuleBasedStateMachine):
     @rule()
     def move_leader(self) -> None:
         self.epoch += 1
-        self.sender.on_metadata()
+        self.sender.on_metadata(list(self.sender.wants_metadata))
 
     def _append(self, message: Message) -> Ack | LogdError:
         try:
