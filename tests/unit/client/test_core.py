@@ -179,7 +179,7 @@ def snapshot(
     return Snapshot("c", controller[0], nodes, (topic,), index, controller[1])
 
 
-def hint(
+def hint(  # noqa: PLR0917
     cache: MetadataCache, node: int, epoch: int, address: str, topic_id: bytes = ID, name: str = "t"
 ) -> bool:
     return cache.apply_hint(name, topic_id, 0, leader_id=node, leader_epoch=epoch, address=address)
