@@ -262,6 +262,11 @@ class Cluster:
         names = list(topics)
         request = log_pb2.GetMetadataRequest(topics=names, allow_auto_create=allow_auto_create)
         answer, address = await self._ask(GET_METADATA, request, self.config.request_timeout_ms)
+        if self.metadata.cluster_id not in ("", answer.cluster_id):
+            # The node of our cluster went away, and another one took its address since the Hello.
+            self.connection(address).lost()
+            self._candidates.failed(address)
+            return
         if not self.metadata.update(snapshot_of(answer, address)):
             # Whatever the reason to ask was, this node does not know more than we did.
             self._candidates.had_nothing_new(address)

@@ -20,7 +20,7 @@ from logd_client._core.ports import FreeLock
 from logd_client._core.sender import Ack, Sender
 from logd_wire.errors import ErrorCode, LogdError, NetworkError, error_for
 
-from tests.unit.client.memory_cluster import MemoryLog
+from tests.unit.client.memory_log import MemoryLog
 
 DELIVERY_TIMEOUT_MS = 30_000.0
 RETRIABLE = [ErrorCode.OVERLOADED, ErrorCode.NOT_LEADER, ErrorCode.STORAGE_FULL]
