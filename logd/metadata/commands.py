@@ -1,6 +1,10 @@
 """What the metadata machine can be asked to do, and what it answers.
 
-Commands are never stored. Ids are drawn by the caller, so that deciding is a pure function.
+Commands are never stored. Ids are drawn by the caller, so that deciding is a pure function, and so
+that a command whose outcome is unknown can be sent again: what it asked for is done once.
+
+Commands of operators and nodes come first; those that the leader of the metadata log gives itself
+(from `NodeSessions`, and now and then) come last.
 """
 
 from __future__ import annotations
@@ -10,11 +14,13 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from logd.metadata.image import NodeImage, TopicImage
-from logd.metadata.records import MetadataRecord
-from logd.model.ids import ClusterId, DirectoryId, NodeId, TopicId
+from logd.metadata.records import MetadataRecord, PartitionImage, VoterImage
+from logd.model.ids import ClusterId, DirectoryId, LeaderEpoch, NodeId, TopicId
 
 #: Ids in one block: a node asks the metadata log once for so many producers.
 PRODUCER_IDS_PER_BLOCK: Final = 1_000
+#: Whichever directory a node is registered with.
+ANY_DIRECTORY: Final = DirectoryId(b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +32,26 @@ class FormCluster:
 
 @dataclass(frozen=True, slots=True)
 class RegisterNode:
-    """Take part as this node. The same registration again changes nothing. Answer: the node."""
+    """Take part as this node, fenced at first. Answer: the node.
+
+    The same registration again changes nothing. Another incarnation takes the place of the one
+    before, which is fenced by that, and gets a node epoch of its own.
+    """
 
     node_id: NodeId
     directory_id: DirectoryId
     incarnation_id: bytes
     address: str
     rack: str = ""
+    #: `host:port` of its peer listener; empty: it has none.
+    peer_address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CreateTopic:
     """Create a topic. Answer: the topic; with `validate_only` the plan of it, without an id.
 
-    A create that is tried again after its outcome was unknown is refused with
-    TopicExistsError when the first one took effect.
+    The same id and name again answer the topic as it is.
     """
 
     topic_id: TopicId
@@ -89,8 +100,163 @@ class ProducerIdBlock:
     count: int
 
 
-Command = FormCluster | RegisterNode | CreateTopic | DeleteTopic | AlterTopic | AllocateProducerIds
-Reply = ClusterId | NodeImage | TopicImage | ProducerIdBlock
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A node as one process of it: proposed for an in-sync set, it is refused once it is gone."""
+
+    node_id: NodeId
+    node_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePartition:
+    """A leader proposes another in-sync set for its partition. Answer: the partition afterwards.
+
+    Raises UnknownTopicError; NotLeaderError (FENCED_LEADER_EPOCH) for a leader of another epoch;
+    StaleEpochError for another partition epoch or a process of before; IneligibleReplicaError.
+    A set that is already in force changes nothing, whatever the partition epoch.
+    """
+
+    topic_id: TopicId
+    partition: int
+    #: Who proposes.
+    leader: Member
+    leader_epoch: LeaderEpoch
+    #: Of the state that the proposal goes out from.
+    partition_epoch: int
+    #: The whole set, the leader included.
+    isr: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AddVoter:
+    """Let a registered, unfenced node vote. Answer: the voters.
+
+    The leader that began the cluster adds itself before anyone else. One change at a time.
+    """
+
+    node_id: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateVoter:
+    """Give a voter the peer address that it registered with. Answer: the voters."""
+
+    node_id: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveNode:
+    """Let a node go for good. Answer: `NodeRemoval`; not done: send the same command again.
+
+    A voter leaves the voter set first, in an entry of its own; the registration ends with the
+    second step. Refused while partitions have replicas on the node.
+    """
+
+    node_id: NodeId
+    #: The directory meant; empty: the one that is registered now. Name it where the command may be
+    #: sent again, so that a node that has taken the id since is not removed as well.
+    directory_id: DirectoryId = ANY_DIRECTORY
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceNode:
+    """Strike out a directory that is lost, so that a new one may register under the node's id.
+
+    Answer: `NodeRemoval`, in steps as with `RemoveNode`. The node keeps its replicas, to be filled
+    again, and is in no in-sync or eligible set any more. Refused while the node is unfenced, and
+    where it holds the only full copy of a partition, unless `accept_data_loss`: the partition then
+    goes on with what its other replicas have, or empty when there are none.
+    """
+
+    node_id: NodeId
+    #: As with `RemoveNode`.
+    directory_id: DirectoryId = ANY_DIRECTORY
+    accept_data_loss: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FenceNode:
+    """Count on this process of a node no longer. Answer: the node."""
+
+    node_id: NodeId
+    incarnation_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UnfenceNode:
+    """Count on this process of a node. Answer: the node."""
+
+    node_id: NodeId
+    incarnation_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ElectLeaders:
+    """Bring the partitions in line with who is fenced: what commands before left over.
+
+    Answer: `PartitionChanges`.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceLeaders:
+    """Give partitions back to their preferred leaders that are in sync.
+
+    Answer: `PartitionChanges`.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class VoterSet:
+    """The voters of the metadata log, sorted by node id."""
+
+    voters: tuple[VoterImage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRemoval:
+    """`done`: the directory is struck out. Else the first step was taken: ask again."""
+
+    node_id: NodeId
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionChanges:
+    """`count` partitions change; `more`: others wait, ask again."""
+
+    count: int
+    more: bool
+
+
+Command = (
+    FormCluster
+    | RegisterNode
+    | CreateTopic
+    | DeleteTopic
+    | AlterTopic
+    | AllocateProducerIds
+    | ChangePartition
+    | AddVoter
+    | UpdateVoter
+    | RemoveNode
+    | ReplaceNode
+    | FenceNode
+    | UnfenceNode
+    | ElectLeaders
+    | BalanceLeaders
+)
+Reply = (
+    ClusterId
+    | NodeImage
+    | TopicImage
+    | ProducerIdBlock
+    | PartitionImage
+    | VoterSet
+    | NodeRemoval
+    | PartitionChanges
+)
 
 R_co = TypeVar("R_co", covariant=True)
 

@@ -8,11 +8,25 @@ from types import MappingProxyType
 
 from logd_wire.errors import ErrorCode, UnknownTopicError
 
-from logd.metadata.records import NodeRegistered, Overrides, PartitionImage
-from logd.model.ids import ClusterId, NodeId, TopicId, TopicPartitionId, format_id
+from logd.metadata.records import (
+    NodeRegistered,
+    NodeRemoved,
+    Overrides,
+    PartitionImage,
+    VoterImage,
+)
+from logd.model.ids import (
+    NO_NODE,
+    ClusterId,
+    DirectoryId,
+    NodeId,
+    TopicId,
+    TopicPartitionId,
+    format_id,
+)
 from logd.model.names import is_internal
 
-#: A node as the cluster knows it: its latest registration.
+#: A node as the cluster knows it: its latest registration, fenced or not.
 NodeImage = NodeRegistered
 
 
@@ -62,6 +76,26 @@ class ClusterImage:
     topic_ids: Mapping[str, TopicId] = field(default_factory=lambda: MappingProxyType({}))
     #: No block handed out so far contains this id or a larger one.
     next_producer_id: int = 0
+    #: Sorted by node id; empty until the first change of the set: the cluster's founder votes.
+    voters: tuple[VoterImage, ...] = ()
+    #: Directories that may never come back, with the registration that each one had.
+    removed: Mapping[DirectoryId, NodeRemoved] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def last_node_epoch(self) -> int:
+        """The newest node epoch given out so far; 0: none."""
+        registered = (node.node_epoch for node in self.nodes.values())
+        removed = (node.node_epoch for node in self.removed.values())
+        return max([0, *registered, *removed])
+
+    @property
+    def nodes_in_service(self) -> frozenset[NodeId]:
+        """The nodes that are registered and not fenced."""
+        return frozenset(node.node_id for node in self.nodes.values() if not node.fenced)
+
+    def voter(self, node_id: NodeId) -> VoterImage | None:
+        """The node as a voter; None when it does not vote."""
+        return next((voter for voter in self.voters if voter.node_id == node_id), None)
 
     def topic(self, topic_id: TopicId) -> TopicImage:
         """Return a topic by id; raises UnknownTopicError."""
@@ -97,10 +131,10 @@ class ClusterImage:
 
 def find_problems(image: ClusterImage) -> list[str]:
     """Return, in words, everything in an image that no sequence of good records can lead to."""
-    problems = []
+    problems = list(_of_nodes(image))
     if {topic.name: topic_id for topic_id, topic in image.topics.items()} != dict(image.topic_ids):
         problems.append("topics by id and topics by name differ")
-    if image.cluster_id is None and (image.nodes or image.topics or image.next_producer_id):
+    if image.cluster_id is None and image != ClusterImage():
         problems.append("there is something in a cluster that was never formed")
     for topic_id, topic in image.topics.items():
         if topic_id != topic.topic_id:
@@ -116,14 +150,43 @@ def find_problems(image: ClusterImage) -> list[str]:
     return problems
 
 
+def _of_nodes(image: ClusterImage) -> Iterator[str]:
+    directories = [node.directory_id for node in image.nodes.values()]
+    if len(set(directories)) != len(directories):
+        yield "two nodes share a data directory"
+    epochs = [node.node_epoch for node in image.nodes.values() if node.node_epoch]
+    if len(set(epochs)) != len(epochs):
+        yield "two nodes share a node epoch"
+    for node_id, node in image.nodes.items():
+        if node_id != node.node_id:
+            yield f"node {node.node_id} is kept under another id"
+        if node.directory_id in image.removed:
+            yield f"node {node_id} has a directory that was removed"
+    voters = [voter.node_id for voter in image.voters]
+    if voters != sorted(set(voters)):
+        yield f"voters {voters} are not sorted or repeat"
+    for voter in image.voters:
+        registered = image.nodes.get(voter.node_id)
+        if registered is None or registered.directory_id != voter.directory_id:
+            yield f"voter {voter.node_id} is not registered with its directory"
+
+
 def _of_partition(number: int, state: PartitionImage) -> Iterator[str]:
     if state.partition != number:
         yield f"is numbered {state.partition}"
     if not state.replicas or len(set(state.replicas)) != len(state.replicas):
         yield f"replicas {state.replicas} are empty or repeat"
-    if len(set(state.isr)) != len(state.isr) or not set(state.isr) <= set(state.replicas):
-        yield f"in-sync set {state.isr} is not a set of replicas {state.replicas}"
-    if state.leader_id >= 0 and state.leader_id not in state.isr:
+    holders = (*state.isr, *state.eligible)
+    if len(set(holders)) != len(holders) or not set(holders) <= set(state.replicas):
+        yield (
+            f"in-sync set {state.isr} and eligible set {state.eligible} are not two sets of "
+            f"replicas {state.replicas}"
+        )
+    if not holders:
+        yield "nobody holds what was acknowledged"
+    if state.leader_id != NO_NODE and state.leader_id not in state.isr:
         yield f"leader {state.leader_id} is not in sync {state.isr}"
+    if state.last_known_leader not in {NO_NODE, *state.replicas}:
+        yield f"last known leader {state.last_known_leader} is no replica"
     if state.leader_epoch < 0 or state.partition_epoch < 0:
         yield "has a negative epoch"

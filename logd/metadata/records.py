@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from logd.model.ids import ClusterId, DirectoryId, LeaderEpoch, NodeId, TopicId
+from logd.model.ids import NO_NODE, ClusterId, DirectoryId, LeaderEpoch, NodeId, TopicId
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,10 @@ class ClusterFormed:
 
 @dataclass(frozen=True, slots=True)
 class NodeRegistered:
-    """A node took part under this identity; it replaces the node's earlier registration."""
+    """A node took part under this identity; it replaces the node's earlier registration.
+
+    In an image this is the node as it is now: `fenced` follows NodeFenced and NodeUnfenced.
+    """
 
     node_id: NodeId
     directory_id: DirectoryId
@@ -29,11 +32,67 @@ class NodeRegistered:
     #: `host:port` that clients are told to connect to.
     address: str
     rack: str
+    #: `host:port` of its peer listener; empty: it has none.
+    peer_address: str
+    #: Grows with every registration in the cluster: a process of the node is told by it from those
+    #: before. 0: registered before epochs were counted.
+    node_epoch: int
+    #: Fenced: it leads nothing and is in no in-sync set.
+    fenced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFenced:
+    """The node is not counted on any more; the incarnation is that of its registration."""
+
+    node_id: NodeId
+    incarnation_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NodeUnfenced:
+    """The node has caught up and answers: it may lead and be in sync."""
+
+    node_id: NodeId
+    incarnation_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRemoved:
+    """A registration ended, and its data directory is struck out for ever.
+
+    The node id may be registered again, with another directory.
+    """
+
+    node_id: NodeId
+    directory_id: DirectoryId
+    #: Of the registration that ended: later ones go on from it.
+    node_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class VoterImage:
+    """A node that votes on the metadata log; its vote counts only from this data directory."""
+
+    node_id: NodeId
+    directory_id: DirectoryId
+    #: `host:port` of its peer listener; empty: it has none.
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class VotersChanged:
+    """The voter set is this one, sorted by node id. Always alone in its entry."""
+
+    voters: tuple[VoterImage, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionImage:
-    """Where one partition lives and who leads it. `leader_id` is NO_NODE when nobody does."""
+    """Where one partition lives and who leads it. `leader_id` is NO_NODE when nobody does.
+
+    `isr` and `eligible` have no member in common, and one of them always has a member.
+    """
 
     partition: int
     leader_id: NodeId
@@ -43,6 +102,11 @@ class PartitionImage:
     isr: tuple[NodeId, ...]
     #: Counts the changes of this state, from 0.
     partition_epoch: int
+    #: Replicas that left the in-sync set when it was too small to acknowledge anything (ELR): each
+    #: still holds every acknowledged record.
+    eligible: tuple[NodeId, ...] = ()
+    #: Who led when the in-sync set became empty; NO_NODE: it did not.
+    last_known_leader: NodeId = NO_NODE
 
 
 #: Configuration that differs from the defaults, sorted by name.
@@ -108,4 +172,8 @@ MetadataRecord = (
     | TopicDeleted
     | ProducerIdsAllocated
     | PartitionChanged
+    | NodeFenced
+    | NodeUnfenced
+    | NodeRemoved
+    | VotersChanged
 )

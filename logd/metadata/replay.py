@@ -18,7 +18,10 @@ from logd.metadata.image import ClusterImage, TopicImage
 from logd.metadata.records import (
     ClusterFormed,
     MetadataRecord,
+    NodeFenced,
     NodeRegistered,
+    NodeRemoved,
+    NodeUnfenced,
     PartitionChanged,
     PartitionImage,
     PartitionsAdded,
@@ -26,8 +29,9 @@ from logd.metadata.records import (
     TopicConfigured,
     TopicCreated,
     TopicDeleted,
+    VotersChanged,
 )
-from logd.model.ids import TopicId, format_id
+from logd.model.ids import NodeId, TopicId, format_id
 
 
 class InconsistentLogError(StorageFailedError):
@@ -62,6 +66,8 @@ class _Draft:
         self._topics = dict(image.topics)
         self._topic_ids = dict(image.topic_ids)
         self._next_producer_id = image.next_producer_id
+        self._voters = image.voters
+        self._removed = dict(image.removed)
 
     def freeze(self) -> ClusterImage:
         return ClusterImage(
@@ -70,16 +76,26 @@ class _Draft:
             MappingProxyType(self._topics),
             MappingProxyType(self._topic_ids),
             self._next_producer_id,
+            self._voters,
+            MappingProxyType(self._removed),
         )
 
-    def apply(self, record: MetadataRecord) -> None:
+    def apply(self, record: MetadataRecord) -> None:  # noqa: C901, PLR0912 - dispatch
         if (self._cluster_id is None) is not isinstance(record, ClusterFormed):
             raise InconsistentLogError(f"{type(record).__name__} is out of place")
         match record:
             case ClusterFormed():
                 self._cluster_id = record.cluster_id
             case NodeRegistered():
-                self._nodes[record.node_id] = record
+                self._register(record)
+            case NodeFenced():
+                self._fence(record.node_id, record.incarnation_id, True)
+            case NodeUnfenced():
+                self._fence(record.node_id, record.incarnation_id, False)
+            case NodeRemoved():
+                self._remove(record)
+            case VotersChanged():
+                self._voters = record.voters
             case TopicCreated():
                 self._create(record)
             case TopicConfigured():
@@ -88,15 +104,37 @@ class _Draft:
             case PartitionsAdded():
                 self._add_partitions(record)
             case TopicDeleted():
-                topic = self._topic(record.topic_id)
-                del self._topics[topic.topic_id]
-                del self._topic_ids[topic.name]
+                self._delete(record)
             case ProducerIdsAllocated():
                 self._allocate(record)
             case PartitionChanged():
                 self._change_partition(record)
             case _:
                 assert_never(record)
+
+    def _register(self, record: NodeRegistered) -> None:
+        if record.directory_id in self._removed:
+            raise InconsistentLogError(f"node {record.node_id} came back from a removed directory")
+        before = self._nodes.get(record.node_id)
+        if before is not None and 0 < record.node_epoch <= before.node_epoch:
+            raise InconsistentLogError(f"node epoch of node {record.node_id} went back")
+        self._nodes[record.node_id] = record
+
+    def _fence(self, node_id: NodeId, incarnation_id: bytes, fenced: bool) -> None:
+        node = self._nodes.get(node_id)
+        if node is None or node.incarnation_id != incarnation_id:
+            raise InconsistentLogError(f"node {node_id} is not registered as this incarnation")
+        self._nodes[node_id] = replace(node, fenced=fenced)
+
+    def _remove(self, record: NodeRemoved) -> None:
+        """End the registration, if it is not long gone: a snapshot lists what was removed."""
+        node = self._nodes.get(record.node_id)
+        if record.directory_id in self._removed or (
+            node is not None and node.directory_id != record.directory_id
+        ):
+            raise InconsistentLogError(f"node {record.node_id} was removed out of turn")
+        self._nodes.pop(record.node_id, None)
+        self._removed[record.directory_id] = record
 
     def _topic(self, topic_id: TopicId) -> TopicImage:
         topic = self._topics.get(topic_id)
@@ -112,6 +150,11 @@ class _Draft:
             record.topic_id, record.name, record.partitions, record.overrides
         )
         self._topic_ids[record.name] = record.topic_id
+
+    def _delete(self, record: TopicDeleted) -> None:
+        topic = self._topic(record.topic_id)
+        del self._topics[topic.topic_id]
+        del self._topic_ids[topic.name]
 
     def _add_partitions(self, record: PartitionsAdded) -> None:
         topic = self._topic(record.topic_id)

@@ -16,7 +16,10 @@ from logd_wire.errors import ErrorCode, LogdError
 from logd.metadata.records import (
     ClusterFormed,
     MetadataRecord,
+    NodeFenced,
     NodeRegistered,
+    NodeRemoved,
+    NodeUnfenced,
     Overrides,
     PartitionChanged,
     PartitionImage,
@@ -25,15 +28,19 @@ from logd.metadata.records import (
     TopicConfigured,
     TopicCreated,
     TopicDeleted,
+    VoterImage,
+    VotersChanged,
 )
 from logd.metadata.replay import InconsistentLogError
-from logd.model.ids import ID_BYTES, ClusterId, DirectoryId, LeaderEpoch, NodeId, TopicId
+from logd.model.ids import ID_BYTES, NO_NODE, ClusterId, DirectoryId, LeaderEpoch, NodeId, TopicId
 
 #: Version of the metadata records this software writes, and the newest it reads.
-METADATA_VERSION: Final = 1
+#:
+#: 1: one node. 2: nodes are fenced and unfenced, voters, eligible replicas.
+METADATA_VERSION: Final = 2
 
 
-def encode_metadata_record(record: MetadataRecord) -> bytes:
+def encode_metadata_record(record: MetadataRecord) -> bytes:  # noqa: C901, PLR0912 - dispatch
     """Return the bytes of a record; equal records have equal bytes."""
     message = pb.MetadataRecord(version=METADATA_VERSION)
     match record:
@@ -42,10 +49,7 @@ def encode_metadata_record(record: MetadataRecord) -> bytes:
         case NodeRegistered():
             message.node_registered.CopyFrom(_node_message(record))
         case TopicCreated():
-            message.topic_created.topic_id = record.topic_id
-            message.topic_created.name = record.name
-            message.topic_created.partitions.extend(map(_partition_message, record.partitions))
-            message.topic_created.config.update(record.overrides)
+            message.topic_created.CopyFrom(_topic_message(record))
         case TopicConfigured():
             message.topic_configured.topic_id = record.topic_id
             message.topic_configured.config.update(record.overrides)
@@ -55,12 +59,20 @@ def encode_metadata_record(record: MetadataRecord) -> bytes:
         case TopicDeleted():
             message.topic_deleted.topic_id = record.topic_id
         case ProducerIdsAllocated():
-            message.producer_ids_allocated.node_id = record.node_id
-            message.producer_ids_allocated.first_id = record.first_id
-            message.producer_ids_allocated.count = record.count
+            message.producer_ids_allocated.CopyFrom(_block_message(record))
         case PartitionChanged():
             message.partition_changed.topic_id = record.topic_id
             message.partition_changed.state.CopyFrom(_partition_message(record.state))
+        case NodeFenced():
+            message.node_fenced.node_id = record.node_id
+            message.node_fenced.incarnation_id = record.incarnation_id
+        case NodeUnfenced():
+            message.node_unfenced.node_id = record.node_id
+            message.node_unfenced.incarnation_id = record.incarnation_id
+        case NodeRemoved():
+            message.node_removed.CopyFrom(_removed_message(record))
+        case VotersChanged():
+            message.voters_changed.CopyFrom(_voters_message(record))
         case _:
             assert_never(record)
     return message.SerializeToString(deterministic=True)
@@ -82,7 +94,7 @@ def decode_metadata_record(data: bytes) -> MetadataRecord:
     return _from_message(message)
 
 
-def _from_message(message: pb.MetadataRecord) -> MetadataRecord:
+def _from_message(message: pb.MetadataRecord) -> MetadataRecord:  # noqa: C901, PLR0912 - dispatch
     record: MetadataRecord
     match message.WhichOneof("kind"):
         case "cluster_formed":
@@ -105,6 +117,16 @@ def _from_message(message: pb.MetadataRecord) -> MetadataRecord:
         case "partition_changed":
             changed = message.partition_changed
             record = PartitionChanged(_topic_id(changed), _partition(changed.state))
+        case "node_fenced":
+            fenced = message.node_fenced
+            record = NodeFenced(NodeId(fenced.node_id), _id(fenced.incarnation_id))
+        case "node_unfenced":
+            unfenced = message.node_unfenced
+            record = NodeUnfenced(NodeId(unfenced.node_id), _id(unfenced.incarnation_id))
+        case "node_removed":
+            record = _removed(message.node_removed)
+        case "voters_changed":
+            record = VotersChanged(tuple(map(_voter, message.voters_changed.voters)))
         case _:
             raise _unsupported("is of a kind that did not exist yet")
     return record
@@ -127,6 +149,9 @@ def _node_message(node: NodeRegistered) -> pb.NodeRegistered:
         incarnation_id=node.incarnation_id,
         address=node.address,
         rack=node.rack,
+        peer_address=node.peer_address,
+        fenced=node.fenced,
+        node_epoch=node.node_epoch,
     )
 
 
@@ -137,6 +162,52 @@ def _node(message: pb.NodeRegistered) -> NodeRegistered:
         _id(message.incarnation_id),
         message.address,
         message.rack,
+        message.peer_address,
+        message.node_epoch,
+        message.fenced,
+    )
+
+
+def _removed_message(node: NodeRemoved) -> pb.NodeRemoved:
+    return pb.NodeRemoved(
+        node_id=node.node_id, directory_id=node.directory_id, node_epoch=node.node_epoch
+    )
+
+
+def _removed(message: pb.NodeRemoved) -> NodeRemoved:
+    return NodeRemoved(
+        NodeId(message.node_id), DirectoryId(_id(message.directory_id)), message.node_epoch
+    )
+
+
+def _block_message(block: ProducerIdsAllocated) -> pb.ProducerIdsAllocated:
+    return pb.ProducerIdsAllocated(
+        node_id=block.node_id, first_id=block.first_id, count=block.count
+    )
+
+
+def _voters_message(changed: VotersChanged) -> pb.VotersChanged:
+    return pb.VotersChanged(voters=map(_voter_message, changed.voters))
+
+
+def _voter_message(voter: VoterImage) -> pb.VoterState:
+    return pb.VoterState(
+        node_id=voter.node_id, directory_id=voter.directory_id, address=voter.address
+    )
+
+
+def _voter(message: pb.VoterState) -> VoterImage:
+    return VoterImage(
+        NodeId(message.node_id), DirectoryId(_id(message.directory_id)), message.address
+    )
+
+
+def _topic_message(topic: TopicCreated) -> pb.TopicCreated:
+    return pb.TopicCreated(
+        topic_id=topic.topic_id,
+        name=topic.name,
+        partitions=map(_partition_message, topic.partitions),
+        config=dict(topic.overrides),
     )
 
 
@@ -150,6 +221,7 @@ def _topic_created(message: pb.TopicCreated) -> TopicCreated:
 
 
 def _partition_message(state: PartitionImage) -> pb.PartitionState:
+    last_known = state.last_known_leader
     return pb.PartitionState(
         partition=state.partition,
         leader_id=state.leader_id,
@@ -157,6 +229,8 @@ def _partition_message(state: PartitionImage) -> pb.PartitionState:
         replicas=state.replicas,
         isr=state.isr,
         partition_epoch=state.partition_epoch,
+        eligible=state.eligible,
+        last_known_leader_id=None if last_known == NO_NODE else last_known,
     )
 
 
@@ -168,7 +242,16 @@ def _partition(message: pb.PartitionState) -> PartitionImage:
         tuple(map(NodeId, message.replicas)),
         tuple(map(NodeId, message.isr)),
         message.partition_epoch,
+        tuple(map(NodeId, message.eligible)),
+        _last_known_leader(message),
     )
+
+
+def _last_known_leader(message: pb.PartitionState) -> NodeId:
+    # Node ids begin at 0, so that absence has to be told from it.
+    if not message.HasField("last_known_leader_id"):
+        return NO_NODE
+    return NodeId(message.last_known_leader_id)
 
 
 def _topic_id(

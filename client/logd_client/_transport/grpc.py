@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import socket
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import grpc
@@ -21,6 +22,8 @@ from logd_wire.limits import MESSAGE_BYTES_MAX
 from logd_client import _fork
 from logd_client._transport.errors import ERROR_TRAILER, from_trailer
 from logd_client._transport.methods import HELLO, RESPONSES
+
+Options = Sequence[tuple[str, Any]]
 
 _OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
@@ -135,15 +138,24 @@ class GrpcStream:
 class GrpcChannel:
     """See `Channel`."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        responses: Mapping[str, type[Message]] = RESPONSES,
+        options: Options = (),
+    ) -> None:
+        """`options`: of gRPC, beside or in place of those of every channel."""
         self.address = address
-        self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+        self._responses = responses
+        merged = list({**dict(_OPTIONS), **dict(options)}.items())
+        self._channel = grpc.aio.insecure_channel(address, options=merged)
 
     async def unary(self, method: str, request: Message, *, timeout_ms: float) -> Message:
         call = self._channel.unary_unary(
             method,
             request_serializer=_serialize,
-            response_deserializer=RESPONSES[method].FromString,
+            response_deserializer=self._responses[method].FromString,
         )
         try:
             response = await call(request, timeout=timeout_ms / 1000)
@@ -159,7 +171,7 @@ class GrpcChannel:
         multi = self._channel.stream_stream(
             method,
             request_serializer=_serialize,
-            response_deserializer=RESPONSES[method].FromString,
+            response_deserializer=self._responses[method].FromString,
         )
         return GrpcStream(multi(), self.address, method)
 
@@ -177,7 +189,12 @@ class GrpcTransport:
     #: Generation of the first process that used gRPC here.
     _first_generation: ClassVar[int | None] = None
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, responses: Mapping[str, type[Message]] = RESPONSES, options: Options = ()
+    ) -> None:
+        """`responses`: what each method that is called answers with."""
+        self._responses = responses
+        self._options = options
         generation = _fork.current.number
         if GrpcTransport._first_generation is None:
             GrpcTransport._first_generation = generation
@@ -190,4 +207,4 @@ class GrpcTransport:
             )
 
     def connect(self, address: str) -> GrpcChannel:
-        return GrpcChannel(address)
+        return GrpcChannel(address, responses=self._responses, options=self._options)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14logd/v1/record.proto\x12\x07logd.v1\"\xd4\x03\n\x0eMetadataRecord\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x30\n\x0e\x63luster_formed\x18\x02 \x01(\x0b\x32\x16.logd.v1.ClusterFormedH\x00\x12\x32\n\x0fnode_registered\x18\x03 \x01(\x0b\x32\x17.logd.v1.NodeRegisteredH\x00\x12.\n\rtopic_created\x18\x04 \x01(\x0b\x32\x15.logd.v1.TopicCreatedH\x00\x12\x34\n\x10topic_configured\x18\x05 \x01(\x0b\x32\x18.logd.v1.TopicConfiguredH\x00\x12\x34\n\x10partitions_added\x18\x06 \x01(\x0b\x32\x18.logd.v1.PartitionsAddedH\x00\x12.\n\rtopic_deleted\x18\x07 \x01(\x0b\x32\x15.logd.v1.TopicDeletedH\x00\x12?\n\x16producer_ids_allocated\x18\x08 \x01(\x0b\x32\x1d.logd.v1.ProducerIdsAllocatedH\x00\x12\x36\n\x11partition_changed\x18\t \x01(\x0b\x32\x19.logd.v1.PartitionChangedH\x00\x42\x06\n\x04kind\"#\n\rClusterFormed\x12\x12\n\ncluster_id\x18\x01 \x01(\x0c\"n\n\x0eNodeRegistered\x12\x0f\n\x07node_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x64irectory_id\x18\x02 \x01(\x0c\x12\x16\n\x0eincarnation_id\x18\x03 \x01(\x0c\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x0c\n\x04rack\x18\x05 \x01(\t\"\x84\x01\n\x0ePartitionState\x12\x11\n\tpartition\x18\x01 \x01(\x05\x12\x11\n\tleader_id\x18\x02 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\x03 \x01(\x05\x12\x10\n\x08replicas\x18\x04 \x03(\x05\x12\x0b\n\x03isr\x18\x05 \x03(\x05\x12\x17\n\x0fpartition_epoch\x18\x06 \x01(\x05\"\xbd\x01\n\x0cTopicCreated\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x02 \x01(\t\x12+\n\npartitions\x18\x03 \x03(\x0b\x32\x17.logd.v1.PartitionState\x12\x31\n\x06\x63onfig\x18\x04 \x03(\x0b\x32!.logd.v1.TopicCreated.ConfigEntry\x1a-\n\x0b\x43onfigEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x88\x01\n\x0fTopicConfigured\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x34\n\x06\x63onfig\x18\x02 \x03(\x0b\x32$.logd.v1.TopicConfigured.ConfigEntry\x1a-\n\x0b\x43onfigEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"P\n\x0fPartitionsAdded\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12+\n\npartitions\x18\x02 \x03(\x0b\x32\x17.logd.v1.PartitionState\" \n\x0cTopicDeleted\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\"H\n\x14ProducerIdsAllocated\x12\x0f\n\x07node_id\x18\x01 \x01(\x05\x12\x10\n\x08\x66irst_id\x18\x02 \x01(\x03\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\"L\n\x10PartitionChanged\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12&\n\x05state\x18\x02 \x01(\x0b\x32\x17.logd.v1.PartitionStateb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14logd/v1/record.proto\x12\x07logd.v1\"\x90\x05\n\x0eMetadataRecord\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x30\n\x0e\x63luster_formed\x18\x02 \x01(\x0b\x32\x16.logd.v1.ClusterFormedH\x00\x12\x32\n\x0fnode_registered\x18\x03 \x01(\x0b\x32\x17.logd.v1.NodeRegisteredH\x00\x12.\n\rtopic_created\x18\x04 \x01(\x0b\x32\x15.logd.v1.TopicCreatedH\x00\x12\x34\n\x10topic_configured\x18\x05 \x01(\x0b\x32\x18.logd.v1.TopicConfiguredH\x00\x12\x34\n\x10partitions_added\x18\x06 \x01(\x0b\x32\x18.logd.v1.PartitionsAddedH\x00\x12.\n\rtopic_deleted\x18\x07 \x01(\x0b\x32\x15.logd.v1.TopicDeletedH\x00\x12?\n\x16producer_ids_allocated\x18\x08 \x01(\x0b\x32\x1d.logd.v1.ProducerIdsAllocatedH\x00\x12\x36\n\x11partition_changed\x18\t \x01(\x0b\x32\x19.logd.v1.PartitionChangedH\x00\x12*\n\x0bnode_fenced\x18\n \x01(\x0b\x32\x13.logd.v1.NodeFencedH\x00\x12.\n\rnode_unfenced\x18\x0b \x01(\x0b\x32\x15.logd.v1.NodeUnfencedH\x00\x12,\n\x0cnode_removed\x18\x0c \x01(\x0b\x32\x14.logd.v1.NodeRemovedH\x00\x12\x30\n\x0evoters_changed\x18\r \x01(\x0b\x32\x16.logd.v1.VotersChangedH\x00\x42\x06\n\x04kind\"#\n\rClusterFormed\x12\x12\n\ncluster_id\x18\x01 \x01(\x0c\"\xa8\x01\n\x0eNodeRegistered\x12\x0f\n\x07node_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x64irectory_id\x18\x02 \x01(\x0c\x12\x16\n\x0eincarnation_id\x18\x03 \x01(\x0c\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x0c\n\x04rack\x18\x05 \x01(\t\x12\x14\n\x0cpeer_address\x18\x06 \x01(\t\x12\x0e\n\x06\x66\x65nced\x18\x07 \x01(\x08\x12\x12\n\nnode_epoch\x18\x08 \x01(\x03\"5\n\nNodeFenced\x12\x0f\n\x07node_id\x18\x01 \x01(\x05\x12\x16\n\x0eincarnation_id\x18\x02 \x01(\x0c\"7\n\x0cNodeUnfenced\x12\x0f\n\x07node_id\x18\x01 \x01(\x05\x12\x16\n\x0eincarnation_id\x18\x02 \x01(\x0c\"H\n\x0bNodeRemoved\x12\x0f\n\x07node_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x64irectory_id\x18\x02 \x01(\x0c\x12\x12\n\nnode_epoch\x18\x03 \x01(\x03\"D\n\nVoterState\x12\x0f\n\x07node_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x64irectory_id\x18\x02 \x01(\x0c\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\"4\n\rVotersChanged\x12#\n\x06voters\x18\x01 \x03(\x0b\x32\x13.logd.v1.VoterState\"\xd2\x01\n\x0ePartitionState\x12\x11\n\tpartition\x18\x01 \x01(\x05\x12\x11\n\tleader_id\x18\x02 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\x03 \x01(\x05\x12\x10\n\x08replicas\x18\x04 \x03(\x05\x12\x0b\n\x03isr\x18\x05 \x03(\x05\x12\x17\n\x0fpartition_epoch\x18\x06 \x01(\x05\x12\x10\n\x08\x65ligible\x18\x07 \x03(\x05\x12!\n\x14last_known_leader_id\x18\x08 \x01(\x05H\x00\x88\x01\x01\x42\x17\n\x15_last_known_leader_id\"\xbd\x01\n\x0cTopicCreated\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x02 \x01(\t\x12+\n\npartitions\x18\x03 \x03(\x0b\x32\x17.logd.v1.PartitionState\x12\x31\n\x06\x63onfig\x18\x04 \x03(\x0b\x32!.logd.v1.TopicCreated.ConfigEntry\x1a-\n\x0b\x43onfigEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x88\x01\n\x0fTopicConfigured\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x34\n\x06\x63onfig\x18\x02 \x03(\x0b\x32$.logd.v1.TopicConfigured.ConfigEntry\x1a-\n\x0b\x43onfigEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"P\n\x0fPartitionsAdded\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12+\n\npartitions\x18\x02 \x03(\x0b\x32\x17.logd.v1.PartitionState\" \n\x0cTopicDeleted\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\"H\n\x14ProducerIdsAllocated\x12\x0f\n\x07node_id\x18\x01 \x01(\x05\x12\x10\n\x08\x66irst_id\x18\x02 \x01(\x03\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\"L\n\x10PartitionChanged\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12&\n\x05state\x18\x02 \x01(\x0b\x32\x17.logd.v1.PartitionStateb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,27 +36,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOPICCONFIGURED_CONFIGENTRY']._loaded_options = None
   _globals['_TOPICCONFIGURED_CONFIGENTRY']._serialized_options = b'8\001'
   _globals['_METADATARECORD']._serialized_start=34
-  _globals['_METADATARECORD']._serialized_end=502
-  _globals['_CLUSTERFORMED']._serialized_start=504
-  _globals['_CLUSTERFORMED']._serialized_end=539
-  _globals['_NODEREGISTERED']._serialized_start=541
-  _globals['_NODEREGISTERED']._serialized_end=651
-  _globals['_PARTITIONSTATE']._serialized_start=654
-  _globals['_PARTITIONSTATE']._serialized_end=786
-  _globals['_TOPICCREATED']._serialized_start=789
-  _globals['_TOPICCREATED']._serialized_end=978
-  _globals['_TOPICCREATED_CONFIGENTRY']._serialized_start=933
-  _globals['_TOPICCREATED_CONFIGENTRY']._serialized_end=978
-  _globals['_TOPICCONFIGURED']._serialized_start=981
-  _globals['_TOPICCONFIGURED']._serialized_end=1117
-  _globals['_TOPICCONFIGURED_CONFIGENTRY']._serialized_start=933
-  _globals['_TOPICCONFIGURED_CONFIGENTRY']._serialized_end=978
-  _globals['_PARTITIONSADDED']._serialized_start=1119
-  _globals['_PARTITIONSADDED']._serialized_end=1199
-  _globals['_TOPICDELETED']._serialized_start=1201
-  _globals['_TOPICDELETED']._serialized_end=1233
-  _globals['_PRODUCERIDSALLOCATED']._serialized_start=1235
-  _globals['_PRODUCERIDSALLOCATED']._serialized_end=1307
-  _globals['_PARTITIONCHANGED']._serialized_start=1309
-  _globals['_PARTITIONCHANGED']._serialized_end=1385
+  _globals['_METADATARECORD']._serialized_end=690
+  _globals['_CLUSTERFORMED']._serialized_start=692
+  _globals['_CLUSTERFORMED']._serialized_end=727
+  _globals['_NODEREGISTERED']._serialized_start=730
+  _globals['_NODEREGISTERED']._serialized_end=898
+  _globals['_NODEFENCED']._serialized_start=900
+  _globals['_NODEFENCED']._serialized_end=953
+  _globals['_NODEUNFENCED']._serialized_start=955
+  _globals['_NODEUNFENCED']._serialized_end=1010
+  _globals['_NODEREMOVED']._serialized_start=1012
+  _globals['_NODEREMOVED']._serialized_end=1084
+  _globals['_VOTERSTATE']._serialized_start=1086
+  _globals['_VOTERSTATE']._serialized_end=1154
+  _globals['_VOTERSCHANGED']._serialized_start=1156
+  _globals['_VOTERSCHANGED']._serialized_end=1208
+  _globals['_PARTITIONSTATE']._serialized_start=1211
+  _globals['_PARTITIONSTATE']._serialized_end=1421
+  _globals['_TOPICCREATED']._serialized_start=1424
+  _globals['_TOPICCREATED']._serialized_end=1613
+  _globals['_TOPICCREATED_CONFIGENTRY']._serialized_start=1568
+  _globals['_TOPICCREATED_CONFIGENTRY']._serialized_end=1613
+  _globals['_TOPICCONFIGURED']._serialized_start=1616
+  _globals['_TOPICCONFIGURED']._serialized_end=1752
+  _globals['_TOPICCONFIGURED_CONFIGENTRY']._serialized_start=1568
+  _globals['_TOPICCONFIGURED_CONFIGENTRY']._serialized_end=1613
+  _globals['_PARTITIONSADDED']._serialized_start=1754
+  _globals['_PARTITIONSADDED']._serialized_end=1834
+  _globals['_TOPICDELETED']._serialized_start=1836
+  _globals['_TOPICDELETED']._serialized_end=1868
+  _globals['_PRODUCERIDSALLOCATED']._serialized_start=1870
+  _globals['_PRODUCERIDSALLOCATED']._serialized_end=1942
+  _globals['_PARTITIONCHANGED']._serialized_start=1944
+  _globals['_PARTITIONCHANGED']._serialized_end=2020
 # @@protoc_insertion_point(module_scope)

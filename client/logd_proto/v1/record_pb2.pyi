@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class MetadataRecord(_message.Message):
-    __slots__ = ("version", "cluster_formed", "node_registered", "topic_created", "topic_configured", "partitions_added", "topic_deleted", "producer_ids_allocated", "partition_changed")
+    __slots__ = ("version", "cluster_formed", "node_registered", "topic_created", "topic_configured", "partitions_added", "topic_deleted", "producer_ids_allocated", "partition_changed", "node_fenced", "node_unfenced", "node_removed", "voters_changed")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FORMED_FIELD_NUMBER: _ClassVar[int]
     NODE_REGISTERED_FIELD_NUMBER: _ClassVar[int]
@@ -17,6 +17,10 @@ class MetadataRecord(_message.Message):
     TOPIC_DELETED_FIELD_NUMBER: _ClassVar[int]
     PRODUCER_IDS_ALLOCATED_FIELD_NUMBER: _ClassVar[int]
     PARTITION_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    NODE_FENCED_FIELD_NUMBER: _ClassVar[int]
+    NODE_UNFENCED_FIELD_NUMBER: _ClassVar[int]
+    NODE_REMOVED_FIELD_NUMBER: _ClassVar[int]
+    VOTERS_CHANGED_FIELD_NUMBER: _ClassVar[int]
     version: int
     cluster_formed: ClusterFormed
     node_registered: NodeRegistered
@@ -26,7 +30,11 @@ class MetadataRecord(_message.Message):
     topic_deleted: TopicDeleted
     producer_ids_allocated: ProducerIdsAllocated
     partition_changed: PartitionChanged
-    def __init__(self, version: _Optional[int] = ..., cluster_formed: _Optional[_Union[ClusterFormed, _Mapping]] = ..., node_registered: _Optional[_Union[NodeRegistered, _Mapping]] = ..., topic_created: _Optional[_Union[TopicCreated, _Mapping]] = ..., topic_configured: _Optional[_Union[TopicConfigured, _Mapping]] = ..., partitions_added: _Optional[_Union[PartitionsAdded, _Mapping]] = ..., topic_deleted: _Optional[_Union[TopicDeleted, _Mapping]] = ..., producer_ids_allocated: _Optional[_Union[ProducerIdsAllocated, _Mapping]] = ..., partition_changed: _Optional[_Union[PartitionChanged, _Mapping]] = ...) -> None: ...
+    node_fenced: NodeFenced
+    node_unfenced: NodeUnfenced
+    node_removed: NodeRemoved
+    voters_changed: VotersChanged
+    def __init__(self, version: _Optional[int] = ..., cluster_formed: _Optional[_Union[ClusterFormed, _Mapping]] = ..., node_registered: _Optional[_Union[NodeRegistered, _Mapping]] = ..., topic_created: _Optional[_Union[TopicCreated, _Mapping]] = ..., topic_configured: _Optional[_Union[TopicConfigured, _Mapping]] = ..., partitions_added: _Optional[_Union[PartitionsAdded, _Mapping]] = ..., topic_deleted: _Optional[_Union[TopicDeleted, _Mapping]] = ..., producer_ids_allocated: _Optional[_Union[ProducerIdsAllocated, _Mapping]] = ..., partition_changed: _Optional[_Union[PartitionChanged, _Mapping]] = ..., node_fenced: _Optional[_Union[NodeFenced, _Mapping]] = ..., node_unfenced: _Optional[_Union[NodeUnfenced, _Mapping]] = ..., node_removed: _Optional[_Union[NodeRemoved, _Mapping]] = ..., voters_changed: _Optional[_Union[VotersChanged, _Mapping]] = ...) -> None: ...
 
 class ClusterFormed(_message.Message):
     __slots__ = ("cluster_id",)
@@ -35,34 +43,86 @@ class ClusterFormed(_message.Message):
     def __init__(self, cluster_id: _Optional[bytes] = ...) -> None: ...
 
 class NodeRegistered(_message.Message):
-    __slots__ = ("node_id", "directory_id", "incarnation_id", "address", "rack")
+    __slots__ = ("node_id", "directory_id", "incarnation_id", "address", "rack", "peer_address", "fenced", "node_epoch")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_ID_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     RACK_FIELD_NUMBER: _ClassVar[int]
+    PEER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    FENCED_FIELD_NUMBER: _ClassVar[int]
+    NODE_EPOCH_FIELD_NUMBER: _ClassVar[int]
     node_id: int
     directory_id: bytes
     incarnation_id: bytes
     address: str
     rack: str
-    def __init__(self, node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ..., incarnation_id: _Optional[bytes] = ..., address: _Optional[str] = ..., rack: _Optional[str] = ...) -> None: ...
+    peer_address: str
+    fenced: bool
+    node_epoch: int
+    def __init__(self, node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ..., incarnation_id: _Optional[bytes] = ..., address: _Optional[str] = ..., rack: _Optional[str] = ..., peer_address: _Optional[str] = ..., fenced: bool = ..., node_epoch: _Optional[int] = ...) -> None: ...
+
+class NodeFenced(_message.Message):
+    __slots__ = ("node_id", "incarnation_id")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_ID_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    incarnation_id: bytes
+    def __init__(self, node_id: _Optional[int] = ..., incarnation_id: _Optional[bytes] = ...) -> None: ...
+
+class NodeUnfenced(_message.Message):
+    __slots__ = ("node_id", "incarnation_id")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_ID_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    incarnation_id: bytes
+    def __init__(self, node_id: _Optional[int] = ..., incarnation_id: _Optional[bytes] = ...) -> None: ...
+
+class NodeRemoved(_message.Message):
+    __slots__ = ("node_id", "directory_id", "node_epoch")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    directory_id: bytes
+    node_epoch: int
+    def __init__(self, node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ..., node_epoch: _Optional[int] = ...) -> None: ...
+
+class VoterState(_message.Message):
+    __slots__ = ("node_id", "directory_id", "address")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    directory_id: bytes
+    address: str
+    def __init__(self, node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ..., address: _Optional[str] = ...) -> None: ...
+
+class VotersChanged(_message.Message):
+    __slots__ = ("voters",)
+    VOTERS_FIELD_NUMBER: _ClassVar[int]
+    voters: _containers.RepeatedCompositeFieldContainer[VoterState]
+    def __init__(self, voters: _Optional[_Iterable[_Union[VoterState, _Mapping]]] = ...) -> None: ...
 
 class PartitionState(_message.Message):
-    __slots__ = ("partition", "leader_id", "leader_epoch", "replicas", "isr", "partition_epoch")
+    __slots__ = ("partition", "leader_id", "leader_epoch", "replicas", "isr", "partition_epoch", "eligible", "last_known_leader_id")
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     LEADER_ID_FIELD_NUMBER: _ClassVar[int]
     LEADER_EPOCH_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     ISR_FIELD_NUMBER: _ClassVar[int]
     PARTITION_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    ELIGIBLE_FIELD_NUMBER: _ClassVar[int]
+    LAST_KNOWN_LEADER_ID_FIELD_NUMBER: _ClassVar[int]
     partition: int
     leader_id: int
     leader_epoch: int
     replicas: _containers.RepeatedScalarFieldContainer[int]
     isr: _containers.RepeatedScalarFieldContainer[int]
     partition_epoch: int
-    def __init__(self, partition: _Optional[int] = ..., leader_id: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., replicas: _Optional[_Iterable[int]] = ..., isr: _Optional[_Iterable[int]] = ..., partition_epoch: _Optional[int] = ...) -> None: ...
+    eligible: _containers.RepeatedScalarFieldContainer[int]
+    last_known_leader_id: int
+    def __init__(self, partition: _Optional[int] = ..., leader_id: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., replicas: _Optional[_Iterable[int]] = ..., isr: _Optional[_Iterable[int]] = ..., partition_epoch: _Optional[int] = ..., eligible: _Optional[_Iterable[int]] = ..., last_known_leader_id: _Optional[int] = ...) -> None: ...
 
 class TopicCreated(_message.Message):
     __slots__ = ("topic_id", "name", "partitions", "config")

@@ -1,12 +1,14 @@
 """Bytes that earlier versions wrote: they stay what they are, and they stay readable.
 
-`golden_v1.txt` holds one record of each kind, every field with a value of its own. A new kind gets
-a new line; a line is never changed. With LOGD_REWRITE=1 missing lines are added.
+`golden_v1.txt` and `golden_v2.txt` hold one record of each kind of that version, every field with
+a value of its own. Version 1 is only read by now. A new kind gets a new line; a line is never
+changed. With LOGD_REWRITE=1 missing lines are added to the newest.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -15,18 +17,23 @@ import pytest
 from logd.metadata import MetadataRecord, PartitionImage
 from logd.metadata.records import (
     ClusterFormed,
+    NodeFenced,
     NodeRegistered,
+    NodeRemoved,
+    NodeUnfenced,
     PartitionChanged,
     PartitionsAdded,
     ProducerIdsAllocated,
     TopicConfigured,
     TopicCreated,
     TopicDeleted,
+    VoterImage,
+    VotersChanged,
 )
 from logd.model.ids import ClusterId, DirectoryId, LeaderEpoch, NodeId, TopicId
 from logd.runtime.record_codec import decode_metadata_record, encode_metadata_record
 
-GOLDEN = Path(__file__).parent / "golden_v1.txt"
+HERE = Path(__file__).parent
 
 
 def numbered(first: int) -> bytes:
@@ -40,13 +47,26 @@ def state(number: int) -> PartitionImage:
     )
 
 
+def state_of_v2(number: int) -> PartitionImage:
+    """With eligible replicas, and node 0 as the leader of before: 0 is not the same as none."""
+    return replace(state(number), eligible=(NodeId(number * 10 + 1),), last_known_leader=NodeId(0))
+
+
 TOPIC = TopicId(numbered(0x40))
 OVERRIDES = (("flush", "interval:10ms"), ("retention.ms", "604800000"))
-RECORDS: list[MetadataRecord] = [
+NODE = NodeRegistered(
+    NodeId(7),
+    DirectoryId(numbered(0x20)),
+    numbered(0x30),
+    "node7.example:7171",
+    "zone-b",
+    peer_address="",
+    node_epoch=0,
+    fenced=False,
+)
+V1: list[MetadataRecord] = [
     ClusterFormed(ClusterId(numbered(0x10))),
-    NodeRegistered(
-        NodeId(7), DirectoryId(numbered(0x20)), numbered(0x30), "node7.example:7171", "zone-b"
-    ),
+    NODE,
     TopicCreated(TOPIC, "orders.v1", (state(0), state(1)), OVERRIDES),
     TopicConfigured(TOPIC, OVERRIDES[1:]),
     PartitionsAdded(TOPIC, (state(2),)),
@@ -57,26 +77,69 @@ RECORDS: list[MetadataRecord] = [
         PartitionImage(3, NodeId(-1), LeaderEpoch(9), (NodeId(1), NodeId(2)), (NodeId(2),), 4),
     ),
 ]
+V2: list[MetadataRecord] = [
+    ClusterFormed(ClusterId(numbered(0x10))),
+    replace(NODE, peer_address="node7.example:7172", node_epoch=2**33, fenced=True),
+    TopicCreated(TOPIC, "orders.v1", (state_of_v2(0), state(1)), OVERRIDES),
+    TopicConfigured(TOPIC, OVERRIDES[1:]),
+    PartitionsAdded(TOPIC, (state_of_v2(2),)),
+    TopicDeleted(TOPIC),
+    ProducerIdsAllocated(NodeId(7), 2**40 + 5, 1_000),
+    PartitionChanged(
+        TOPIC,
+        PartitionImage(
+            3,
+            NodeId(-1),
+            LeaderEpoch(9),
+            (NodeId(1), NodeId(2), NodeId(3)),
+            (),
+            4,
+            (NodeId(2), NodeId(3)),
+            NodeId(3),
+        ),
+    ),
+    NodeFenced(NodeId(7), numbered(0x30)),
+    NodeUnfenced(NodeId(8), numbered(0x31)),
+    NodeRemoved(NodeId(9), DirectoryId(numbered(0x21)), 2**33 + 1),
+    VotersChanged(
+        (
+            VoterImage(NodeId(0), DirectoryId(numbered(0x22)), "node0.example:7172"),
+            VoterImage(NodeId(7), DirectoryId(numbered(0x20)), ""),
+        )
+    ),
+]
 
 
-def read_golden() -> dict[str, str]:
-    lines = GOLDEN.read_text().splitlines() if GOLDEN.exists() else []
+def named(record: MetadataRecord) -> str:
+    return type(record).__name__
+
+
+def read_golden(version: int) -> dict[str, str]:
+    path = HERE / f"golden_v{version}.txt"
+    lines = path.read_text().splitlines() if path.exists() else []
     return dict(line.split(" ", 1) for line in lines if line and not line.startswith("#"))
 
 
 def test_there_is_a_line_for_each_kind() -> None:
-    kinds = [type(record).__name__ for record in RECORDS]
-    assert kinds == [kind.__name__ for kind in get_args(MetadataRecord)]
-    golden = read_golden()
+    kinds = [kind.__name__ for kind in get_args(MetadataRecord)]
+    assert [named(record) for record in V2] == kinds
+    golden = read_golden(2)
     if os.environ.get("LOGD_REWRITE") == "1":
-        for record in RECORDS:
-            golden.setdefault(type(record).__name__, encode_metadata_record(record).hex())
-        GOLDEN.write_text("".join(f"{kind} {text}\n" for kind, text in golden.items()))
+        for record in V2:
+            golden.setdefault(named(record), encode_metadata_record(record).hex())
+        path = HERE / "golden_v2.txt"
+        path.write_text("".join(f"{kind} {text}\n" for kind, text in golden.items()))
     assert list(golden) == kinds
+    assert list(read_golden(1)) == kinds[: len(V1)]
 
 
-@pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
+@pytest.mark.parametrize("record", V1, ids=named)
+def test_version_1_is_read(record: MetadataRecord) -> None:
+    assert decode_metadata_record(bytes.fromhex(read_golden(1)[named(record)])) == record
+
+
+@pytest.mark.parametrize("record", V2, ids=named)
 def test_golden_bytes(record: MetadataRecord) -> None:
-    golden = bytes.fromhex(read_golden()[type(record).__name__])
+    golden = bytes.fromhex(read_golden(2)[named(record)])
     assert decode_metadata_record(golden) == record
     assert encode_metadata_record(record) == golden

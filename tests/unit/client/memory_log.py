@@ -1,4 +1,4 @@
-"""One partition of the log in memory: producer windows of five batches, offsets, epochs; and errors as they travel."""
+"""One partition of the log in memory, with producer windows of five batches; errors as messages."""
 
 from __future__ import annotations
 

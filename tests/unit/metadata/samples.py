@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import strategies as st
+from logd_wire.errors import LogdError
 
 from logd.metadata import (
+    AddVoter,
     ClusterImage,
     Command,
+    CreateTopic,
+    FenceNode,
     FormCluster,
+    Member,
     MetadataMachine,
     MetadataRecord,
     MetadataSettings,
     PartitionImage,
     RegisterNode,
     Reply,
+    TopicImage,
+    UnfenceNode,
 )
 from logd.metadata.records import (
     ClusterFormed,
+    NodeFenced,
     NodeRegistered,
+    NodeRemoved,
+    NodeUnfenced,
     PartitionChanged,
     PartitionsAdded,
     ProducerIdsAllocated,
     TopicConfigured,
     TopicCreated,
     TopicDeleted,
+    VoterImage,
+    VotersChanged,
 )
 from logd.model.ids import ClusterId, DirectoryId, LeaderEpoch, NodeId, TopicId
 from logd.model.units import INT64_MAX
@@ -47,6 +60,7 @@ def registration(node_id: int, incarnation: str = "1", **changes: str) -> Regist
         id_of(f"inc-{incarnation}"),
         changes.get("address", f"node{node_id}:7171"),
         changes.get("rack", "a"),
+        changes.get("peer_address", f"node{node_id}:7172"),
     )
 
 
@@ -61,8 +75,48 @@ def machine_with_nodes(*node_ids: int, **settings: object) -> MetadataMachine:
     machine = MetadataMachine(MetadataSettings(**settings))  # type: ignore[arg-type]
     run(machine, FormCluster(CLUSTER))
     for node_id in node_ids:
-        run(machine, registration(node_id))
+        join(machine, node_id)
     return machine
+
+
+def join(machine: MetadataMachine, node_id: int, incarnation: str = "1", **changes: str) -> None:
+    """Register, unfence and let vote."""
+    run(machine, registration(node_id, incarnation, **changes))
+    unfence(machine, node_id)
+    run(machine, AddVoter(NodeId(node_id)))
+
+
+def fence(machine: MetadataMachine, *node_ids: int) -> None:
+    for node_id in node_ids:
+        node = machine.image.nodes[NodeId(node_id)]
+        run(machine, FenceNode(node.node_id, node.incarnation_id))
+
+
+def unfence(machine: MetadataMachine, *node_ids: int) -> None:
+    for node_id in node_ids:
+        node = machine.image.nodes[NodeId(node_id)]
+        run(machine, UnfenceNode(node.node_id, node.incarnation_id))
+
+
+def members(machine: MetadataMachine, *node_ids: int) -> tuple[Member, ...]:
+    """Return the nodes as the processes that they are now."""
+    nodes = (machine.image.nodes[NodeId(node_id)] for node_id in node_ids)
+    return tuple(Member(node.node_id, node.node_epoch) for node in nodes)
+
+
+def create(machine: MetadataMachine, name: str, **options: object) -> TopicImage:
+    made = run(machine, CreateTopic(topic_id(name), name, **options))  # type: ignore[arg-type]
+    assert isinstance(made, TopicImage)
+    return made
+
+
+def refused(machine: MetadataMachine, command: Command) -> LogdError:
+    """Return the refusal; nothing else has changed."""
+    before = machine.image
+    with pytest.raises(LogdError) as caught:
+        machine.handle(command, NOW_MS)
+    assert machine.image is before
+    return caught.value
 
 
 def topic_id(text: str) -> TopicId:
@@ -100,19 +154,38 @@ _states = st.builds(
     st.lists(_node_ids, max_size=4).map(tuple),
     st.lists(_node_ids, max_size=4).map(tuple),
     _counts,
+    st.lists(_node_ids, max_size=4).map(tuple),
+    _node_ids,
 )
 _partitions = st.lists(_states, max_size=4).map(tuple)
 _overrides = st.dictionaries(_texts, _texts, max_size=4).map(lambda d: tuple(sorted(d.items())))
 _topic_ids = ids.map(TopicId)
+_directory_ids = ids.map(DirectoryId)
+_epochs = st.integers(0, INT64_MAX)
+_voters = st.builds(VoterImage, _node_ids, _directory_ids, _texts)
 
 #: Any record that fits its types, whether it makes sense or not.
 records: st.SearchStrategy[MetadataRecord] = st.one_of(
     st.builds(ClusterFormed, ids.map(ClusterId)),
-    st.builds(NodeRegistered, _node_ids, ids.map(DirectoryId), ids, _texts, _texts),
+    st.builds(
+        NodeRegistered,
+        _node_ids,
+        _directory_ids,
+        ids,
+        _texts,
+        _texts,
+        _texts,
+        _epochs,
+        st.booleans(),
+    ),
     st.builds(TopicCreated, _topic_ids, _texts, _partitions, _overrides),
     st.builds(TopicConfigured, _topic_ids, _overrides),
     st.builds(PartitionsAdded, _topic_ids, _partitions),
     st.builds(TopicDeleted, _topic_ids),
     st.builds(ProducerIdsAllocated, _node_ids, st.integers(0, INT64_MAX), _counts),
     st.builds(PartitionChanged, _topic_ids, _states),
+    st.builds(NodeFenced, _node_ids, ids),
+    st.builds(NodeUnfenced, _node_ids, ids),
+    st.builds(NodeRemoved, _node_ids, _directory_ids, _epochs),
+    st.builds(VotersChanged, st.lists(_voters, max_size=4).map(tuple)),
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -8,23 +9,31 @@ from logd_wire.errors import (
     InvalidConfigError,
     InvalidRequestError,
     InvalidTopicNameError,
-    LogdError,
     TopicExistsError,
     UnknownTopicError,
 )
 from logd_wire.limits import PARTITIONS_PER_TOPIC_MAX
 
 from logd.metadata import (
+    AddVoter,
     AllocateProducerIds,
     AlterTopic,
+    BalanceLeaders,
+    ChangePartition,
     Command,
     CreateTopic,
     DeleteTopic,
+    ElectLeaders,
+    FenceNode,
     FormCluster,
+    Member,
     MetadataMachine,
     MetadataSettings,
     ProducerIdBlock,
-    TopicImage,
+    RemoveNode,
+    ReplaceNode,
+    UnfenceNode,
+    UpdateVoter,
 )
 from logd.metadata.records import (
     ClusterFormed,
@@ -32,34 +41,24 @@ from logd.metadata.records import (
     ProducerIdsAllocated,
     TopicConfigured,
 )
-from logd.model.ids import ClusterId, NodeId, TopicId
+from logd.model.ids import ClusterId, LeaderEpoch, NodeId, TopicId
 from logd.model.units import INT64_MAX
 from tests.unit.metadata.samples import (
     CLUSTER,
     NOW_MS,
+    create,
+    fence,
     id_of,
     machine_with_nodes,
+    refused,
     registration,
     run,
     topic_id,
+    unfence,
 )
 
 
-def create(machine: MetadataMachine, name: str, **options: object) -> TopicImage:
-    made = run(machine, CreateTopic(topic_id(name), name, **options))  # type: ignore[arg-type]
-    assert isinstance(made, TopicImage)
-    return made
-
-
-def refused(machine: MetadataMachine, command: Command) -> LogdError:
-    before = machine.image
-    with pytest.raises(LogdError) as caught:
-        machine.handle(command, NOW_MS)
-    assert machine.image is before
-    return caught.value
-
-
-# --- cluster and nodes ---------------------------------------------------------------------------
+# --- the cluster ----------------------------------------------------------------------------------
 
 
 def test_a_cluster_is_formed_once() -> None:
@@ -88,32 +87,19 @@ def test_nothing_else_comes_before_the_cluster_is_formed() -> None:
         DeleteTopic("t"),
         AlterTopic("t"),
         AllocateProducerIds(NodeId(1)),
+        ChangePartition(topic_id("t"), 0, Member(NodeId(1), 1), LeaderEpoch(0), 0, ()),
+        AddVoter(NodeId(1)),
+        UpdateVoter(NodeId(1)),
+        RemoveNode(NodeId(1)),
+        ReplaceNode(NodeId(1)),
+        FenceNode(NodeId(1), id_of("inc-1")),
+        UnfenceNode(NodeId(1), id_of("inc-1")),
+        ElectLeaders(),
+        BalanceLeaders(),
     ]
     assert {type(command) for command in commands} == set(get_args(Command)) - {FormCluster}
     for command in commands:
         assert "not formed" in refused(machine, command).message
-
-
-def test_a_node_registers_again_at_every_start() -> None:
-    machine = machine_with_nodes(1)
-    assert machine.handle(registration(1), NOW_MS).records == ()
-    restarted = registration(1, incarnation="2", address="elsewhere:1")
-    outcome = machine.handle(restarted, NOW_MS)
-    machine.replay(*outcome.records)
-    assert list(machine.image.nodes.values()) == [outcome.reply]
-    assert machine.image.nodes[NodeId(1)].address == "elsewhere:1"
-
-
-def test_a_node_may_not_come_back_with_another_directory() -> None:
-    error = refused(machine_with_nodes(1), registration(1, directory="emptied"))
-    assert "registered with data directory" in error.message
-    assert error.hint
-
-
-def test_registrations_are_checked() -> None:
-    machine = machine_with_nodes()
-    for bad in (registration(-1), registration(2**31), registration(1, address="a" * 301)):
-        assert isinstance(refused(machine, bad), InvalidRequestError)
 
 
 # --- creating topics -----------------------------------------------------------------------------
@@ -140,6 +126,7 @@ def test_what_a_command_leaves_open_comes_from_the_settings() -> None:
     assert create(machine, "c", replication_factor=0).replication_factor == 3
     assert create(machine, "d", replication_factor=4).replication_factor == 4
     assert create(machine_with_nodes(1, 2), "a").replication_factor == 2
+    assert create(machine_with_nodes(1, 2, 3, replication_factor_max=2), "a").replication_factor == 2
     fixed = machine_with_nodes(1, 2, 3, replication_factor=2)
     assert create(fixed, "a").replication_factor == 2
 
@@ -157,11 +144,52 @@ def test_a_name_is_used_once_and_again_after_deletion() -> None:
         machine.image.topic(first.topic_id)
 
 
-def test_a_create_tried_again_already_exists() -> None:
+def test_a_create_tried_again_answers_the_topic() -> None:
     machine = machine_with_nodes(1)
     command = CreateTopic(topic_id("t"), "t")
-    run(machine, command)
-    assert isinstance(refused(machine, command), TopicExistsError)
+    made = run(machine, command)
+    again = machine.handle(command, NOW_MS)
+    assert (again.records, again.reply) == ((), made)
+    run(machine, AlterTopic("t", partitions=3))
+    assert machine.handle(command, NOW_MS).reply == machine.image.topic_named("t")
+    for other in (CreateTopic(topic_id("u"), "t"), replace(command, validate_only=True)):
+        assert isinstance(refused(machine, other), TopicExistsError)
+
+
+def test_only_nodes_in_service_get_replicas() -> None:
+    machine = machine_with_nodes(1, 2, 3)
+    fence(machine, 2)
+    topic = create(machine, "t", partitions=6, replication_factor=2)
+    assert {node for state in topic.partitions for node in state.replicas} == {1, 3}
+    error = refused(machine, CreateTopic(topic_id("u"), "u"))
+    assert error.code is ErrorCode.INVALID_REPLICATION_FACTOR
+    assert error.message == "topic u: replication factor 3 with 2 nodes in service (1 fenced)"
+    assert error.retriable, "the node may come back"
+    assert not refused(machine, CreateTopic(topic_id("u"), "u", replication_factor=4)).retriable
+    assert "with 2 nodes" in refused(
+        machine_with_nodes(1, 2), CreateTopic(topic_id("u"), "u", replication_factor=3)
+    ).message
+    unfence(machine, 2)
+    assert create(machine, "u").replication_factor == 3
+
+
+def test_nobody_in_service_is_said_in_words() -> None:
+    machine = machine_with_nodes(1)
+    fence(machine, 1)
+    assert refused(machine, CreateTopic(topic_id("t"), "t")).hint == "no node is in service yet"
+    assert "in service" in refused(machine, CreateTopic(topic_id("t"), "t")).message
+
+
+def test_more_replicas_than_this_version_keeps_are_refused() -> None:
+    machine = machine_with_nodes(1, 2, 3, replication_factor_max=1)
+    assert create(machine, "t").replication_factor == 1
+    error = refused(machine, CreateTopic(topic_id("u"), "u", replication_factor=3))
+    assert error.code is ErrorCode.INVALID_REPLICATION_FACTOR
+    assert str(error) == (
+        "topic u: replication factor 3; this version keeps one replica of a partition (choose 1)"
+    )
+    machine = machine_with_nodes(1, 2, 3, replication_factor=3, replication_factor_max=2)
+    assert "keeps at most 2 replicas" in refused(machine, CreateTopic(topic_id("u"), "u")).message
 
 
 def test_names_that_collide() -> None:

@@ -18,6 +18,9 @@ from logd.metadata import (
 )
 from logd.metadata.records import (
     ClusterFormed,
+    NodeFenced,
+    NodeRemoved,
+    NodeUnfenced,
     PartitionChanged,
     PartitionsAdded,
     ProducerIdsAllocated,
@@ -25,10 +28,22 @@ from logd.metadata.records import (
     TopicCreated,
     TopicDeleted,
 )
-from logd.model.ids import LeaderEpoch, NodeId, TopicPartitionId
-from tests.unit.metadata.samples import CLUSTER, image_with_topic, records, state, topic_id
+from logd.model.ids import NO_NODE, DirectoryId, LeaderEpoch, NodeId, TopicPartitionId
+from tests.unit.metadata.samples import (
+    CLUSTER,
+    id_of,
+    image_with_topic,
+    records,
+    state,
+    topic_id,
+)
 
 T = topic_id("t")
+IMAGE = image_with_topic()
+NODE = IMAGE.nodes[NodeId(1)]
+REMOVED = NodeRemoved(NODE.node_id, NODE.directory_id, NODE.node_epoch)
+OTHER = DirectoryId(id_of("other"))
+GONE = NodeRemoved(NodeId(3), DirectoryId(id_of("gone")), 8)
 
 
 @pytest.mark.parametrize(
@@ -51,10 +66,18 @@ T = topic_id("t")
         PartitionChanged(T, state(0, partition_epoch=1, leader_epoch=LeaderEpoch(-1))),
         ProducerIdsAllocated(NodeId(1), 999, 1),
         ProducerIdsAllocated(NodeId(1), 1_000, 0),
+        NODE,
+        replace(NODE, directory_id=GONE.directory_id, node_epoch=9),
+        NodeFenced(NodeId(2), NODE.incarnation_id),
+        NodeFenced(NodeId(1), id_of("other")),
+        NodeUnfenced(NodeId(2), NODE.incarnation_id),
+        NodeUnfenced(NodeId(1), id_of("other")),
+        replace(REMOVED, directory_id=OTHER),
+        GONE,
     ],
 )
 def test_what_contradicts_the_log_is_refused(record: MetadataRecord) -> None:
-    image = replay(image_with_topic(), [ProducerIdsAllocated(NodeId(1), 0, 1_000)])
+    image = replay(IMAGE, [ProducerIdsAllocated(NodeId(1), 0, 1_000), GONE])
     with pytest.raises(InconsistentLogError) as caught:
         replay(image, [record])
     assert not caught.value.retriable
@@ -135,6 +158,10 @@ def test_problems_are_found() -> None:
                 state(0, isr=(NodeId(1), NodeId(1))),
                 state(0, isr=(NodeId(2),), leader_id=NodeId(2)),
                 state(0, isr=()),
+                state(0, leader_id=NO_NODE, isr=()),
+                state(0, isr=(NodeId(1),), eligible=(NodeId(1),)),
+                state(0, eligible=(NodeId(2),)),
+                state(0, last_known_leader=NodeId(2)),
                 state(0, leader_epoch=LeaderEpoch(-1)),
                 state(0, partition_epoch=-1),
             )
@@ -144,8 +171,17 @@ def test_problems_are_found() -> None:
         *(replace(good, topics={T: bad}) for bad in bad_topics),
         replace(good, topic_ids={}),
         replace(good, cluster_id=None),
+        replace(ClusterImage(), next_producer_id=1),
+        replace(good, nodes={NodeId(2): NODE}),
+        replace(good, nodes={1: NODE, 2: replace(NODE, node_id=NodeId(2), node_epoch=9)}),
+        replace(good, nodes={1: NODE, 2: replace(NODE, node_id=NodeId(2), directory_id=OTHER)}),
+        replace(good, removed={NODE.directory_id: REMOVED}),
+        replace(good, nodes={}),
+        replace(good, voters=good.voters * 2),
+        replace(good, voters=(replace(good.voters[0], directory_id=OTHER),)),
     ]
     assert find_problems(good) == find_problems(ClusterImage()) == []
     assert [find_problems(bad) for bad in bad_images if not find_problems(bad)] == []
-    leaderless = TopicImage(T, "t", (state(0, leader_id=NodeId(-1), isr=()),), ())
+    offline = state(0, leader_id=NO_NODE, isr=(), eligible=(NodeId(1),))
+    leaderless = TopicImage(T, "t", (offline,), ())
     assert find_problems(replace(good, topics={T: leaderless})) == []

@@ -1,0 +1,383 @@
+from logd_proto.v1 import record_pb2 as _record_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class PeerSender(_message.Message):
+    __slots__ = ("cluster_id", "node_id", "directory_id", "protocol_version")
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    cluster_id: bytes
+    node_id: int
+    directory_id: bytes
+    protocol_version: int
+    def __init__(self, cluster_id: _Optional[bytes] = ..., node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ..., protocol_version: _Optional[int] = ...) -> None: ...
+
+class RaftRequest(_message.Message):
+    __slots__ = ("sender", "receiver_id", "messages")
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    RECEIVER_ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    sender: PeerSender
+    receiver_id: int
+    messages: _containers.RepeatedCompositeFieldContainer[RaftMessage]
+    def __init__(self, sender: _Optional[_Union[PeerSender, _Mapping]] = ..., receiver_id: _Optional[int] = ..., messages: _Optional[_Iterable[_Union[RaftMessage, _Mapping]]] = ...) -> None: ...
+
+class RaftResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class RaftMessage(_message.Message):
+    __slots__ = ("vote_request", "vote_response", "append_request", "append_response", "append_rejected", "heartbeat_request", "heartbeat_response", "install_snapshot", "timeout_now")
+    VOTE_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    VOTE_RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    APPEND_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    APPEND_RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    APPEND_REJECTED_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    INSTALL_SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_NOW_FIELD_NUMBER: _ClassVar[int]
+    vote_request: RaftVoteRequest
+    vote_response: RaftVoteResponse
+    append_request: RaftAppendRequest
+    append_response: RaftAppendResponse
+    append_rejected: RaftAppendRejected
+    heartbeat_request: RaftHeartbeatRequest
+    heartbeat_response: RaftHeartbeatResponse
+    install_snapshot: RaftInstallSnapshot
+    timeout_now: RaftTimeoutNow
+    def __init__(self, vote_request: _Optional[_Union[RaftVoteRequest, _Mapping]] = ..., vote_response: _Optional[_Union[RaftVoteResponse, _Mapping]] = ..., append_request: _Optional[_Union[RaftAppendRequest, _Mapping]] = ..., append_response: _Optional[_Union[RaftAppendResponse, _Mapping]] = ..., append_rejected: _Optional[_Union[RaftAppendRejected, _Mapping]] = ..., heartbeat_request: _Optional[_Union[RaftHeartbeatRequest, _Mapping]] = ..., heartbeat_response: _Optional[_Union[RaftHeartbeatResponse, _Mapping]] = ..., install_snapshot: _Optional[_Union[RaftInstallSnapshot, _Mapping]] = ..., timeout_now: _Optional[_Union[RaftTimeoutNow, _Mapping]] = ...) -> None: ...
+
+class RaftPoint(_message.Message):
+    __slots__ = ("term", "index")
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    term: int
+    index: int
+    def __init__(self, term: _Optional[int] = ..., index: _Optional[int] = ...) -> None: ...
+
+class RaftEntry(_message.Message):
+    __slots__ = ("index", "term", "payloads")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    PAYLOADS_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    term: int
+    payloads: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, index: _Optional[int] = ..., term: _Optional[int] = ..., payloads: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class RaftVoter(_message.Message):
+    __slots__ = ("node_id", "directory_id", "address")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    directory_id: bytes
+    address: str
+    def __init__(self, node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ..., address: _Optional[str] = ...) -> None: ...
+
+class RaftSnapshot(_message.Message):
+    __slots__ = ("point", "voters")
+    POINT_FIELD_NUMBER: _ClassVar[int]
+    VOTERS_FIELD_NUMBER: _ClassVar[int]
+    point: RaftPoint
+    voters: _containers.RepeatedCompositeFieldContainer[RaftVoter]
+    def __init__(self, point: _Optional[_Union[RaftPoint, _Mapping]] = ..., voters: _Optional[_Iterable[_Union[RaftVoter, _Mapping]]] = ...) -> None: ...
+
+class RaftVoteRequest(_message.Message):
+    __slots__ = ("term", "last", "pre_vote", "transfer")
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    PRE_VOTE_FIELD_NUMBER: _ClassVar[int]
+    TRANSFER_FIELD_NUMBER: _ClassVar[int]
+    term: int
+    last: RaftPoint
+    pre_vote: bool
+    transfer: bool
+    def __init__(self, term: _Optional[int] = ..., last: _Optional[_Union[RaftPoint, _Mapping]] = ..., pre_vote: bool = ..., transfer: bool = ...) -> None: ...
+
+class RaftVoteResponse(_message.Message):
+    __slots__ = ("term", "granted", "pre_vote")
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    GRANTED_FIELD_NUMBER: _ClassVar[int]
+    PRE_VOTE_FIELD_NUMBER: _ClassVar[int]
+    term: int
+    granted: bool
+    pre_vote: bool
+    def __init__(self, term: _Optional[int] = ..., granted: bool = ..., pre_vote: bool = ...) -> None: ...
+
+class RaftAppendRequest(_message.Message):
+    __slots__ = ("term", "previous", "entries", "commit_index")
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_INDEX_FIELD_NUMBER: _ClassVar[int]
+    term: int
+    previous: RaftPoint
+    entries: _containers.RepeatedCompositeFieldContainer[RaftEntry]
+    commit_index: int
+    def __init__(self, term: _Optional[int] = ..., previous: _Optional[_Union[RaftPoint, _Mapping]] = ..., entries: _Optional[_Iterable[_Union[RaftEntry, _Mapping]]] = ..., commit_index: _Optional[int] = ...) -> None: ...
+
+class RaftAppendResponse(_message.Message):
+    __slots__ = ("term", "match_index")
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    MATCH_INDEX_FIELD_NUMBER: _ClassVar[int]
+    term: int
+    match_index: int
+    def __init__(self, term: _Optional[int] = ..., match_index: _Optional[int] = ...) -> None: ...
+
+class RaftAppendRejected(_message.Message):
+    __slots__ = ("term", "rejected_index", "hint")
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_INDEX_FIELD_NUMBER: _ClassVar[int]
+    HINT_FIELD_NUMBER: _ClassVar[int]
+    term: int
+    rejected_index: int
+    hint: RaftPoint
+    def __init__(self, term: _Optional[int] = ..., rejected_index: _Optional[int] = ..., hint: _Optional[_Union[RaftPoint, _Mapping]] = ...) -> None: ...
+
+class RaftHeartbeatRequest(_message.Message):
+    __slots__ = ("term", "commit_index", "round")
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_INDEX_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    term: int
+    commit_index: int
+    round: int
+    def __init__(self, term: _Optional[int] = ..., commit_index: _Optional[int] = ..., round: _Optional[int] = ...) -> None: ...
+
+class RaftHeartbeatResponse(_message.Message):
+    __slots__ = ("term", "round")
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    term: int
+    round: int
+    def __init__(self, term: _Optional[int] = ..., round: _Optional[int] = ...) -> None: ...
+
+class RaftInstallSnapshot(_message.Message):
+    __slots__ = ("term", "snapshot")
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    term: int
+    snapshot: RaftSnapshot
+    def __init__(self, term: _Optional[int] = ..., snapshot: _Optional[_Union[RaftSnapshot, _Mapping]] = ...) -> None: ...
+
+class RaftTimeoutNow(_message.Message):
+    __slots__ = ("term",)
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    term: int
+    def __init__(self, term: _Optional[int] = ...) -> None: ...
+
+class IdentifyRequest(_message.Message):
+    __slots__ = ("sender",)
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    sender: PeerSender
+    def __init__(self, sender: _Optional[_Union[PeerSender, _Mapping]] = ...) -> None: ...
+
+class IdentifyResponse(_message.Message):
+    __slots__ = ("identity", "term", "leader_id", "leader_address")
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    LEADER_ID_FIELD_NUMBER: _ClassVar[int]
+    LEADER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    identity: PeerSender
+    term: int
+    leader_id: int
+    leader_address: str
+    def __init__(self, identity: _Optional[_Union[PeerSender, _Mapping]] = ..., term: _Optional[int] = ..., leader_id: _Optional[int] = ..., leader_address: _Optional[str] = ...) -> None: ...
+
+class SubmitRequest(_message.Message):
+    __slots__ = ("sender", "command")
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    sender: PeerSender
+    command: Command
+    def __init__(self, sender: _Optional[_Union[PeerSender, _Mapping]] = ..., command: _Optional[_Union[Command, _Mapping]] = ...) -> None: ...
+
+class SubmitResponse(_message.Message):
+    __slots__ = ("reply", "index")
+    REPLY_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    reply: Reply
+    index: int
+    def __init__(self, reply: _Optional[_Union[Reply, _Mapping]] = ..., index: _Optional[int] = ...) -> None: ...
+
+class HeartbeatRequest(_message.Message):
+    __slots__ = ("sender", "node_id", "incarnation_id", "applied_index")
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_ID_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_INDEX_FIELD_NUMBER: _ClassVar[int]
+    sender: PeerSender
+    node_id: int
+    incarnation_id: bytes
+    applied_index: int
+    def __init__(self, sender: _Optional[_Union[PeerSender, _Mapping]] = ..., node_id: _Optional[int] = ..., incarnation_id: _Optional[bytes] = ..., applied_index: _Optional[int] = ...) -> None: ...
+
+class HeartbeatResponse(_message.Message):
+    __slots__ = ("fenced",)
+    FENCED_FIELD_NUMBER: _ClassVar[int]
+    fenced: bool
+    def __init__(self, fenced: bool = ...) -> None: ...
+
+class SnapshotChunkRequest(_message.Message):
+    __slots__ = ("sender", "term", "snapshot", "position", "size_bytes", "data")
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    sender: PeerSender
+    term: int
+    snapshot: RaftSnapshot
+    position: int
+    size_bytes: int
+    data: bytes
+    def __init__(self, sender: _Optional[_Union[PeerSender, _Mapping]] = ..., term: _Optional[int] = ..., snapshot: _Optional[_Union[RaftSnapshot, _Mapping]] = ..., position: _Optional[int] = ..., size_bytes: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class SnapshotChunkResponse(_message.Message):
+    __slots__ = ("position",)
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    position: int
+    def __init__(self, position: _Optional[int] = ...) -> None: ...
+
+class Command(_message.Message):
+    __slots__ = ("form_cluster", "register_node", "create_topic", "delete_topic", "alter_topic", "allocate_producer_ids")
+    FORM_CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    REGISTER_NODE_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TOPIC_FIELD_NUMBER: _ClassVar[int]
+    DELETE_TOPIC_FIELD_NUMBER: _ClassVar[int]
+    ALTER_TOPIC_FIELD_NUMBER: _ClassVar[int]
+    ALLOCATE_PRODUCER_IDS_FIELD_NUMBER: _ClassVar[int]
+    form_cluster: FormClusterCommand
+    register_node: RegisterNodeCommand
+    create_topic: CreateTopicCommand
+    delete_topic: DeleteTopicCommand
+    alter_topic: AlterTopicCommand
+    allocate_producer_ids: AllocateProducerIdsCommand
+    def __init__(self, form_cluster: _Optional[_Union[FormClusterCommand, _Mapping]] = ..., register_node: _Optional[_Union[RegisterNodeCommand, _Mapping]] = ..., create_topic: _Optional[_Union[CreateTopicCommand, _Mapping]] = ..., delete_topic: _Optional[_Union[DeleteTopicCommand, _Mapping]] = ..., alter_topic: _Optional[_Union[AlterTopicCommand, _Mapping]] = ..., allocate_producer_ids: _Optional[_Union[AllocateProducerIdsCommand, _Mapping]] = ...) -> None: ...
+
+class Reply(_message.Message):
+    __slots__ = ("cluster_id", "node", "topic", "producer_ids")
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    PRODUCER_IDS_FIELD_NUMBER: _ClassVar[int]
+    cluster_id: bytes
+    node: _record_pb2.NodeRegistered
+    topic: TopicReply
+    producer_ids: ProducerIdsReply
+    def __init__(self, cluster_id: _Optional[bytes] = ..., node: _Optional[_Union[_record_pb2.NodeRegistered, _Mapping]] = ..., topic: _Optional[_Union[TopicReply, _Mapping]] = ..., producer_ids: _Optional[_Union[ProducerIdsReply, _Mapping]] = ...) -> None: ...
+
+class FormClusterCommand(_message.Message):
+    __slots__ = ("cluster_id",)
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    cluster_id: bytes
+    def __init__(self, cluster_id: _Optional[bytes] = ...) -> None: ...
+
+class RegisterNodeCommand(_message.Message):
+    __slots__ = ("node_id", "directory_id", "incarnation_id", "address", "rack")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_ID_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    RACK_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    directory_id: bytes
+    incarnation_id: bytes
+    address: str
+    rack: str
+    def __init__(self, node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ..., incarnation_id: _Optional[bytes] = ..., address: _Optional[str] = ..., rack: _Optional[str] = ...) -> None: ...
+
+class CreateTopicCommand(_message.Message):
+    __slots__ = ("topic_id", "name", "partitions", "replication_factor", "config", "validate_only")
+    class ConfigEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    REPLICATION_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    topic_id: bytes
+    name: str
+    partitions: int
+    replication_factor: int
+    config: _containers.ScalarMap[str, str]
+    validate_only: bool
+    def __init__(self, topic_id: _Optional[bytes] = ..., name: _Optional[str] = ..., partitions: _Optional[int] = ..., replication_factor: _Optional[int] = ..., config: _Optional[_Mapping[str, str]] = ..., validate_only: bool = ...) -> None: ...
+
+class DeleteTopicCommand(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class AlterTopicCommand(_message.Message):
+    __slots__ = ("name", "set_config", "delete_config", "partitions", "validate_only")
+    class SetConfigEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SET_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    DELETE_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    set_config: _containers.ScalarMap[str, str]
+    delete_config: _containers.RepeatedScalarFieldContainer[str]
+    partitions: int
+    validate_only: bool
+    def __init__(self, name: _Optional[str] = ..., set_config: _Optional[_Mapping[str, str]] = ..., delete_config: _Optional[_Iterable[str]] = ..., partitions: _Optional[int] = ..., validate_only: bool = ...) -> None: ...
+
+class AllocateProducerIdsCommand(_message.Message):
+    __slots__ = ("node_id", "count")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    count: int
+    def __init__(self, node_id: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
+
+class TopicReply(_message.Message):
+    __slots__ = ("topic_id", "name", "partitions", "config")
+    class ConfigEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    topic_id: bytes
+    name: str
+    partitions: _containers.RepeatedCompositeFieldContainer[_record_pb2.PartitionState]
+    config: _containers.ScalarMap[str, str]
+    def __init__(self, topic_id: _Optional[bytes] = ..., name: _Optional[str] = ..., partitions: _Optional[_Iterable[_Union[_record_pb2.PartitionState, _Mapping]]] = ..., config: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class ProducerIdsReply(_message.Message):
+    __slots__ = ("first_id", "count")
+    FIRST_ID_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    first_id: int
+    count: int
+    def __init__(self, first_id: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...

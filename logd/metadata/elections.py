@@ -1,0 +1,156 @@
+"""Who leads a partition, who is in sync, who is eligible: the states that follow from a state.
+
+    in-sync set (ISR)   holds everything that was acknowledged, and acknowledges
+    eligible set (ELR)  left the in-sync set when that was, or became, smaller than
+                        min.insync.replicas; nothing is acknowledged in that time, so each member
+                        still holds everything that was
+    last known leader   led when the in-sync set became empty; it is in the eligible set
+
+    a member goes out of service   it leaves the ISR; if that is too small then, into the ELR
+    the leader is not in the ISR   the first replica in the ISR leads
+    the ISR is empty               a member of the ELR in service leads and is the ISR, the last
+                                   known leader before others; else nobody leads
+    the ISR is large enough        the ELR and the last known leader are forgotten
+
+Nobody else ever leads: there is no unclean election. Every new leader, and every time without one,
+has a leader epoch of its own.
+
+The functions return a state with the partition epoch that it had; `changes` raises it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Final
+
+from logd.metadata.image import ClusterImage
+from logd.metadata.records import PartitionChanged, PartitionImage
+from logd.metadata.settings import MetadataSettings
+from logd.model.ids import NO_NODE, LeaderEpoch, NodeId
+
+#: So many partitions change in one entry at most; the rest waits for `ElectLeaders`.
+CHANGES_PER_ENTRY_MAX: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What a partition's state is judged against."""
+
+    in_service: Set[NodeId]
+    min_isr: int
+
+
+#: Returns the state that should follow; the same one when nothing should.
+Change = Callable[[PartitionImage, Situation], PartitionImage]
+
+
+def settled(state: PartitionImage, situation: Situation) -> PartitionImage:
+    """Take members out of service out of the in-sync set, and elect a leader where none is left."""
+    in_service = situation.in_service
+    isr = tuple(node for node in state.isr if node in in_service)
+    if isr == state.isr and state.leader_id in isr:
+        return state
+    leader_id = state.leader_id
+    if not isr:
+        leader_id = _eligible_leader(state, in_service)
+        isr = () if leader_id == NO_NODE else (leader_id,)
+    elif leader_id not in isr:
+        leader_id = next(node for node in state.replicas if node in isr)
+    return with_isr(state, isr, leader_id, situation)
+
+
+def _eligible_leader(state: PartitionImage, in_service: Set[NodeId]) -> NodeId:
+    holders = {*state.isr, *state.eligible} & in_service
+    if state.last_known_leader in holders:
+        return state.last_known_leader
+    return next((node for node in state.replicas if node in holders), NO_NODE)
+
+
+def preferred(state: PartitionImage, situation: Situation) -> PartitionImage:
+    """Let the first replica lead, if it is in sync and another one leads."""
+    first = state.replicas[0]
+    if state.leader_id in {NO_NODE, first}:
+        return state
+    if first not in state.isr or first not in situation.in_service:
+        return state
+    return with_isr(state, state.isr, first, situation)
+
+
+def without(node_id: NodeId) -> Change:
+    """Return the change that forgets what a node held: its disk is lost.
+
+    Where nobody else holds everything, the other replicas are taken as they are, and where there
+    are none, the node itself is, empty as it will be: whoever asks for that accepts the loss.
+    """
+
+    def change(state: PartitionImage, situation: Situation) -> PartitionImage:
+        if node_id not in state.replicas:
+            return state
+        isr = _others(state.isr, node_id)
+        eligible = _others(state.eligible, node_id)
+        if not isr and not eligible:
+            eligible = _others(state.replicas, node_id) or (node_id,)
+        after = settled(replace(state, isr=isr, eligible=eligible), situation)
+        if after.last_known_leader == node_id:
+            after = replace(after, last_known_leader=NO_NODE)
+        return after
+
+    return change
+
+
+def _others(nodes: tuple[NodeId, ...], node_id: NodeId) -> tuple[NodeId, ...]:
+    return tuple(node for node in nodes if node != node_id)
+
+
+def not_eligible(state: PartitionImage) -> PartitionImage:
+    """Forget the eligible replicas beside a leader: what is acknowledged with another
+    min.insync.replicas from here on need not reach them. Without a leader nothing is acknowledged,
+    and they stay."""
+    return replace(state, eligible=()) if state.isr else state
+
+
+def with_isr(
+    state: PartitionImage, isr: tuple[NodeId, ...], leader_id: NodeId, situation: Situation
+) -> PartitionImage:
+    """Return the state with another in-sync set or leader, and what follows from it."""
+    eligible: tuple[NodeId, ...] = ()
+    last_known = NO_NODE
+    if len(isr) < situation.min_isr:
+        holders = {*state.isr, *state.eligible}.difference(isr)
+        eligible = tuple(node for node in state.replicas if node in holders)
+        ended = not isr and state.leader_id != NO_NODE
+        last_known = state.leader_id if ended else state.last_known_leader
+    led_on = leader_id == state.leader_id
+    return replace(
+        state,
+        leader_id=leader_id,
+        leader_epoch=state.leader_epoch if led_on else LeaderEpoch(state.leader_epoch + 1),
+        isr=isr,
+        eligible=eligible,
+        last_known_leader=last_known,
+    )
+
+
+def changes(
+    image: ClusterImage, settings: MetadataSettings, change: Change
+) -> Iterator[PartitionChanged]:
+    """Yield what becomes of the partitions of all topics, each at its next partition epoch."""
+    in_service = image.nodes_in_service
+    for topic in image.topics_by_name():
+        situation = Situation(in_service, settings.min_insync_replicas(topic))
+        for before in topic.partitions:
+            after = change(before, situation)
+            if after != before:
+                raised = replace(after, partition_epoch=before.partition_epoch + 1)
+                yield PartitionChanged(topic.topic_id, raised)
+
+
+def some_changes(
+    image: ClusterImage, settings: MetadataSettings, change: Change
+) -> tuple[tuple[PartitionChanged, ...], bool]:
+    """Return as many changes as an entry may hold, and whether there are more."""
+    found = changes(image, settings, change)
+    first = tuple(islice(found, CHANGES_PER_ENTRY_MAX))
+    return first, next(found, None) is not None

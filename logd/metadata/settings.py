@@ -1,0 +1,35 @@
+"""What the metadata machine takes from the node's configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from logd.metadata.image import TopicImage
+from logd.model.topic_config import parse_topic_config
+
+_MIN_ISR: Final = "min.insync.replicas"
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataSettings:
+    """What new topics get where a command does not say, and how far they may go."""
+
+    partitions: int = 1
+    #: -1: one for each voter, at most 3 and at most `replication_factor_max`.
+    replication_factor: int = -1
+    topic_defaults: Mapping[str, str] = field(default_factory=dict)
+    #: So many replicas of a partition are possible.
+    replication_factor_max: int = 32_767
+
+    def min_insync_replicas(self, topic: TopicImage) -> int:
+        """The value in force for a topic, whatever else its configuration holds."""
+        own, defaults = (
+            {_MIN_ISR: texts[_MIN_ISR]} if _MIN_ISR in texts else {}
+            for texts in (topic.config, self.topic_defaults)
+        )
+        config = parse_topic_config(
+            own, defaults=defaults, replication_factor=topic.replication_factor
+        )
+        return config.min_insync_replicas
