@@ -314,14 +314,14 @@ class ReadRaftLogResponse(_message.Message):
     COMMIT_INDEX_FIELD_NUMBER: _ClassVar[int]
     END_INDEX_FIELD_NUMBER: _ClassVar[int]
     NEXT_INDEX_FIELD_NUMBER: _ClassVar[int]
-    entries: _containers.RepeatedCompositeFieldContainer[RaftEntry]
+    entries: _containers.RepeatedCompositeFieldContainer[RaftLogEntry]
     first_index: int
     commit_index: int
     end_index: int
     next_index: int
-    def __init__(self, entries: _Optional[_Iterable[_Union[RaftEntry, _Mapping]]] = ..., first_index: _Optional[int] = ..., commit_index: _Optional[int] = ..., end_index: _Optional[int] = ..., next_index: _Optional[int] = ...) -> None: ...
+    def __init__(self, entries: _Optional[_Iterable[_Union[RaftLogEntry, _Mapping]]] = ..., first_index: _Optional[int] = ..., commit_index: _Optional[int] = ..., end_index: _Optional[int] = ..., next_index: _Optional[int] = ...) -> None: ...
 
-class RaftEntry(_message.Message):
+class RaftLogEntry(_message.Message):
     __slots__ = ("index", "next_index", "term", "time_ms", "committed", "records")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     NEXT_INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -334,10 +334,10 @@ class RaftEntry(_message.Message):
     term: int
     time_ms: int
     committed: bool
-    records: _containers.RepeatedCompositeFieldContainer[RaftRecord]
-    def __init__(self, index: _Optional[int] = ..., next_index: _Optional[int] = ..., term: _Optional[int] = ..., time_ms: _Optional[int] = ..., committed: bool = ..., records: _Optional[_Iterable[_Union[RaftRecord, _Mapping]]] = ...) -> None: ...
+    records: _containers.RepeatedCompositeFieldContainer[RaftLogRecord]
+    def __init__(self, index: _Optional[int] = ..., next_index: _Optional[int] = ..., term: _Optional[int] = ..., time_ms: _Optional[int] = ..., committed: bool = ..., records: _Optional[_Iterable[_Union[RaftLogRecord, _Mapping]]] = ...) -> None: ...
 
-class RaftRecord(_message.Message):
+class RaftLogRecord(_message.Message):
     __slots__ = ("type", "text")
     TYPE_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
