@@ -30,6 +30,7 @@ from logd.runtime.metadata_driver import MetadataDriver
 from logd.runtime.partition import Chunk, Partition, ProduceOutcome
 from logd.runtime.partitions import Partitions, PartitionStats
 from logd.runtime.ports import Clock, Disk, Rng
+from logd.runtime.quorum_view import QuorumAdmin
 
 READ_WAIT_MS_MAX = 30_000
 
@@ -64,6 +65,7 @@ class Broker:
         config: NodeConfig,
         config_entries: Sequence[NodeConfigEntry],
         metadata: MetadataDriver,
+        quorum: QuorumAdmin,
         partitions: Partitions,
         disk: Disk,
         clock: Clock,
@@ -73,6 +75,8 @@ class Broker:
         self.config = config
         self.config_entries = tuple(config_entries)
         self._metadata = metadata
+        #: The metadata quorum, as this node knows it.
+        self.quorum = quorum
         self._partitions = partitions
         self._disk = disk
         self._clock = clock

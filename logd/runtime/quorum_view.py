@@ -9,11 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
+
+from logd_wire.errors import InvalidRequestError
 
 from logd.consensus.log_types import Entry, LogPoint, Role, Voters
-from logd.metadata import Command
-from logd.model.ids import LogIndex, NodeId, Term
+from logd.metadata import (
+    AddVoter,
+    Command,
+    NodeRemoval,
+    RemoveNode,
+    ReplaceNode,
+    Reply,
+)
+from logd.model.ids import DirectoryId, LogIndex, NodeId, Term
+
+#: Steps after which a removal that is not done is given back to the caller.
+REMOVAL_STEPS_MAX: Final = 8
 
 #: How a leader sends to a member: finding out where the logs agree, streaming, or a snapshot.
 ProgressState = Literal["probe", "replicate", "snapshot"]
@@ -46,8 +58,10 @@ class QuorumStatus:
     commit_index: LogIndex
     applied_index: LogIndex
     end_index: LogIndex
-    #: Entries below are only in the snapshot; LOG_START: there is none.
+    #: What the newest snapshot stands for; LOG_START: there is none.
     snapshot: LogPoint
+    #: The first entry that is stored; what lies below is only in the snapshot.
+    first_index: LogIndex
     voters: Voters
     #: The other members, by node id; empty on nodes that do not lead.
     progress: tuple[MemberProgress, ...]
@@ -80,7 +94,7 @@ class QuorumView(Protocol):
 class QuorumAdmin:
     """The quorum as a broker offers it to the edges."""
 
-    def __init__(self, view: QuorumView, submit: Callable[[Command], Awaitable[object]]) -> None:
+    def __init__(self, view: QuorumView, submit: Callable[[Command], Awaitable[Reply]]) -> None:
         self._view = view
         self._submit = submit
 
@@ -92,3 +106,30 @@ class QuorumAdmin:
     ) -> tuple[StoredEntry, ...]:
         """As `QuorumView.read_log`."""
         return await self._view.read_log(start, entries_max=entries_max, bytes_max=bytes_max)
+
+    async def add_node(self, node_id: NodeId) -> None:
+        """Make a registered node a voter. May be repeated."""
+        await self._submit(AddVoter(node_id))
+
+    async def remove_node(self, node_id: NodeId, directory_id: DirectoryId) -> None:
+        """Let a node go for good. May be repeated with the same directory."""
+        await self._in_steps(RemoveNode(node_id, directory_id))
+
+    async def replace_node(
+        self, node_id: NodeId, directory_id: DirectoryId, *, accept_data_loss: bool
+    ) -> None:
+        """Strike out a lost directory. May be repeated with the same directory."""
+        await self._in_steps(ReplaceNode(node_id, directory_id, accept_data_loss=accept_data_loss))
+
+    async def _in_steps(self, command: RemoveNode | ReplaceNode) -> None:
+        for _ in range(REMOVAL_STEPS_MAX):
+            reply = await self._submit(command)
+            if not isinstance(reply, NodeRemoval):
+                raise TypeError(f"{type(command).__name__} was answered by {type(reply).__name__}")
+            if reply.done:
+                return
+        raise InvalidRequestError(
+            f"node {command.node_id} is not gone yet: its removal takes more steps",
+            hint="ask again",
+            retriable=True,
+        )
