@@ -214,13 +214,14 @@ class RaftRecordInfo:
 
 @dataclass(frozen=True, slots=True)
 class RaftEntryInfo:
-    """One step of the metadata log: `records` from `index` to `next_index`."""
+    """One step of the metadata log: `records` from `index` to `next_index`. `committed` is None
+    for a log at rest, which does not say."""
 
     index: int
     next_index: int
     term: int
     timestamp_ms: int
-    committed: bool
+    committed: bool | None
     records: tuple[RaftRecordInfo, ...]
 
 

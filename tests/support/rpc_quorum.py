@@ -49,7 +49,8 @@ class FakeQuorum:
                 Voter(each.node_id, each.directory_id, each.address) for each in image.voters
             )
             self.state = replace(self.state, voters=voters)
-        self.state = replace(self.state, progress=tuple(self._progress(image)))
+        if self.state.role is Role.LEADER:
+            self.state = replace(self.state, progress=tuple(self._progress(image)))
 
     def _store(self, payloads: tuple[bytes, ...]) -> None:
         entry = Entry(self.state.end_index, self.state.term, payloads)
