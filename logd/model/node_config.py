@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from logd_wire.errors import InvalidConfigError, LogdError
 
+from logd.model.addresses import PeerAddresses
 from logd.model.ids import NodeId
 from logd.model.node_settings import (
     ALIASES,
@@ -23,7 +24,7 @@ from logd.model.node_settings import (
     TOPIC_DEFAULTS_PREFIX,
     environment_name,
 )
-from logd.model.settings import did_you_mean, format_value
+from logd.model.settings import Kind, did_you_mean, format_value
 from logd.model.topic_config import TOPIC_SETTINGS, check_topic_setting, check_topic_setting_name
 
 _FILE_CHARACTERS_MAX: Final = 100_000
@@ -38,21 +39,40 @@ class NodeSection:
     id: NodeId
     data_dir: str
     rack: str
+    #: Of its session with the controller.
+    heartbeat_ms: int
+    session_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class ListenersSection:
-    """Where it listens. `advertised` is `grpc` when not configured otherwise."""
+    """Where it listens. `advertised` is `grpc` when not configured otherwise.
+
+    `peer` is empty when it does not listen to other nodes. `peer_advertised` is what the cluster's
+    peers say of this node, or `peer`, when not configured otherwise.
+    """
 
     grpc: str
     advertised: str
+    peer: str
+    peer_advertised: str
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterSection:
-    """`id`: 16 bytes, or empty when not configured."""
+    """`id`: 16 bytes, or empty when not configured. `peers`: this node is among them, or none."""
 
     id: bytes
+    peers: PeerAddresses
+
+
+@dataclass(frozen=True, slots=True)
+class RaftSection:
+    """Timing of the metadata quorum."""
+
+    heartbeat_ms: int
+    election_timeout_ms_min: int
+    election_timeout_ms_max: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +114,7 @@ class NodeConfig:
     node: NodeSection
     listeners: ListenersSection
     cluster: ClusterSection
+    raft: RaftSection
     log: LogSection
     topics: TopicsSection
     topic_defaults: Mapping[str, str]
@@ -157,11 +178,18 @@ def _flatten(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
                 yield name, format_value(value)
             case int() | str():
                 yield name, str(value)
+            case list() if _takes_a_list(name) and all(isinstance(one, str) for one in value):
+                yield name, ",".join(value)
             case _:
                 raise InvalidConfigError(
                     f"file: {name} is a {type(value).__name__}",
                     hint="write a text, a whole number, true or false",
                 )
+
+
+def _takes_a_list(name: str) -> bool:
+    setting = SETTINGS_BY_NAME.get(ALIASES.get(name, name))
+    return setting is not None and setting.kind is Kind.PEERS
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, _Given]:
@@ -215,12 +243,15 @@ def _build(given: Mapping[str, _Given]) -> NodeConfig:
         at = given.get(setting.name, _Given(setting.default, "default", setting.name))
         with _Located(at):
             sections.setdefault(section, {})[attribute] = setting.parse(at.text)
-    listeners = sections["listeners"]
+    listeners, cluster = sections["listeners"], ClusterSection(**sections["cluster"])
     listeners["advertised"] = listeners["advertised"] or listeners["grpc"]
+    own = dict(cluster.peers).get(sections["node"]["id"], listeners["peer"])
+    listeners["peer_advertised"] = listeners["peer_advertised"] or own
     return NodeConfig(
         node=NodeSection(**sections["node"]),
         listeners=ListenersSection(**listeners),
-        cluster=ClusterSection(**sections["cluster"]),
+        cluster=cluster,
+        raft=RaftSection(**sections["raft"]),
         log=LogSection(**sections["log"]),
         topics=TopicsSection(**sections["topics"]),
         topic_defaults=MappingProxyType(_topic_defaults(given)),
@@ -277,4 +308,60 @@ def _check_relations(config: NodeConfig) -> None:
         raise InvalidConfigError(
             "limits.produce_bytes_per_connection is larger than limits.produce_bytes",
             hint="one connection cannot be given more than all connections together",
+        )
+    _check_peers(config)
+    _check_timing(config)
+
+
+def _check_peers(config: NodeConfig) -> None:
+    listeners, peers = config.listeners, dict(config.cluster.peers)
+    if not listeners.peer:
+        if peers:
+            raise InvalidConfigError(
+                "cluster.peers is set and listeners.peer is empty",
+                hint="write the address at which this node listens to the others",
+            )
+        if listeners.peer_advertised:
+            raise InvalidConfigError(
+                "listeners.peer_advertised is set and listeners.peer is empty",
+                hint="write the address at which this node listens to the others",
+            )
+        return
+    if listeners.peer == listeners.grpc and not listeners.peer.endswith(":0"):
+        raise InvalidConfigError(
+            f"listeners.peer and listeners.grpc are both {listeners.peer}",
+            hint="clients and nodes are listened to at different ports",
+        )
+    if peers and config.node.id not in peers:
+        raise InvalidConfigError(
+            f"cluster.peers does not name this node, whose id is {config.node.id}",
+            hint="name this node beside the others, also where it joins a cluster that exists",
+        )
+    if peers and peers[config.node.id] != listeners.peer_advertised:
+        raise InvalidConfigError(
+            f"cluster.peers says that this node is at {peers[config.node.id]}, and "
+            f"listeners.peer_advertised that it is at {listeners.peer_advertised}",
+            hint="leave listeners.peer_advertised out",
+        )
+
+
+def _check_timing(config: NodeConfig) -> None:
+    raft, node = config.raft, config.node
+    if raft.election_timeout_ms_min <= 2 * raft.heartbeat_ms:
+        raise InvalidConfigError(
+            f"raft.election_timeout_ms_min is {raft.election_timeout_ms_min} ms, no more than two "
+            f"heartbeats of raft.heartbeat_ms, {raft.heartbeat_ms} ms",
+            hint="one lost heartbeat must not cause an election",
+        )
+    if raft.election_timeout_ms_max <= raft.election_timeout_ms_min:
+        raise InvalidConfigError(
+            f"raft.election_timeout_ms_max is {raft.election_timeout_ms_max} ms, no more than "
+            f"raft.election_timeout_ms_min, {raft.election_timeout_ms_min} ms",
+            hint="voters whose timeouts are equal stand in each other's way",
+        )
+    if node.session_ms < 2 * node.heartbeat_ms:
+        raise InvalidConfigError(
+            f"node.session_ms is {node.session_ms} ms, less than two heartbeats of "
+            f"node.heartbeat_ms, {node.heartbeat_ms} ms",
+            hint="one lost heartbeat must not fence a node",
         )

@@ -15,6 +15,7 @@ ENVIRONMENT_PREFIX: Final = "LOGD__"
 TOPIC_DEFAULTS_PREFIX: Final = "topic_defaults."
 
 _INT32_MAX: Final = 2**31 - 1
+_HOUR_MS: Final = 3_600_000
 
 #: `section.attribute` in NodeConfig for each row.
 NODE_SETTINGS: Final[tuple[tuple[str, Setting], ...]] = (
@@ -37,6 +38,29 @@ NODE_SETTINGS: Final[tuple[tuple[str, Setting], ...]] = (
         Setting("node.rack", Kind.TEXT, "", "Failure domain, such as a zone; may be empty."),
     ),
     (
+        "node.heartbeat_ms",
+        Setting(
+            "node.heartbeat_ms",
+            Kind.DURATION,
+            "250ms",
+            "How often a node tells the controller that it lives.",
+            minimum=10,
+            maximum=_HOUR_MS,
+        ),
+    ),
+    (
+        "node.session_ms",
+        Setting(
+            "node.session_ms",
+            Kind.DURATION,
+            "1500ms",
+            "A node of which the controller hears nothing for so long is fenced, and a node that "
+            "does not hear from the controller for so long fences itself.",
+            minimum=20,
+            maximum=_HOUR_MS,
+        ),
+    ),
+    (
         "listeners.grpc",
         Setting(
             "listeners.grpc",
@@ -56,12 +80,79 @@ NODE_SETTINGS: Final[tuple[tuple[str, Setting], ...]] = (
         ),
     ),
     (
+        "listeners.peer",
+        Setting(
+            "listeners.peer",
+            Kind.ADDRESS,
+            "",
+            "Address for the other nodes of the cluster; empty: this node is the whole cluster. "
+            "There is no encryption and no authentication yet: only the cluster's own nodes may "
+            "reach it.",
+        ),
+    ),
+    (
+        "listeners.peer_advertised",
+        Setting(
+            "listeners.peer_advertised",
+            Kind.ADDRESS,
+            "",
+            "Address that other nodes are told to connect to; empty: what `cluster.peers` says of "
+            "this node, else `listeners.peer`.",
+        ),
+    ),
+    (
         "cluster.id",
         Setting(
             "cluster.id",
             Kind.ID,
             "",
             "Identity of the cluster; empty: what the data folder says, or a new one.",
+        ),
+    ),
+    (
+        "cluster.peers",
+        Setting(
+            "cluster.peers",
+            Kind.PEERS,
+            "",
+            "The nodes that begin the cluster and vote, the same on each of them, with the "
+            "addresses of their peer listeners: `1@node1:7172,2@node2:7172`, in the file also an "
+            "array of texts. A node that joins later names them and itself. Empty: this node "
+            "begins a cluster by itself.",
+        ),
+    ),
+    (
+        "raft.heartbeat_ms",
+        Setting(
+            "raft.heartbeat_ms",
+            Kind.DURATION,
+            "100ms",
+            "How often the leader of the metadata log tells the other voters that it lives.",
+            minimum=10,
+            maximum=_HOUR_MS,
+        ),
+    ),
+    (
+        "raft.election_timeout_ms_min",
+        Setting(
+            "raft.election_timeout_ms_min",
+            Kind.DURATION,
+            "600ms",
+            "A voter that hears of no leader for a time drawn between this and the most campaigns; "
+            "more than two heartbeats.",
+            minimum=20,
+            maximum=_HOUR_MS,
+        ),
+    ),
+    (
+        "raft.election_timeout_ms_max",
+        Setting(
+            "raft.election_timeout_ms_max",
+            Kind.DURATION,
+            "1200ms",
+            "The most of that; a leader that hears of no majority for so long steps down.",
+            minimum=20,
+            maximum=_HOUR_MS,
         ),
     ),
     (
@@ -196,6 +287,9 @@ ALIASES: Final[dict[str, str]] = {
     "broker.id": "node.id",
     "broker.rack": "node.rack",
     "log.dirs": "node.data_dir",
+    "broker.heartbeat.interval.ms": "node.heartbeat_ms",
+    "broker.session.timeout.ms": "node.session_ms",
+    "controller.quorum.voters": "cluster.peers",
 }
 
 SETTINGS_BY_NAME: Final[dict[str, Setting]] = {

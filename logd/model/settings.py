@@ -7,7 +7,6 @@ meaning: parsing, `--print-config`, `topic describe` and the documentation are m
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -15,6 +14,7 @@ from typing import Final, assert_never
 
 from logd_wire.errors import InvalidConfigError, InvalidRequestError
 
+from logd.model.addresses import PeerAddresses, parse_address, parse_peers
 from logd.model.ids import parse_id
 from logd.model.units import (
     INT64_MAX,
@@ -25,8 +25,6 @@ from logd.model.units import (
     parse_size_bytes,
 )
 
-_HOST: Final = re.compile(r"[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.%a-z]{2,64}\]", re.ASCII)
-_PORT: Final = re.compile(r"[0-9]{1,5}", re.ASCII)
 _TEXT_CHARACTERS_MAX: Final = 4096
 _INTERVAL_PREFIX: Final = "interval:"
 _INTERVAL_MS_MAX: Final = 3_600_000
@@ -46,6 +44,8 @@ class Kind(Enum):
     CHOICE = "choice"
     #: `host:port`, or empty for none.
     ADDRESS = "address"
+    #: `id@host:port`, with commas between several; empty for none.
+    PEERS = "nodes"
     #: A UUID, or empty for none.
     ID = "id"
     #: `batch`, `none` or `interval:<duration>`.
@@ -81,7 +81,7 @@ class FlushPolicy:
         return str(self.mode.value)
 
 
-Value = bool | int | str | bytes | FlushPolicy
+Value = bool | int | str | bytes | FlushPolicy | PeerAddresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,8 @@ def format_value(value: Value) -> str:
             return value.hex()
         case FlushPolicy():
             return str(value)
+        case tuple():
+            return ",".join(map(str, value))
         case _:
             assert_never(value)
 
@@ -155,7 +157,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return "docs/settings.md lists every setting"
 
 
-def _parse(setting: Setting, text: str) -> Value:
+def _parse(setting: Setting, text: str) -> Value:  # noqa: C901 - dispatch
     value: Value
     match setting.kind:
         case Kind.BOOLEAN:
@@ -171,7 +173,9 @@ def _parse(setting: Setting, text: str) -> Value:
         case Kind.CHOICE:
             value = _parse_choice(text, setting.choices)
         case Kind.ADDRESS:
-            value = _parse_address(text)
+            value = parse_address(text)
+        case Kind.PEERS:
+            value = parse_peers(text)
         case Kind.ID:
             value = _parse_optional_id(text)
         case Kind.FLUSH:
@@ -199,18 +203,6 @@ def _parse_choice(text: str, choices: tuple[str, ...]) -> str:
     if stripped not in choices:
         offered = ", ".join(choice or "(empty)" for choice in choices)
         raise InvalidConfigError(f"{text[:64]!r} is not offered", hint=f"choose from: {offered}")
-    return stripped
-
-
-def _parse_address(text: str) -> str:
-    stripped = text.strip()
-    if not stripped:
-        return ""
-    host, _, port = stripped.rpartition(":")
-    if _HOST.fullmatch(host) is None or _PORT.fullmatch(port) is None or int(port) > 65_535:
-        raise InvalidConfigError(
-            f"{text[:64]!r} is not an address", hint="write host:port, IPv6 as [::1]:7171"
-        )
     return stripped
 
 

@@ -32,7 +32,8 @@ from logd.consensus.messages import (
 )
 from logd.model.ids import LogIndex, NodeId, Term
 from logd.rpc import peer_values as values
-from logd.rpc.peer_commands import decode_command, decode_reply, encode_command, encode_reply
+from logd.rpc.peer_commands import decode_command, encode_command
+from logd.rpc.peer_replies import decode_reply, encode_reply
 from logd.runtime.peers import (
     ChunkTaken,
     Identified,

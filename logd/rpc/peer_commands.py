@@ -1,4 +1,4 @@
-"""Commands for the controller and its replies ⇄ protobuf.
+"""Commands for the controller ⇄ protobuf.
 
 Here only the shape is checked; whether a command makes sense the metadata machine decides.
 """
@@ -9,74 +9,78 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from logd_proto.v1 import peer_pb2 as pb
-from logd_proto.v1 import record_pb2
 
 from logd.metadata import (
+    ANY_DIRECTORY,
+    AddVoter,
     AllocateProducerIds,
     AlterTopic,
+    BalanceLeaders,
+    ChangePartition,
     Command,
     CreateTopic,
     DeleteTopic,
+    ElectLeaders,
+    FenceNode,
     FormCluster,
-    NodeImage,
-    PartitionImage,
-    ProducerIdBlock,
+    Member,
     RegisterNode,
-    Reply,
-    TopicImage,
+    RemoveNode,
+    ReplaceNode,
+    UnfenceNode,
+    UpdateVoter,
 )
 from logd.model.ids import ClusterId, DirectoryId, LeaderEpoch, NodeId, TopicId
 from logd.rpc import peer_values as values
 from logd.rpc.checks import INT32_MAX
 
 
-def encode_command(command: Command) -> pb.Command:
+def encode_command(command: Command) -> pb.Command:  # noqa: C901, PLR0912 - dispatch
     """Return the message of a command."""
+    message = pb.Command()
     match command:
         case FormCluster():
-            formed = pb.FormClusterCommand(cluster_id=command.cluster_id)
-            return pb.Command(form_cluster=formed)
+            message.form_cluster.cluster_id = command.cluster_id
         case RegisterNode():
-            return pb.Command(
-                register_node=pb.RegisterNodeCommand(
-                    node_id=command.node_id,
-                    directory_id=command.directory_id,
-                    incarnation_id=command.incarnation_id,
-                    address=command.address,
-                    rack=command.rack,
-                )
-            )
+            message.register_node.CopyFrom(_register_message(command))
         case CreateTopic():
-            return pb.Command(
-                create_topic=pb.CreateTopicCommand(
-                    topic_id=command.topic_id,
-                    name=command.name,
-                    partitions=command.partitions,
-                    replication_factor=command.replication_factor,
-                    config=command.config,
-                    validate_only=command.validate_only,
-                )
-            )
+            message.create_topic.CopyFrom(_create_message(command))
         case DeleteTopic():
-            return pb.Command(delete_topic=pb.DeleteTopicCommand(name=command.name))
+            message.delete_topic.CopyFrom(pb.DeleteTopicCommand(name=command.name))
         case AlterTopic():
-            return pb.Command(
-                alter_topic=pb.AlterTopicCommand(
-                    name=command.name,
-                    set_config=command.set_config,
-                    delete_config=command.delete_config,
-                    partitions=command.partitions,
-                    validate_only=command.validate_only,
-                )
-            )
+            message.alter_topic.CopyFrom(_alter_message(command))
         case AllocateProducerIds():
             wanted = pb.AllocateProducerIdsCommand(node_id=command.node_id, count=command.count)
-            return pb.Command(allocate_producer_ids=wanted)
+            message.allocate_producer_ids.CopyFrom(wanted)
+        case ChangePartition():
+            message.change_partition.CopyFrom(_change_message(command))
+        case AddVoter():
+            message.add_voter.CopyFrom(pb.AddVoterCommand(node_id=command.node_id))
+        case UpdateVoter():
+            message.update_voter.CopyFrom(pb.UpdateVoterCommand(node_id=command.node_id))
+        case RemoveNode():
+            removed = pb.RemoveNodeCommand(
+                node_id=command.node_id, directory_id=command.directory_id
+            )
+            message.remove_node.CopyFrom(removed)
+        case ReplaceNode():
+            message.replace_node.CopyFrom(_replace_message(command))
+        case FenceNode():
+            message.fence_node.node_id = command.node_id
+            message.fence_node.incarnation_id = command.incarnation_id
+        case UnfenceNode():
+            message.unfence_node.node_id = command.node_id
+            message.unfence_node.incarnation_id = command.incarnation_id
+        case ElectLeaders():
+            message.elect_leaders.SetInParent()
+        case BalanceLeaders():
+            message.balance_leaders.SetInParent()
         case _:
             assert_never(command)
+    return message
 
 
-def decode_command(message: pb.Command) -> Command:
+def decode_command(message: pb.Command) -> Command:  # noqa: C901, PLR0912 - dispatch
     """Return the command; raises InvalidRequestError when it is none."""
     command: Command
     match message.WhichOneof("kind"):
@@ -84,143 +88,163 @@ def decode_command(message: pb.Command) -> Command:
             cluster_id = values.id_bytes("cluster_id", message.form_cluster.cluster_id)
             command = FormCluster(ClusterId(cluster_id))
         case "register_node":
-            command = _register_node(message.register_node)
+            command = _register(message.register_node)
         case "create_topic":
-            create = message.create_topic
-            command = CreateTopic(
-                TopicId(values.id_bytes("topic_id", create.topic_id)),
-                create.name,
-                create.partitions,
-                create.replication_factor,
-                dict(create.config),
-                create.validate_only,
-            )
+            command = _create(message.create_topic)
         case "delete_topic":
             command = DeleteTopic(message.delete_topic.name)
         case "alter_topic":
-            alter = message.alter_topic
-            command = AlterTopic(
-                alter.name,
-                dict(alter.set_config),
-                tuple(alter.delete_config),
-                alter.partitions,
-                alter.validate_only,
-            )
+            command = _alter(message.alter_topic)
         case "allocate_producer_ids":
             wanted = message.allocate_producer_ids
             count = values.number("count", wanted.count, minimum=1, maximum=INT32_MAX)
             command = AllocateProducerIds(values.node_id(wanted.node_id), count)
+        case "change_partition":
+            command = _change(message.change_partition)
+        case "add_voter":
+            command = AddVoter(values.node_id(message.add_voter.node_id))
+        case "update_voter":
+            command = UpdateVoter(values.node_id(message.update_voter.node_id))
+        case "remove_node":
+            removed = message.remove_node
+            command = RemoveNode(values.node_id(removed.node_id), _directory(removed.directory_id))
+        case "replace_node":
+            command = _replace(message.replace_node)
+        case "fence_node":
+            command = FenceNode(*_process(message.fence_node))
+        case "unfence_node":
+            command = UnfenceNode(*_process(message.unfence_node))
+        case "elect_leaders":
+            command = ElectLeaders()
+        case "balance_leaders":
+            command = BalanceLeaders()
         case _:
             values.malformed("a command of no kind that this version knows")
     return command
 
 
-def _register_node(message: pb.RegisterNodeCommand) -> RegisterNode:
+# --- nodes ----------------------------------------------------------------------------------------
+
+
+def _register_message(command: RegisterNode) -> pb.RegisterNodeCommand:
+    return pb.RegisterNodeCommand(
+        node_id=command.node_id,
+        directory_id=command.directory_id,
+        incarnation_id=command.incarnation_id,
+        address=command.address,
+        rack=command.rack,
+        peer_address=command.peer_address,
+    )
+
+
+def _register(message: pb.RegisterNodeCommand) -> RegisterNode:
     return RegisterNode(
         values.node_id(message.node_id),
         DirectoryId(values.id_bytes("directory_id", message.directory_id)),
         values.id_bytes("incarnation_id", message.incarnation_id),
         values.address(message.address),
         message.rack,
+        values.address(message.peer_address, what="peer_address"),
     )
 
 
-# --- replies --------------------------------------------------------------------------------------
-
-
-def encode_reply(reply: Reply) -> pb.Reply:
-    """Return the message of a reply."""
-    match reply:
-        case bytes():
-            return pb.Reply(cluster_id=reply)
-        case NodeImage():
-            return pb.Reply(node=_node_message(reply))
-        case TopicImage():
-            return pb.Reply(
-                topic=pb.TopicReply(
-                    topic_id=reply.topic_id,
-                    name=reply.name,
-                    partitions=map(_partition_message, reply.partitions),
-                    config=reply.config,
-                )
-            )
-        case ProducerIdBlock():
-            block = pb.ProducerIdsReply(first_id=reply.first_id, count=reply.count)
-            return pb.Reply(producer_ids=block)
-        case _:
-            assert_never(reply)
-
-
-def decode_reply(message: pb.Reply) -> Reply:
-    """Return the reply; raises InvalidRequestError when it is none."""
-    reply: Reply
-    match message.WhichOneof("kind"):
-        case "cluster_id":
-            reply = ClusterId(values.id_bytes("cluster_id", message.cluster_id))
-        case "node":
-            reply = _node(message.node)
-        case "topic":
-            reply = _topic(message.topic)
-        case "producer_ids":
-            ids = message.producer_ids
-            first_id = values.number("first_id", ids.first_id)
-            reply = ProducerIdBlock(first_id, values.number("count", ids.count))
-        case _:
-            values.malformed("a reply of no kind that this version knows")
-    return reply
-
-
-def _node_message(node: NodeImage) -> record_pb2.NodeRegistered:
-    return record_pb2.NodeRegistered(
-        node_id=node.node_id,
-        directory_id=node.directory_id,
-        incarnation_id=node.incarnation_id,
-        address=node.address,
-        rack=node.rack,
+def _replace_message(command: ReplaceNode) -> pb.ReplaceNodeCommand:
+    return pb.ReplaceNodeCommand(
+        node_id=command.node_id,
+        directory_id=command.directory_id,
+        accept_data_loss=command.accept_data_loss,
     )
 
 
-def _node(message: record_pb2.NodeRegistered) -> NodeImage:
-    return NodeImage(
-        values.node_id(message.node_id),
-        DirectoryId(values.id_bytes("directory_id", message.directory_id)),
-        values.id_bytes("incarnation_id", message.incarnation_id),
-        values.address(message.address),
-        message.rack,
+def _replace(message: pb.ReplaceNodeCommand) -> ReplaceNode:
+    directory_id = _directory(message.directory_id)
+    return ReplaceNode(values.node_id(message.node_id), directory_id, message.accept_data_loss)
+
+
+def _directory(value: bytes) -> DirectoryId:
+    """A directory that is meant; empty: whichever is registered."""
+    return DirectoryId(values.id_bytes("directory_id", value)) if value else ANY_DIRECTORY
+
+
+def _process(message: pb.FenceNodeCommand | pb.UnfenceNodeCommand) -> tuple[NodeId, bytes]:
+    node_id = values.node_id(message.node_id)
+    return node_id, values.id_bytes("incarnation_id", message.incarnation_id)
+
+
+# --- topics and partitions ------------------------------------------------------------------------
+
+
+def _create_message(command: CreateTopic) -> pb.CreateTopicCommand:
+    return pb.CreateTopicCommand(
+        topic_id=command.topic_id,
+        name=command.name,
+        partitions=command.partitions,
+        replication_factor=command.replication_factor,
+        config=command.config,
+        validate_only=command.validate_only,
     )
 
 
-def _topic(message: pb.TopicReply) -> TopicImage:
-    topic_id = message.topic_id
-    return TopicImage(
-        TopicId(values.id_bytes("topic_id", topic_id) if topic_id else b""),
+def _create(message: pb.CreateTopicCommand) -> CreateTopic:
+    return CreateTopic(
+        TopicId(values.id_bytes("topic_id", message.topic_id)),
         message.name,
-        tuple(map(_partition, message.partitions)),
-        tuple(sorted(message.config.items())),
+        message.partitions,
+        message.replication_factor,
+        dict(message.config),
+        message.validate_only,
     )
 
 
-def _partition_message(state: PartitionImage) -> record_pb2.PartitionState:
-    return record_pb2.PartitionState(
-        partition=state.partition,
-        leader_id=state.leader_id,
-        leader_epoch=state.leader_epoch,
-        replicas=state.replicas,
-        isr=state.isr,
-        partition_epoch=state.partition_epoch,
+def _alter_message(command: AlterTopic) -> pb.AlterTopicCommand:
+    return pb.AlterTopicCommand(
+        name=command.name,
+        set_config=command.set_config,
+        delete_config=command.delete_config,
+        partitions=command.partitions,
+        validate_only=command.validate_only,
     )
 
 
-def _partition(message: record_pb2.PartitionState) -> PartitionImage:
-    return PartitionImage(
+def _alter(message: pb.AlterTopicCommand) -> AlterTopic:
+    return AlterTopic(
+        message.name,
+        dict(message.set_config),
+        tuple(message.delete_config),
+        message.partitions,
+        message.validate_only,
+    )
+
+
+def _change_message(command: ChangePartition) -> pb.ChangePartitionCommand:
+    return pb.ChangePartitionCommand(
+        topic_id=command.topic_id,
+        partition=command.partition,
+        leader=_member_message(command.leader),
+        leader_epoch=command.leader_epoch,
+        partition_epoch=command.partition_epoch,
+        isr=map(_member_message, command.isr),
+    )
+
+
+def _change(message: pb.ChangePartitionCommand) -> ChangePartition:
+    return ChangePartition(
+        TopicId(values.id_bytes("topic_id", message.topic_id)),
         values.number("partition", message.partition),
-        values.node_id(message.leader_id, what="leader_id", or_none=True),
+        _member(message.leader),
         LeaderEpoch(values.number("leader_epoch", message.leader_epoch)),
-        _nodes(message.replicas),
-        _nodes(message.isr),
         values.number("partition_epoch", message.partition_epoch),
+        _members(message.isr),
     )
 
 
-def _nodes(ids: Iterable[int]) -> tuple[NodeId, ...]:
-    return tuple(map(values.node_id, ids))
+def _member_message(member: Member) -> pb.MemberState:
+    return pb.MemberState(node_id=member.node_id, node_epoch=member.node_epoch)
+
+
+def _member(message: pb.MemberState) -> Member:
+    return Member(values.node_id(message.node_id), values.number("node_epoch", message.node_epoch))
+
+
+def _members(messages: Iterable[pb.MemberState]) -> tuple[Member, ...]:
+    return tuple(map(_member, messages))

@@ -1,8 +1,8 @@
 """Runs the consensus core: save (fdatasync) -> send -> apply -> advance, on files of its own.
 
 Implements `Consensus`. One task does all work on the core, except that proposals and reads enter it
-where they are asked for. Messages and the passing of time are taken in between two pieces of work,
-so nothing is answered that a save under way has not made durable.
+where they are asked for. While a save is under way, the core takes in messages and the time, and
+sends what promises nothing: a slow disk does not silence a leader.
 
 An error in save stops the node, except a full disk: then the save waits for space. Meanwhile the
 node says nothing to its peers, so that it neither leads nor votes; what is applied stays readable,
@@ -39,7 +39,7 @@ from logd.consensus import (
     Role,
     StateMachine,
 )
-from logd.consensus.log_types import LogPoint, SnapshotMeta, Voter, Voters
+from logd.consensus.log_types import LogPoint, SnapshotMeta, Voters
 from logd.consensus.messages import InstallSnapshot, Message
 from logd.model.ids import NO_NODE, LogIndex, NodeId, Term
 from logd.runtime.peers import ChunkTaken, PeerTransport, SnapshotChunk
@@ -81,10 +81,6 @@ class Membership:
     founder: bool
     address: str
     timing: RaftTiming
-
-    def as_voter(self) -> Voter:
-        identity = self.identity
-        return Voter(identity.node_id, identity.directory_id, self.address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,19 +131,15 @@ class ConsensusDriver:
         #: What the machine was told last, and whether this node could decide then.
         self._told: tuple[Role, Term, NodeId | None, bool] | None = None
         self._taking: Task | None = None
-        #: A snapshot of our own that the core does not know of yet.
-        self._taken: SnapshotMeta | None = None
+        self._applied_index = LogIndex(0)
         self._closing = False
 
     async def start(self, spawn: Spawn) -> None:
         """Open the log, restore the snapshot, begin. Raises StorageFailedError, ConfigError."""
         self._spawn = spawn
         self._store, found = await self._disk.write(self._open_store)
-        membership = self._membership
-        founder = found.hard_state.founder if found.hard_state else membership.founder
-        self._core = self._make_core(found, founder=founder)
-        voters = (membership.as_voter(),) if founder else ()
-        self._taker = SnapshotTaker(self._store, self._disk, self._clock, voters)
+        self._core = self._make_core(found)
+        self._taker = SnapshotTaker(self._store, self._disk, self._clock)
         if found.snapshot is not None:
             self._restore(found.snapshot)
         self._sender = SnapshotSender(
@@ -157,14 +149,14 @@ class ConsensusDriver:
         self._task = spawn(self._run(), "consensus")
         self._task.add_done_callback(lambda _: self._caught_up.set())
 
-    def _make_core(self, found: Found, *, founder: bool) -> RaftCore:
+    def _make_core(self, found: Found) -> RaftCore:
         membership = self._membership
         return RaftCore(
             membership.identity,
             hard_state=found.hard_state,
             snapshot=found.snapshot.meta if found.snapshot else None,
             entries=found.entries,
-            founder=founder,
+            founder=membership.founder,
             address=membership.address,
             timing=membership.timing,
             random=self._rng.random,
@@ -206,7 +198,7 @@ class ConsensusDriver:
     @property
     def applied_index(self) -> LogIndex:
         """End index: everything below it is in the state machine."""
-        return self._taker.point.index
+        return self._applied_index
 
     @property
     def leads(self) -> bool:
@@ -252,7 +244,7 @@ class ConsensusDriver:
 
     async def wait_applied(self, index: LogIndex, *, timeout_ms: float) -> None:
         """Wait until everything below `index` is applied here. Raises TimeoutError."""
-        if self._taker.point.index < index:
+        if self._applied_index < index:
             await self._pending.reached(index, timeout_ms=timeout_ms)
 
     def transfer(self, to: NodeId) -> None:
@@ -341,11 +333,10 @@ class ConsensusDriver:
             if isinstance(body, InstallSnapshot) and not self._receiver.has(body.snapshot):
                 # Its contents are not here: the leader asks again, and learns how far they came.
                 continue
+            if isinstance(body, InstallSnapshot):
+                self._receiver.hold()
             self._core.step(message, now_ms)
             self._tell_role()
-        if self._taken is not None:
-            self._core.compact(self._taken)
-            self._taken = None
 
     async def _pause(self) -> None:
         """Wait until there is something to do, or time has come."""
@@ -367,10 +358,12 @@ class ConsensusDriver:
         self._send(ready.messages)
         if ready.snapshot is not None:
             self._restore(self._receiver.take_over(ready.snapshot))
+        else:
+            self._receiver.release()
         for entry in ready.committed:
             self._apply(entry)
         self._core.advance(ready)
-        self._pending.move_to(self._taker.point.index)
+        self._pending.move_to(self._applied_index)
         self._tell_role()
         for read in ready.reads:
             self._pending.confirmed(read.context, read.index)
@@ -391,16 +384,15 @@ class ConsensusDriver:
         """Make a ready durable; False: closing, and there is no room to, or the disk failed."""
         told = False
         while True:
+            save = partial(
+                self._store.save,
+                ready.hard_state,
+                ready.entries,
+                self._clock.wall_ms(),
+                install=ready.snapshot,
+            )
             try:
-                await self._disk.write(
-                    partial(
-                        self._store.save,
-                        ready.hard_state,
-                        ready.entries,
-                        self._clock.wall_ms(),
-                        install=ready.snapshot,
-                    )
-                )
+                await self._beside(asyncio.ensure_future(self._disk.write(save)))
                 return True
             except StorageFullError as error:
                 if self._closing:
@@ -412,6 +404,15 @@ class ConsensusDriver:
             except (OSError, StorageFailedError) as error:
                 self._fail(error)
                 return False
+
+    async def _beside(self, saving: asyncio.Future[None]) -> None:
+        """Wait for a save, and say and hear what does not depend on it."""
+        saving.add_done_callback(lambda _: self._wake.set())
+        while not saving.done():
+            await self._pause()
+            self._take_in()
+            self._send(self._core.take_messages_now())
+        await saving
 
     def _fail(self, error: Exception) -> None:
         """The disk failed: whatever waits may or may not be on it."""
@@ -427,13 +428,15 @@ class ConsensusDriver:
         result: object = None
         if not entry.is_no_op:
             result = self._machine.on_apply(entry.index, entry.term, entry.payloads)
+        self._applied_index = entry.next_index
         self._taker.applied(entry)
         self._pending.applied(entry, result)
 
     def _restore(self, snapshot: Snapshot) -> None:
         index = snapshot.meta.point.index
         self._machine.restore(index, snapshot.contents)
-        self._taker.restored(snapshot.meta)
+        self._applied_index = index
+        self._taker.begin_anew()
         self._pending.fail_proposals(lost("this node fell behind"), below=index)
         self._pending.move_to(index)
 
@@ -463,17 +466,25 @@ class ConsensusDriver:
     # --- snapshots of our own ----------------------------------------------------------------
 
     def _maybe_take_snapshot(self) -> None:
-        if self._taker.is_due and (self._taking is None or self._taking.done()):
-            self._taking = self._spawn(self._take_snapshot(), "metadata snapshot")
+        """Begin to take one, if it is time: between two readies, when nothing is half-way.
 
-    async def _take_snapshot(self) -> None:
+        Not before the voters are known: whoever begins with it has to know them.
+        """
+        if not self._taker.is_due or not (self._taking is None or self._taking.done()):
+            return
+        meta = self._core.applied_snapshot
+        if meta.voters:
+            self._taker.begin_anew()
+            encode = self._machine.snapshot()
+            self._taking = self._spawn(self._take_snapshot(meta, encode), "metadata snapshot")
+
+    async def _take_snapshot(self, meta: SnapshotMeta, encode: Callable[[], bytes]) -> None:
         if self._closing:
             return
         try:
-            taken = await self._taker.take(self._machine.snapshot())
+            taken = await self._taker.take(meta, encode)
         except (OSError, StorageFailedError) as error:
             self._fail(error)
             return
-        if taken is not None:
-            self._taken = taken
-            self._wake.set()
+        if taken:
+            self._core.compact(meta)

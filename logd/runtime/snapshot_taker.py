@@ -9,7 +9,7 @@ from typing import Final
 
 from logd_wire.errors import StorageFullError
 
-from logd.consensus.log_types import LOG_START, Entry, LogPoint, SnapshotMeta, Voters
+from logd.consensus.log_types import Entry, SnapshotMeta
 from logd.runtime.ports import Clock, Disk
 from logd.runtime.raft_store import RaftStore
 from logd.runtime.snapshots import Snapshot
@@ -23,11 +23,9 @@ SNAPSHOT_BYTES: Final = 4 * 1024 * 1024
 
 
 class SnapshotTaker:
-    """Follows what is applied: `point` is behind the last entry, `voters` are those there."""
+    """Counts what is applied."""
 
-    def __init__(self, store: RaftStore, disk: Disk, clock: Clock, voters: Voters) -> None:
-        self.point: LogPoint = LOG_START
-        self.voters = voters
+    def __init__(self, store: RaftStore, disk: Disk, clock: Clock) -> None:
         self._store = store
         self._disk = disk
         self._clock = clock
@@ -35,32 +33,23 @@ class SnapshotTaker:
         self._bytes = 0
 
     def applied(self, entry: Entry) -> None:
-        self.point = LogPoint(entry.term, entry.next_index)
-        if entry.voters is not None:
-            self.voters = entry.voters
         self._entries += 1
         self._bytes += sum(map(len, entry.payloads))
 
-    def restored(self, meta: SnapshotMeta) -> None:
-        self.point, self.voters = meta.point, meta.voters
+    def begin_anew(self) -> None:
+        """Count from here: there is a snapshot of the state of now, or soon will be."""
         self._entries = self._bytes = 0
 
     @property
     def is_due(self) -> bool:
-        """Whether the log behind the last snapshot has become long.
+        """Whether the log behind the last snapshot has become long."""
+        return self._entries >= SNAPSHOT_ENTRIES or self._bytes >= SNAPSHOT_BYTES
 
-        Not before the voters are known: whoever begins with the snapshot has to know them.
-        """
-        much = self._entries >= SNAPSHOT_ENTRIES or self._bytes >= SNAPSHOT_BYTES
-        return much and bool(self.voters)
-
-    async def take(self, encode: Callable[[], bytes]) -> SnapshotMeta | None:
-        """Put aside the state of now, which `encode` returns; None: there is no room for it.
+    async def take(self, meta: SnapshotMeta, encode: Callable[[], bytes]) -> bool:
+        """Put aside what `encode` returns, the state at `meta`; False: there is no room for it.
 
         Raises OSError, after which the disk is not to be trusted.
         """
-        meta = SnapshotMeta(self.point, self.voters)
-        self._entries = self._bytes = 0
         store, disk = self._store, self._disk
         try:
             snapshot = Snapshot(meta, await disk.read(encode))
@@ -69,10 +58,10 @@ class SnapshotTaker:
             await disk.write(compact)
         except StorageFullError as error:
             _logger.warning("no space to trim the metadata log: %s", error)
-            return None
+            return False
         except OSError as error:
             if not is_no_space(error):
                 raise
             _logger.warning("no space for a snapshot of the metadata: %s", error)
-            return None
-        return meta
+            return False
+        return True

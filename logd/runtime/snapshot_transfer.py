@@ -10,8 +10,8 @@
                               ◀───    size: complete
     InstallSnapshot (by the stream of messages)
 
-One chunk is under way at a time, and each peer has one transfer: heartbeats go beside it. A receiver
-that finds the whole damaged wants it from 0 again.
+One chunk is under way at a time, and each peer has one transfer: heartbeats go beside it. A
+receiver that finds the whole damaged wants it from 0 again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from logd_wire.errors import LogdError, StorageFailedError, StorageFullError
+from logd_wire.errors import LogdError, OverloadedError, StorageFailedError, StorageFullError
 
 from logd.consensus.log_types import SnapshotMeta
 from logd.consensus.messages import InstallSnapshot, Message
@@ -127,6 +127,15 @@ class SnapshotReceiver:
         self._disk = disk
         self._lock = asyncio.Lock()
         self._whole: Snapshot | None = None
+        self._held = False
+
+    def hold(self) -> None:
+        """Keep what is here, whatever is sent: the log is about to begin from it."""
+        self._held = True
+
+    def release(self) -> None:
+        """Nothing begins from it, or it has."""
+        self._held = False
 
     def has(self, meta: SnapshotMeta) -> bool:
         """Whether all of this snapshot is here, durable and checked."""
@@ -135,6 +144,7 @@ class SnapshotReceiver:
     def take_over(self, meta: SnapshotMeta) -> Snapshot:
         """Hand over a snapshot that is here; it was installed."""
         whole, self._whole = self._whole, None
+        self._held = False
         assert whole is not None and whole.meta == meta, "it was here when it was asked for"
         return whole
 
@@ -144,6 +154,10 @@ class SnapshotReceiver:
         async with self._lock:
             if self.has(chunk.snapshot):
                 return ChunkTaken(chunk.size_bytes)
+            if self._held:
+                raise OverloadedError("another snapshot is being installed", hint="try again")
+            # Its file makes way for the one that comes now.
+            self._whole = None
             point = chunk.snapshot.point
             try:
                 position = await self._disk.write(

@@ -266,10 +266,12 @@ class SnapshotFolder:
         return snapshot
 
     def install_received(self, point: LogPoint) -> None:
-        """Let the received snapshot count. May be repeated."""
+        """Let the received snapshot count. May be repeated; StorageFailedError: it is not here."""
         name = _name(point)
         if self._files.exists(join(_FOLDER, name + _RECEIVED)):
             self.publish(point, name + _RECEIVED)
+        elif point not in self.points:
+            raise StorageFailedError(f"the snapshot at {point.index} is gone", retriable=False)
         self._incoming = None
 
     def drop_received(self) -> None:

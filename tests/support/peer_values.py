@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 
 from logd.consensus.log_types import Entry, LogPoint, SnapshotMeta, Voter
 from logd.consensus.messages import AppendRequest
-from logd.metadata import AllocateProducerIds, TopicImage
+from logd.metadata import (
+    ANY_DIRECTORY,
+    AllocateProducerIds,
+    RemoveNode,
+    ReplaceNode,
+    TopicImage,
+)
 from logd.model.ids import (
     ID_BYTES,
     NO_NODE,
@@ -36,6 +42,7 @@ Any_ = st.SearchStrategy[Any]
 
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
+_MAY_BE_NO_NODE = frozenset({"leader_id", "last_known_leader"})
 ids = st.binary(min_size=ID_BYTES, max_size=ID_BYTES)
 #: What a payload of a test says of voters: those that carry this mark put `VOTERS` in force.
 VOTERS_MARK = b"voters"
@@ -105,7 +112,7 @@ def _plain(kind: Any, name: str, how: Drawing) -> Any_:
         TopicId: ids,
         DirectoryId: ids,
         NodeId: how.numbers(NODE_ID_MAX)
-        | (st.just(NO_NODE) if name == "leader_id" else st.nothing()),
+        | (st.just(NO_NODE) if name in _MAY_BE_NO_NODE and not how.full else st.nothing()),
         LeaderEpoch: how.numbers(INT32_MAX),
         LogIndex: how.numbers(INT64_MAX),
         Offset: how.numbers(INT64_MAX),
@@ -180,6 +187,18 @@ def _topics(how: Drawing) -> st.SearchStrategy[TopicImage]:
     return st.builds(TopicImage, **given)
 
 
+def _directories(kind: type[T]) -> Callable[[Drawing], st.SearchStrategy[T]]:
+    """Of a command that may mean whichever directory is registered."""
+
+    def drawn(how: Drawing) -> st.SearchStrategy[T]:
+        hints = get_type_hints(kind)
+        given = {name: _of(hint, name, how) for name, hint in hints.items()}
+        given["directory_id"] = ids if how.full else ids | st.just(ANY_DIRECTORY)
+        return st.builds(kind, **given)
+
+    return drawn
+
+
 def _allocations(how: Drawing) -> st.SearchStrategy[AllocateProducerIds]:
     count = st.integers(1, INT32_MAX)
     return st.builds(AllocateProducerIds, _of(NodeId, "node_id", how), count)
@@ -192,6 +211,8 @@ _SPECIAL: dict[Any, Callable[[Drawing], Any_]] = {
     SnapshotChunk: _chunks,
     TopicImage: _topics,
     AllocateProducerIds: _allocations,
+    RemoveNode: _directories(RemoveNode),
+    ReplaceNode: _directories(ReplaceNode),
 }
 
 identities = strategy_for(PeerIdentity, full=False)

@@ -250,32 +250,58 @@ class SnapshotChunkResponse(_message.Message):
     def __init__(self, position: _Optional[int] = ...) -> None: ...
 
 class Command(_message.Message):
-    __slots__ = ("form_cluster", "register_node", "create_topic", "delete_topic", "alter_topic", "allocate_producer_ids")
+    __slots__ = ("form_cluster", "register_node", "create_topic", "delete_topic", "alter_topic", "allocate_producer_ids", "change_partition", "add_voter", "update_voter", "remove_node", "replace_node", "fence_node", "unfence_node", "elect_leaders", "balance_leaders")
     FORM_CLUSTER_FIELD_NUMBER: _ClassVar[int]
     REGISTER_NODE_FIELD_NUMBER: _ClassVar[int]
     CREATE_TOPIC_FIELD_NUMBER: _ClassVar[int]
     DELETE_TOPIC_FIELD_NUMBER: _ClassVar[int]
     ALTER_TOPIC_FIELD_NUMBER: _ClassVar[int]
     ALLOCATE_PRODUCER_IDS_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_PARTITION_FIELD_NUMBER: _ClassVar[int]
+    ADD_VOTER_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_VOTER_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_NODE_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_NODE_FIELD_NUMBER: _ClassVar[int]
+    FENCE_NODE_FIELD_NUMBER: _ClassVar[int]
+    UNFENCE_NODE_FIELD_NUMBER: _ClassVar[int]
+    ELECT_LEADERS_FIELD_NUMBER: _ClassVar[int]
+    BALANCE_LEADERS_FIELD_NUMBER: _ClassVar[int]
     form_cluster: FormClusterCommand
     register_node: RegisterNodeCommand
     create_topic: CreateTopicCommand
     delete_topic: DeleteTopicCommand
     alter_topic: AlterTopicCommand
     allocate_producer_ids: AllocateProducerIdsCommand
-    def __init__(self, form_cluster: _Optional[_Union[FormClusterCommand, _Mapping]] = ..., register_node: _Optional[_Union[RegisterNodeCommand, _Mapping]] = ..., create_topic: _Optional[_Union[CreateTopicCommand, _Mapping]] = ..., delete_topic: _Optional[_Union[DeleteTopicCommand, _Mapping]] = ..., alter_topic: _Optional[_Union[AlterTopicCommand, _Mapping]] = ..., allocate_producer_ids: _Optional[_Union[AllocateProducerIdsCommand, _Mapping]] = ...) -> None: ...
+    change_partition: ChangePartitionCommand
+    add_voter: AddVoterCommand
+    update_voter: UpdateVoterCommand
+    remove_node: RemoveNodeCommand
+    replace_node: ReplaceNodeCommand
+    fence_node: FenceNodeCommand
+    unfence_node: UnfenceNodeCommand
+    elect_leaders: ElectLeadersCommand
+    balance_leaders: BalanceLeadersCommand
+    def __init__(self, form_cluster: _Optional[_Union[FormClusterCommand, _Mapping]] = ..., register_node: _Optional[_Union[RegisterNodeCommand, _Mapping]] = ..., create_topic: _Optional[_Union[CreateTopicCommand, _Mapping]] = ..., delete_topic: _Optional[_Union[DeleteTopicCommand, _Mapping]] = ..., alter_topic: _Optional[_Union[AlterTopicCommand, _Mapping]] = ..., allocate_producer_ids: _Optional[_Union[AllocateProducerIdsCommand, _Mapping]] = ..., change_partition: _Optional[_Union[ChangePartitionCommand, _Mapping]] = ..., add_voter: _Optional[_Union[AddVoterCommand, _Mapping]] = ..., update_voter: _Optional[_Union[UpdateVoterCommand, _Mapping]] = ..., remove_node: _Optional[_Union[RemoveNodeCommand, _Mapping]] = ..., replace_node: _Optional[_Union[ReplaceNodeCommand, _Mapping]] = ..., fence_node: _Optional[_Union[FenceNodeCommand, _Mapping]] = ..., unfence_node: _Optional[_Union[UnfenceNodeCommand, _Mapping]] = ..., elect_leaders: _Optional[_Union[ElectLeadersCommand, _Mapping]] = ..., balance_leaders: _Optional[_Union[BalanceLeadersCommand, _Mapping]] = ...) -> None: ...
 
 class Reply(_message.Message):
-    __slots__ = ("cluster_id", "node", "topic", "producer_ids")
+    __slots__ = ("cluster_id", "node", "topic", "producer_ids", "partition", "voters", "node_removal", "partition_changes")
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     PRODUCER_IDS_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    VOTERS_FIELD_NUMBER: _ClassVar[int]
+    NODE_REMOVAL_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_CHANGES_FIELD_NUMBER: _ClassVar[int]
     cluster_id: bytes
     node: _record_pb2.NodeRegistered
     topic: TopicReply
     producer_ids: ProducerIdsReply
-    def __init__(self, cluster_id: _Optional[bytes] = ..., node: _Optional[_Union[_record_pb2.NodeRegistered, _Mapping]] = ..., topic: _Optional[_Union[TopicReply, _Mapping]] = ..., producer_ids: _Optional[_Union[ProducerIdsReply, _Mapping]] = ...) -> None: ...
+    partition: _record_pb2.PartitionState
+    voters: _record_pb2.VotersChanged
+    node_removal: NodeRemovalReply
+    partition_changes: PartitionChangesReply
+    def __init__(self, cluster_id: _Optional[bytes] = ..., node: _Optional[_Union[_record_pb2.NodeRegistered, _Mapping]] = ..., topic: _Optional[_Union[TopicReply, _Mapping]] = ..., producer_ids: _Optional[_Union[ProducerIdsReply, _Mapping]] = ..., partition: _Optional[_Union[_record_pb2.PartitionState, _Mapping]] = ..., voters: _Optional[_Union[_record_pb2.VotersChanged, _Mapping]] = ..., node_removal: _Optional[_Union[NodeRemovalReply, _Mapping]] = ..., partition_changes: _Optional[_Union[PartitionChangesReply, _Mapping]] = ...) -> None: ...
 
 class FormClusterCommand(_message.Message):
     __slots__ = ("cluster_id",)
@@ -284,18 +310,20 @@ class FormClusterCommand(_message.Message):
     def __init__(self, cluster_id: _Optional[bytes] = ...) -> None: ...
 
 class RegisterNodeCommand(_message.Message):
-    __slots__ = ("node_id", "directory_id", "incarnation_id", "address", "rack")
+    __slots__ = ("node_id", "directory_id", "incarnation_id", "address", "rack", "peer_address")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_ID_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     RACK_FIELD_NUMBER: _ClassVar[int]
+    PEER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     node_id: int
     directory_id: bytes
     incarnation_id: bytes
     address: str
     rack: str
-    def __init__(self, node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ..., incarnation_id: _Optional[bytes] = ..., address: _Optional[str] = ..., rack: _Optional[str] = ...) -> None: ...
+    peer_address: str
+    def __init__(self, node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ..., incarnation_id: _Optional[bytes] = ..., address: _Optional[str] = ..., rack: _Optional[str] = ..., peer_address: _Optional[str] = ...) -> None: ...
 
 class CreateTopicCommand(_message.Message):
     __slots__ = ("topic_id", "name", "partitions", "replication_factor", "config", "validate_only")
@@ -355,6 +383,84 @@ class AllocateProducerIdsCommand(_message.Message):
     count: int
     def __init__(self, node_id: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
 
+class MemberState(_message.Message):
+    __slots__ = ("node_id", "node_epoch")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    node_epoch: int
+    def __init__(self, node_id: _Optional[int] = ..., node_epoch: _Optional[int] = ...) -> None: ...
+
+class ChangePartitionCommand(_message.Message):
+    __slots__ = ("topic_id", "partition", "leader", "leader_epoch", "partition_epoch", "isr")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    LEADER_FIELD_NUMBER: _ClassVar[int]
+    LEADER_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    ISR_FIELD_NUMBER: _ClassVar[int]
+    topic_id: bytes
+    partition: int
+    leader: MemberState
+    leader_epoch: int
+    partition_epoch: int
+    isr: _containers.RepeatedCompositeFieldContainer[MemberState]
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., leader: _Optional[_Union[MemberState, _Mapping]] = ..., leader_epoch: _Optional[int] = ..., partition_epoch: _Optional[int] = ..., isr: _Optional[_Iterable[_Union[MemberState, _Mapping]]] = ...) -> None: ...
+
+class AddVoterCommand(_message.Message):
+    __slots__ = ("node_id",)
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    def __init__(self, node_id: _Optional[int] = ...) -> None: ...
+
+class UpdateVoterCommand(_message.Message):
+    __slots__ = ("node_id",)
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    def __init__(self, node_id: _Optional[int] = ...) -> None: ...
+
+class RemoveNodeCommand(_message.Message):
+    __slots__ = ("node_id", "directory_id")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    directory_id: bytes
+    def __init__(self, node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ...) -> None: ...
+
+class ReplaceNodeCommand(_message.Message):
+    __slots__ = ("node_id", "directory_id", "accept_data_loss")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCEPT_DATA_LOSS_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    directory_id: bytes
+    accept_data_loss: bool
+    def __init__(self, node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ..., accept_data_loss: bool = ...) -> None: ...
+
+class FenceNodeCommand(_message.Message):
+    __slots__ = ("node_id", "incarnation_id")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_ID_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    incarnation_id: bytes
+    def __init__(self, node_id: _Optional[int] = ..., incarnation_id: _Optional[bytes] = ...) -> None: ...
+
+class UnfenceNodeCommand(_message.Message):
+    __slots__ = ("node_id", "incarnation_id")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_ID_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    incarnation_id: bytes
+    def __init__(self, node_id: _Optional[int] = ..., incarnation_id: _Optional[bytes] = ...) -> None: ...
+
+class ElectLeadersCommand(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class BalanceLeadersCommand(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class TopicReply(_message.Message):
     __slots__ = ("topic_id", "name", "partitions", "config")
     class ConfigEntry(_message.Message):
@@ -381,3 +487,19 @@ class ProducerIdsReply(_message.Message):
     first_id: int
     count: int
     def __init__(self, first_id: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
+
+class NodeRemovalReply(_message.Message):
+    __slots__ = ("node_id", "done")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    done: bool
+    def __init__(self, node_id: _Optional[int] = ..., done: bool = ...) -> None: ...
+
+class PartitionChangesReply(_message.Message):
+    __slots__ = ("count", "more")
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    more: bool
+    def __init__(self, count: _Optional[int] = ..., more: bool = ...) -> None: ...

@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from logd_wire.errors import InvalidConfigError
 
+from logd.model.addresses import PeerAddress
+from logd.model.ids import NodeId
 from logd.model.node_config import NodeConfig, load_node_config
 from logd.model.node_settings import (
     ALIASES,
@@ -23,8 +25,13 @@ rack = "a"
 [listeners]
 grpc = "0.0.0.0:7171"
 advertised = "node1:7171"
+peer = "0.0.0.0:7172"
 [cluster]
 id = "6f1c1d2e-0a3b-4c5d-8e9f-001122334455"
+peers = ["1@node1:7172", "2@node2:7172", "3@[::1]:7172"]
+[raft]
+heartbeat_ms = 50
+election_timeout_ms_max = "2s"
 [log]
 segment_bytes = "16MiB"
 flush = "interval:10ms"
@@ -35,6 +42,8 @@ partitions = 6
 [limits]
 produce_bytes = "128MiB"
 """
+
+PEERS = "[cluster]\npeers = [{}]\n"
 
 
 def loaded(**sources: object) -> NodeConfig:
@@ -51,6 +60,12 @@ def test_the_defaults_are_a_node_on_this_machine_alone() -> None:
     assert (config.node.id, config.node.data_dir, config.node.rack) == (1, "logd-data", "")
     assert config.listeners.grpc == config.listeners.advertised == "127.0.0.1:7171"
     assert config.cluster.id == b""
+    assert config.cluster.peers == ()
+    assert config.listeners.peer == config.listeners.peer_advertised == ""
+    raft = config.raft
+    assert (raft.heartbeat_ms, raft.election_timeout_ms_min) == (100, 600)
+    assert raft.election_timeout_ms_max == 1_200
+    assert (config.node.heartbeat_ms, config.node.session_ms) == (250, 1_500)
     assert config.log.retention_check_interval_ms == 300_000
     assert config.log.free_bytes_min == 64 * 2**20
     assert config.log.producer_ids_max == 10_000
@@ -66,6 +81,17 @@ def test_a_file() -> None:
     assert config.node.id == 3
     assert config.listeners.advertised == "node1:7171"
     assert config.cluster.id.hex() == "6f1c1d2e0a3b4c5d8e9f001122334455"
+    assert config.cluster.peers == (
+        PeerAddress(NodeId(1), "node1:7172"),
+        PeerAddress(NodeId(2), "node2:7172"),
+        PeerAddress(NodeId(3), "[::1]:7172"),
+    )
+    # What the others are told is what they were told before.
+    assert (config.listeners.peer, config.listeners.peer_advertised) == (
+        "0.0.0.0:7172",
+        "[::1]:7172",
+    )
+    assert (config.raft.heartbeat_ms, config.raft.election_timeout_ms_max) == (50, 2_000)
     assert config.topics.auto_create
     assert config.topics.partitions == 6
     assert config.limits.produce_bytes == 2**27
@@ -128,6 +154,30 @@ def test_two_spellings_of_one_setting_follow_the_precedence_too() -> None:
             "produce_bytes_per_connection is larger than limits.produce_bytes",
         ),
         ("[log]\nretention = '7d'\n[topic_defaults]\n'retention.ms' = 1", "are the same setting"),
+        (PEERS.format("'1@a:1', '1@b:1'"), "cluster.peers: node 1 is named twice"),
+        (PEERS.format("'1@a:1', '2@a:1'"), "cluster.peers: address a:1 is named twice"),
+        (PEERS.format("'1@a:1', 'b:1'"), "'b:1' is not a node .write id@host:port"),
+        (PEERS.format("'1@a:1', '-2@b:1'"), "'-2@b:1' is not a node"),
+        (PEERS.format("'1@a:1', '9999999999@b:1'"), "'9999999999@b:1' is not a node"),
+        (PEERS.format("'1@a:1', '2@b'"), "'b' is not an address"),
+        (PEERS.format("'1@a:1', '2@'"), "node 2 has no address"),
+        (PEERS.format("'1@a:1', ''"), "'' is not a node"),
+        (
+            PEERS.format("'2@a:1', '3@b:1'") + "[listeners]\npeer = 'c:1'",
+            "does not name this node, whose id is 1",
+        ),
+        (PEERS.format("'1@a:1', 2"), "cluster.peers is a list"),
+        ("[cluster]\npeers = ['1@a:1']", "cluster.peers is set and listeners.peer is empty"),
+        ("[listeners]\npeer_advertised = 'a:1'", "peer_advertised is set and listeners.peer is"),
+        ("[listeners]\npeer = '127.0.0.1:7171'", "listeners.peer and listeners.grpc are both"),
+        (
+            "[cluster]\npeers = '1@a:1'\n[listeners]\npeer = 'a:1'\npeer_advertised = 'b:1'",
+            "cluster.peers says that this node is at a:1, and .* at b:1",
+        ),
+        ("[raft]\nheartbeat_ms = 300", "election_timeout_ms_min is 600 ms, no more than two"),
+        ("[raft]\nelection_timeout_ms_max = 600", "max is 600 ms, no more than raft.election"),
+        ("[node]\nsession_ms = 499", "session_ms is 499 ms, less than two heartbeats"),
+        ("[node]\nheartbeat_ms = 1", "the least is 10ms"),
         ("node = ", "is not TOML"),
         ("[[[", "is not TOML"),
     ],
@@ -149,6 +199,28 @@ def test_a_typo_in_the_environment_or_a_flag() -> None:
 def test_addresses() -> None:
     for address in ("[::1]:7171", "node-1.example:0", "0.0.0.0:65535"):
         assert loaded(flags={"listeners.grpc": address}).listeners.grpc == address
+
+
+def test_peers_in_the_environment_and_under_their_name_in_kafka() -> None:
+    expected = (PeerAddress(NodeId(1), "a:1"), PeerAddress(NodeId(2), "b:2"))
+    listener = {"LOGD__LISTENERS__PEER": "127.0.0.1:1"}
+    for given_sources in (
+        {"environ": {**listener, "LOGD__CLUSTER__PEERS": " 1@a:1, 2@b:2 "}},
+        {"environ": listener, "file_text": "controller.quorum.voters = '1@a:1,2@b:2'"},
+        {"environ": listener, "file_text": "controller.quorum.voters = ['1@a:1', '2@b:2']"},
+        {"environ": listener, "flags": {"cluster.peers": "1@a:1,2@b:2"}},
+    ):
+        config = loaded(**given_sources)
+        assert config.cluster.peers == expected
+        assert config.listeners.peer_advertised == "a:1"
+        assert sources(**given_sources)["cluster.peers"][0].replace(" ", "") == "1@a:1,2@b:2"
+
+
+def test_a_node_that_began_alone_may_listen_to_others() -> None:
+    config = loaded(flags={"listeners.peer": "127.0.0.1:7172"})
+    assert config.listeners.peer_advertised == "127.0.0.1:7172"
+    flags = {"listeners.peer": "0.0.0.0:7172", "listeners.peer_advertised": "node4:7172"}
+    assert loaded(flags=flags).listeners.peer_advertised == "node4:7172"
 
 
 def test_every_alias_can_be_used() -> None:
