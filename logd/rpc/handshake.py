@@ -78,7 +78,7 @@ class HandshakeHandlers:
         topics = await self._named(list(request.topics), request.allow_auto_create, connection)
         topics += [self._by_id(topic_id, connection) for topic_id in request.topic_ids]
         # Read in one go with the image: the index says how new the image is.
-        image, quorum = edge.image, edge.broker.quorum.status()
+        image, quorum = edge.image, edge.broker.quorum
         if request.all_topics:
             topics = [describe(topic) for topic in image.topics_by_name()]
         return log_pb2.GetMetadataResponse(

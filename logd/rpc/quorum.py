@@ -10,13 +10,15 @@ from logd_wire.errors import InvalidRequestError
 from logd_wire.limits import MIB
 
 from logd.consensus.log_types import Role
+from logd.metadata import AddVoter, RemoveNode, ReplaceNode
 from logd.metadata.image import ClusterImage
 from logd.model.ids import ID_BYTES, DirectoryId, LogIndex, NodeId, format_id
 from logd.rpc.api import Connection
 from logd.rpc.checks import INT32_MAX, INT64_MAX, check_range
 from logd.rpc.edge import Edge, Operation
 from logd.rpc.handshake import nodes
-from logd.runtime.quorum_view import QuorumStatus, StoredEntry
+from logd.runtime.consensus_driver import ConsensusStatus
+from logd.runtime.quorum_view import StoredEntry, submit_in_steps
 from logd.runtime.raft_words import describe_payload
 
 ENTRIES_MAX: Final = 1_000
@@ -46,7 +48,7 @@ class QuorumHandlers:
         """Identity, nodes and controller, as this node knows them."""
         self._edge.authorize_cluster(connection, Operation.DESCRIBE)
         identity = self._edge.broker.identity
-        image, status = self._edge.image, self._edge.broker.quorum.status()
+        image, status = self._edge.image, self._edge.broker.quorum
         return admin_pb2.DescribeClusterResponse(
             cluster_id=format_id(identity.cluster_id),
             controller_id=status.leader_id,
@@ -63,7 +65,7 @@ class QuorumHandlers:
     ) -> admin_pb2.DescribeQuorumResponse:
         """This node's part in the quorum."""
         self._edge.authorize_cluster(connection, Operation.DESCRIBE)
-        identity, status = self._edge.broker.identity, self._edge.broker.quorum.status()
+        identity, status = self._edge.broker.identity, self._edge.broker.quorum
         return admin_pb2.DescribeQuorumResponse(
             cluster_id=format_id(identity.cluster_id),
             node_id=identity.node_id,
@@ -74,8 +76,8 @@ class QuorumHandlers:
             commit_index=status.commit_index,
             applied_index=status.applied_index,
             end_index=status.end_index,
-            snapshot_index=status.snapshot.index,
-            snapshot_term=status.snapshot.term,
+            snapshot_index=status.snapshot_point.index,
+            snapshot_term=status.snapshot_point.term,
             voters=[
                 admin_pb2.QuorumVoter(
                     node_id=voter.node_id,
@@ -91,7 +93,7 @@ class QuorumHandlers:
                     next_index=each.next_index,
                     voter=each.is_voter,
                     active=each.active,
-                    state=each.state,
+                    state=each.state.value,
                 )
                 for each in status.progress
             ],
@@ -104,13 +106,13 @@ class QuorumHandlers:
         self._edge.authorize_cluster(connection, Operation.DESCRIBE)
         check_range("start_index", request.start_index, 0, INT64_MAX)
         check_range("max_entries", request.max_entries, 0, ENTRIES_MAX)
-        quorum = self._edge.broker.quorum
-        entries = await quorum.read_log(
+        broker = self._edge.broker
+        entries = await broker.read_raft_log(
             LogIndex(request.start_index),
             entries_max=request.max_entries or ENTRIES_DEFAULT,
             bytes_max=ENTRIES_BYTES,
         )
-        status = quorum.status()
+        status = broker.quorum
         following = entries[-1].entry.next_index if entries else request.start_index
         return admin_pb2.ReadRaftLogResponse(
             entries=[_entry(stored, status.commit_index) for stored in entries],
@@ -128,7 +130,7 @@ class QuorumHandlers:
         """Make a node a voter."""
         self._edge.authorize_cluster(connection, Operation.ALTER)
         node_id = _node_id(request.node_id)
-        await self._edge.broker.quorum.add_node(node_id)
+        await self._edge.broker.submit(AddVoter(node_id))
         return admin_pb2.AddNodeResponse(voters=_voter_ids(self._edge.image))
 
     async def remove_node(
@@ -137,8 +139,8 @@ class QuorumHandlers:
         """Take a node out."""
         self._edge.authorize_cluster(connection, Operation.ALTER)
         node_id = _node_id(request.node_id)
-        directory_id = self._directory(node_id, request.directory_id)
-        await self._edge.broker.quorum.remove_node(node_id, directory_id)
+        command = RemoveNode(node_id, self._directory(node_id, request.directory_id))
+        await submit_in_steps(self._edge.broker.submit, command)
         return admin_pb2.RemoveNodeResponse(voters=_voter_ids(self._edge.image))
 
     async def replace_node(
@@ -147,11 +149,12 @@ class QuorumHandlers:
         """Strike out a lost directory."""
         self._edge.authorize_cluster(connection, Operation.ALTER)
         node_id = _node_id(request.node_id)
-        await self._edge.broker.quorum.replace_node(
+        command = ReplaceNode(
             node_id,
             self._directory(node_id, request.directory_id),
             accept_data_loss=request.accept_data_loss,
         )
+        await submit_in_steps(self._edge.broker.submit, command)
         return admin_pb2.ReplaceNodeResponse(voters=_voter_ids(self._edge.image))
 
     def _directory(self, node_id: NodeId, asked: bytes) -> DirectoryId:
@@ -176,7 +179,7 @@ def _voter_ids(image: ClusterImage) -> list[int]:
 
 
 def _members(
-    image: ClusterImage, status: QuorumStatus, own_id: NodeId
+    image: ClusterImage, status: ConsensusStatus, own_id: NodeId
 ) -> Iterator[admin_pb2.NodeDescription]:
     """Registered nodes, and voters that are not registered, by id."""
     voters = {voter.node_id: voter for voter in status.voters}

@@ -17,20 +17,23 @@ from logd.metadata import (
     AllocateProducerIds,
     AlterTopic,
     ClusterImage,
+    Command,
     CreateTopic,
     DeleteTopic,
     ProducerIdPool,
+    Reply,
     TopicImage,
 )
-from logd.model.ids import ClusterId, NodeId, TopicId, TopicPartitionId
+from logd.model.ids import ClusterId, LogIndex, NodeId, TopicId, TopicPartitionId
 from logd.model.node_config import NodeConfig, NodeConfigEntry
 from logd.runtime.budget import ByteBudget, ConnectionBudget
+from logd.runtime.consensus_driver import ConsensusDriver, ConsensusStatus
 from logd.runtime.fetch_session import FetchSession
 from logd.runtime.metadata_driver import MetadataDriver
 from logd.runtime.partition import Chunk, Partition, ProduceOutcome
 from logd.runtime.partitions import Partitions, PartitionStats
 from logd.runtime.ports import Clock, Disk, Rng
-from logd.runtime.quorum_view import QuorumAdmin
+from logd.runtime.quorum_view import StoredEntry
 
 READ_WAIT_MS_MAX = 30_000
 
@@ -65,8 +68,8 @@ class Broker:
         config: NodeConfig,
         config_entries: Sequence[NodeConfigEntry],
         metadata: MetadataDriver,
-        quorum: QuorumAdmin,
         partitions: Partitions,
+        consensus: ConsensusDriver,
         disk: Disk,
         clock: Clock,
         rng: Rng,
@@ -75,9 +78,8 @@ class Broker:
         self.config = config
         self.config_entries = tuple(config_entries)
         self._metadata = metadata
-        #: The metadata quorum, as this node knows it.
-        self.quorum = quorum
         self._partitions = partitions
+        self._consensus = consensus
         self._disk = disk
         self._clock = clock
         self._rng = rng
@@ -93,6 +95,22 @@ class Broker:
     def image(self) -> ClusterImage:
         """The committed metadata."""
         return self._metadata.image
+
+    @property
+    def quorum(self) -> ConsensusStatus:
+        """The quorum of the metadata log as this node sees it."""
+        return self._consensus.status()
+
+    async def submit(self, command: Command) -> Reply:
+        """Have the cluster decide on a command, for tools; raises what it is refused with."""
+        self.check_running()
+        return await self._metadata.submit(command)
+
+    async def read_raft_log(
+        self, start: LogIndex, *, entries_max: int, bytes_max: int
+    ) -> tuple[StoredEntry, ...]:
+        """Durable entries of the metadata log from `start` on, as this node stores them."""
+        return await self._consensus.read_log(start, entries_max=entries_max, bytes_max=bytes_max)
 
     def begin_stop(self) -> None:
         """Refuse what is new from here on; what was accepted is finished."""

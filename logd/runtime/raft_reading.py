@@ -25,7 +25,11 @@ _READ_BYTES = 1024 * 1024
 def read_view(
     view: LogView, start: LogIndex, *, entries_max: int, bytes_max: int
 ) -> tuple[StoredEntry, ...]:
-    """What `QuorumView.read_log` promises, out of the log's view. Raises LogdError for damage."""
+    """Durable entries in order, the first being the one that holds `start`.
+
+    At most `entries_max`, and no more once their payloads reach `bytes_max`; empty at the end of
+    the log. A `start` below the first entry begins there. Raises LogdError for damage.
+    """
     offset = max(start, view.start_offset)
     end = view.durable_end_offset
     found: list[StoredEntry] = []

@@ -25,10 +25,11 @@ from logd.metadata import (
     TopicImage,
     UnfenceNode,
 )
-from logd.model.ids import ClusterId, NodeId, TopicId
+from logd.model.ids import ClusterId, LogIndex, NodeId, TopicId
 from logd.model.node_config import load_node_config
 from logd.runtime.budget import ByteBudget, ConnectionBudget
-from logd.runtime.quorum_view import QuorumAdmin
+from logd.runtime.consensus_driver import ConsensusStatus
+from logd.runtime.quorum_view import StoredEntry
 from tests.support.rpc_quorum import CLUSTER_ID, FakeQuorum, directory_of
 
 __all__ = ["APPEND_TIME_MS", "CLUSTER_ID", "FakeBroker", "MemoryLog", "MemorySession", "frame"]
@@ -161,7 +162,6 @@ class FakeBroker:
         self._machine = MetadataMachine(MetadataSettings())
         #: The metadata quorum: this node leads it.
         self.view = FakeQuorum()
-        self.quorum = QuorumAdmin(self.view, self._submit_async)
         self._submit(FormCluster(ClusterId(CLUSTER_ID)))
         self.register(1, "127.0.0.1:7171")
         self._submit(AddVoter(NodeId(1)))
@@ -190,7 +190,16 @@ class FakeBroker:
         self.view.append(outcome.records, self._machine.image)
         return outcome.reply
 
-    async def _submit_async(self, command: Any) -> Any:
+    @property
+    def quorum(self) -> ConsensusStatus:
+        return self.view.state
+
+    async def read_raft_log(
+        self, start: LogIndex, *, entries_max: int, bytes_max: int
+    ) -> tuple[StoredEntry, ...]:
+        return await self.view.read_log(start, entries_max=entries_max, bytes_max=bytes_max)
+
+    async def submit(self, command: Any) -> Any:
         self._fail(type(command).__name__)
         return self._submit(command)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from logd.consensus import PeerProgress, PeerState
 from logd.consensus.log_types import LOG_START, NO_OP, Entry, Role, Voter
 from logd.metadata import ClusterImage, MetadataRecord
 from logd.model.ids import NO_NODE, DirectoryId, LogIndex, NodeId, Term
-from logd.runtime.quorum_view import MemberProgress, QuorumStatus, StoredEntry
+from logd.runtime.consensus_driver import ConsensusStatus
+from logd.runtime.quorum_view import StoredEntry
 from logd.runtime.record_codec import encode_metadata_record
 
 CLUSTER_ID = bytes(range(16))
@@ -20,10 +22,10 @@ def directory_of(number: int) -> DirectoryId:
 
 
 class FakeQuorum:
-    """Implements `QuorumView`. Tests may set `state`, and `lags` by node id."""
+    """Has what a broker tells of its quorum. Tests may set `state`, and `lags` by node id."""
 
     def __init__(self) -> None:
-        self.state = QuorumStatus(
+        self.state = ConsensusStatus(
             role=Role.LEADER,
             term=Term(3),
             vote=NodeId(1),
@@ -31,7 +33,7 @@ class FakeQuorum:
             commit_index=LogIndex(0),
             applied_index=LogIndex(0),
             end_index=LogIndex(0),
-            snapshot=LOG_START,
+            snapshot_point=LOG_START,
             first_index=LogIndex(0),
             voters=(Voter(NodeId(1), directory_of(1), "peer-1:7172"),),
             progress=(),
@@ -58,17 +60,17 @@ class FakeQuorum:
         end = entry.next_index
         self.state = replace(self.state, commit_index=end, applied_index=end, end_index=end)
 
-    def _progress(self, image: ClusterImage) -> list[MemberProgress]:
+    def _progress(self, image: ClusterImage) -> list[PeerProgress]:
         voters = {voter.node_id for voter in image.voters}
         end = self.state.end_index
         return [
-            MemberProgress(
+            PeerProgress(
                 node_id,
                 LogIndex(end - self.lags.get(node_id, 0)),
                 end,
                 node_id in voters,
                 node_id not in self.lags,
-                "replicate",
+                PeerState.REPLICATE,
             )
             for node_id in sorted({*image.nodes, *voters})
             if node_id != 1
@@ -79,9 +81,6 @@ class FakeQuorum:
         self.state = replace(
             self.state, role=Role.FOLLOWER, leader_id=NodeId(leader_id), progress=()
         )
-
-    def status(self) -> QuorumStatus:
-        return self.state
 
     async def read_log(
         self, start: LogIndex, *, entries_max: int, bytes_max: int

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import pytest
 
 from logd.consensus.log_types import Entry, HardState, Identity, Voters
+from logd.metadata import AddVoter
 from logd.model.ids import ClusterId, DirectoryId, LogIndex, NodeId, Term
 from logd.runtime.raft_store import RaftStore
 from logd.storage import RealFiles
@@ -51,7 +52,7 @@ class Cluster:
                 broker.register(2, f"127.0.0.1:{two.port}", rack="b")
                 broker.register(3, "127.0.0.1:9", fenced=True)
             one.broker.view.lags[3] = 7
-            await one.broker.quorum.add_node(NodeId(2))
+            await one.broker.submit(AddVoter(NodeId(2)))
             two.broker.view.follow(1)
             self._started.set()
             await self._stop.wait()

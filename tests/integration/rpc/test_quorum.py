@@ -9,6 +9,7 @@ from logd_proto.v1 import admin_pb2, log_pb2
 from logd_wire.errors import ErrorCode, InvalidRequestError, LogdError, NotLeaderError
 
 from logd.consensus.log_types import LogPoint
+from logd.metadata import AddVoter
 from logd.model.ids import LogIndex, NodeId, Term
 from tests.support.rpc_quorum import TIME_MS, directory_of
 from tests.support.rpc_server import ADMIN, LOG, Serving, call
@@ -67,7 +68,7 @@ async def test_the_cluster_is_described_node_by_node(edge: Serving) -> None:
     edge.broker.view.lags[3] = 4
     edge.broker.register(2, "n2:7171", rack="b")
     edge.broker.register(3, "n3:7171", fenced=True)
-    await edge.broker.quorum.add_node(NodeId(2))
+    await edge.broker.submit(AddVoter(NodeId(2)))
     answer = await cluster_of(edge)
     assert (answer.node_id, answer.controller_id, answer.controller_epoch) == (1, 1, 3)
     one, two, three = answer.members
@@ -90,7 +91,7 @@ async def test_a_node_that_does_not_lead_knows_of_nobody_how_far_it_is(edge: Ser
 async def test_the_quorum_as_its_leader_knows_it(edge: Serving) -> None:
     edge.broker.register(2, "n2:7171")
     state = edge.broker.view.state
-    edge.broker.view.state = replace(state, snapshot=LogPoint(Term(2), LogIndex(1)))
+    edge.broker.view.state = replace(state, snapshot_point=LogPoint(Term(2), LogIndex(1)))
     answer = await quorum_of(edge)
     assert answer.role == admin_pb2.QUORUM_ROLE_LEADER
     assert (answer.node_id, answer.leader_id, answer.term, answer.vote) == (1, 1, 3, 1)
@@ -157,7 +158,7 @@ async def test_a_node_is_added_and_removed(edge: Serving) -> None:
 
 async def test_a_lost_directory_is_struck_out_and_another_one_may_come(edge: Serving) -> None:
     edge.broker.register(2, "n2:7171")
-    await edge.broker.quorum.add_node(NodeId(2))
+    await edge.broker.submit(AddVoter(NodeId(2)))
     request = admin_pb2.ReplaceNodeRequest(node_id=2)
     with pytest.raises(LogdError, match="2"):
         # It is in service: nothing of it is lost.
