@@ -157,6 +157,8 @@ class MemoryCluster:
         self.made = 0
         self.auto_create = False
         self.cluster_id = "c"
+        #: Method -> what every node answers, for calls that mean nothing here.
+        self.canned: dict[str, Message] = {}
         #: Every unary call and stream message, in order.
         self.calls: list[tuple[str, str, Message]] = []
         self.written: list[tuple[str, Message]] = []
@@ -254,6 +256,8 @@ class MemoryCluster:
 
     def answer(self, address: str, method: str, request: Any) -> Message:
         self._check_controller(address, method)
+        if method in self.canned:
+            return self.canned[method]
         match method:
             case methods.HELLO:
                 return self._hello(address, request)
