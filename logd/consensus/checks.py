@@ -83,7 +83,7 @@ def check_voters_change(current: Voters, proposed: Voters) -> None:
     after = {_vote_of(voter): voter.address for voter in proposed}
     changed = len(before.keys() ^ after.keys())
     moved = sum(before[vote] != after[vote] for vote in before.keys() & after.keys())
-    if changed + moved != 1:
+    if changed + moved > 1:
         raise InvalidRequestError(
             f"{changed + moved} voters would change at once; one can be added, removed or moved",
             hint="a voter under a new directory is first removed, then added",

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import Literal
 from weakref import WeakValueDictionary
 
-from logd_wire.errors import LogdError, ShuttingDownError, TopicExistsError, UnknownTopicError
+from logd_wire.errors import (
+    LogdError,
+    NotLeaderError,
+    ShuttingDownError,
+    TopicExistsError,
+    UnknownTopicError,
+)
 
 from logd.metadata import (
     AllocateProducerIds,
@@ -69,6 +75,7 @@ class Broker:
         config_entries: Sequence[NodeConfigEntry],
         metadata: MetadataDriver,
         partitions: Partitions,
+        serving: Callable[[], bool],
         consensus: ConsensusDriver,
         disk: Disk,
         clock: Clock,
@@ -79,6 +86,7 @@ class Broker:
         self.config_entries = tuple(config_entries)
         self._metadata = metadata
         self._partitions = partitions
+        self._serving = serving
         self._consensus = consensus
         self._disk = disk
         self._clock = clock
@@ -126,6 +134,14 @@ class Broker:
                 f"node {self.identity.node_id} is stopping", hint="try again, or another node"
             )
 
+    def _check_serving(self) -> None:
+        """Raise NotLeaderError while the controller does not count on this node."""
+        if not self._serving():
+            raise NotLeaderError(
+                f"node {self.identity.node_id} is out of service: it has no contact to the cluster",
+                hint="try again, or another node",
+            )
+
     # --- produce and fetch -------------------------------------------------------------------
 
     def produce_budget(self, peer: str) -> ConnectionBudget:
@@ -148,6 +164,7 @@ class Broker:
         """
         try:
             self.check_running()
+            self._check_serving()
             found = self._find(TopicPartitionId(TopicId(topic_id), partition), -1)
             return found.append(records, leader_epoch=leader_epoch)
         except LogdError as error:
@@ -217,9 +234,7 @@ class Broker:
             producer_id = self._producer_ids.take()
             if producer_id is None:
                 command = AllocateProducerIds(self.identity.node_id)
-                block = await self._metadata.submit(
-                    lambda machine: machine.handle(command, self._clock.wall_ms()), follow=False
-                )
+                block = await self._metadata.submit(command, follow=False)
                 self._producer_ids.add(block)
                 producer_id = self._producer_ids.take()
             assert producer_id is not None, "a fresh block has ids"
@@ -299,9 +314,7 @@ class Broker:
 
     async def _submit_topic(self, command: CreateTopic | DeleteTopic | AlterTopic) -> TopicImage:
         self.check_running()
-        return await self._metadata.submit(
-            lambda machine: machine.handle(command, self._clock.wall_ms())
-        )
+        return await self._metadata.submit(command)
 
     async def trim(self, name: str, offsets: Mapping[int, int]) -> dict[int, int | LogdError]:
         """Drop what lies below an offset (-1: the high watermark), partition by partition."""

@@ -73,7 +73,7 @@ class SnapshotMachine(StateMachine, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Membership:
+class LogMember:
     """How this node begins: `founder` of its cluster or not, under which peer address.
 
     `founder` counts only as long as nothing was saved.
@@ -110,7 +110,7 @@ class ConsensusDriver:
     def __init__(
         self,
         *,
-        membership: Membership,
+        member: LogMember,
         disk: Disk,
         clock: Clock,
         rng: Rng,
@@ -121,7 +121,7 @@ class ConsensusDriver:
         address_of: Callable[[NodeId], str] = lambda _: "",
     ) -> None:
         """`address_of` says where a member's peer listener is."""
-        self._membership = membership
+        self._member = member
         self._disk = disk
         self._clock = clock
         self._rng = rng
@@ -156,15 +156,15 @@ class ConsensusDriver:
         self._task.add_done_callback(lambda _: self._caught_up.set())
 
     def _make_core(self, found: Found) -> RaftCore:
-        membership = self._membership
+        member = self._member
         return RaftCore(
-            membership.identity,
+            member.identity,
             hard_state=found.hard_state,
             snapshot=found.snapshot.meta if found.snapshot else None,
             entries=found.entries,
-            founder=membership.founder,
-            address=membership.address,
-            timing=membership.timing,
+            founder=member.founder,
+            address=member.address,
+            timing=member.timing,
             random=self._rng.random,
             now_ms=self._clock.monotonic_ms(),
         )
@@ -465,14 +465,13 @@ class ConsensusDriver:
         if now == before:
             return
         self._told = now
-        led = before is not None and before[0] is Role.LEADER
-        if led and now[:2] != before[:2]:
+        if before is not None and before[0] is Role.LEADER and now[:2] != before[:2]:
             self._pending.fail_proposals(lost("this node does not lead any more"))
         self._machine.on_role(core.role, core.term, core.leader_id)
 
     def _not_leader(self) -> NotLeaderError:
         error = NotLeaderError(
-            f"node {self._membership.identity.node_id} does not lead the metadata log any more",
+            f"node {self._member.identity.node_id} does not lead the metadata log any more",
             hint="try again in a moment",
             code=ErrorCode.NOT_CONTROLLER,
         )

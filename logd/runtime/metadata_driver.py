@@ -140,11 +140,14 @@ class MetadataDriver:
         clock: Clock,
         follow: Follow,
         on_image: OnImage = lambda _image, _index: None,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_change` is called when the node's part in the quorum has changed."""
         self._machine = machine
         self._clock = clock
         self._follow = follow
         self._on_image = on_image
+        self._on_change = on_change
         self._image = machine.image
         #: Entries of this leadership: proposed, and of those, applied. They count until they are,
         #: whatever becomes of the callers: a caller that gives up takes nothing back.
@@ -164,10 +167,13 @@ class MetadataDriver:
         """The cluster as far as it is committed and applied here."""
         return self._image
 
-    def start(self, consensus: MetadataLog, leader: Leader, spawn: Spawn) -> None:
-        """Begin to take commands and to follow."""
+    def start(self, consensus: MetadataLog, leader: Leader) -> None:
+        """Begin to take commands."""
         self._consensus = consensus
         self._leader = leader
+
+    def begin_to_follow(self, spawn: Spawn) -> None:
+        """Bring the node in line with the image from now on; it holds what was committed."""
         spawn(self._follow_loop(), "metadata")
         self._changed.set()
 
@@ -187,6 +193,7 @@ class MetadataDriver:
         if role is not Role.LEADER:
             self._forget_proposed()
         self._news.set()
+        self._on_change()
 
     def snapshot(self) -> Callable[[], bytes]:
         return partial(encode_image, self._image)

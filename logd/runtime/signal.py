@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+
+from logd.runtime.ports import Clock
 
 
 class Signal:
@@ -19,3 +22,14 @@ class Signal:
     def set(self) -> None:
         reached, self._next = self._next, asyncio.Event()
         reached.set()
+
+
+async def wait_until(news: asyncio.Event, deadline_ms: int | None, clock: Clock) -> None:
+    """Wait for news, or until the monotonic clock has come to `deadline_ms`."""
+    if deadline_ms is None:
+        await news.wait()
+        return
+    delay_ms = max(deadline_ms - clock.monotonic_ms(), 0)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(delay_ms / 1000):
+            await news.wait()

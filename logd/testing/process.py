@@ -12,7 +12,8 @@ from logd import __version__
 from logd.model.node_config import NodeConfig, NodeConfigEntry
 from logd.rpc.edge import Edge
 from logd.rpc.methods import build_methods
-from logd.runtime.node import Node, Ports
+from logd.runtime.node import Node
+from logd.runtime.world import Ports
 from logd.storage.memory_files import MemoryFiles
 from logd.testing.clock import SimClock
 from logd.testing.disk import CrashError, DiskLatency, SimDisk
