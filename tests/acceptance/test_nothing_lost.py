@@ -23,14 +23,6 @@ PARTITIONS = 3
 RecordFigure = Callable[[str, int | float | str], None]
 
 
-def _wait_for(load: Load, more: int, timeout_s: float = 30.0) -> None:
-    """Wait until `more` records were acknowledged from now on."""
-    target, deadline = load.count + more, time.monotonic() + timeout_s
-    while load.count < target:
-        assert time.monotonic() < deadline, f"{load.count} acknowledged, {target} expected"
-        time.sleep(0.005)
-
-
 def _create_topic(address: str) -> None:
     with Admin(address) as admin:
         admin.create_topic(TOPIC, partitions=PARTITIONS, config={"segment.bytes": "1MiB"})
@@ -54,10 +46,10 @@ def _rounds(node: RealNode, rounds: int, interrupt: Callable[[], None]) -> int:
         for load in loads:
             load.start()
         for _ in range(rounds):
-            _wait_for(loads[0], 200)
+            loads[0].wait_for(200)
             interrupt()
             node.start()
-        _wait_for(loads[0], 200)
+        loads[0].wait_for(200)
         for load in loads:
             load.stop()
         assert [error for load in loads for error in load.failed] == []
@@ -139,12 +131,12 @@ def test_a_sync_fails_and_then_the_power(tmp_path: Path) -> None:
         disk.unmount()
         disk.mount()
         node.start()
-        _wait_for(loads[0], 200)
+        loads[0].wait_for(200)
         _lose_power(disk, node)
         disk.unmount()
         disk.mount()
         node.start()
-        _wait_for(loads[0], 50)
+        loads[0].wait_for(50)
         for load in loads:
             load.stop()
         assert [error for load in loads for error in load.failed] == []
@@ -164,7 +156,7 @@ def test_a_full_disk_refuses_reads_on_and_resumes(
         with RealNode(small / "data", log_folder=tmp_path, settings=settings) as node:
             _create_topic(node.address)
             load = Load(node.address, TOPIC, 0).start()
-            _wait_for(load, 100)
+            load.wait_for(100)
             free = 8 * 1024 * 1024 - sum(f.stat().st_blocks * 512 for f in small.rglob("*"))
             ballast.write_bytes(b"x" * max(free - 1024 * 1024, 0))
             refused_s = _time_to_refusal(node.address)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self
 
 from logd_client import (
     Consumer,
@@ -54,7 +57,7 @@ class Load:
         )
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def start(self) -> Load:
+    def start(self) -> Self:
         self._thread.start()
         return self
 
@@ -63,6 +66,24 @@ class Load:
         self._stop.set()
         self._thread.join(DELIVERY_TIMEOUT_MS / 1000 + 30)
         assert not self._thread.is_alive(), "the producer hangs"
+
+    def wait_for(self, more: int, timeout_s: float = 30.0) -> None:
+        """Wait until `more` records were acknowledged from now on."""
+        target, deadline = self.count + more, time.monotonic() + timeout_s
+        while self.count < target:
+            assert time.monotonic() < deadline, f"{self.count} acknowledged, {target} expected"
+            time.sleep(0.005)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
 
     @property
     def count(self) -> int:

@@ -70,12 +70,23 @@ class RealNode:
         return self._process is not None
 
     @property
+    def alive(self) -> bool:
+        """Whether it was started and has not ended by itself."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def pid(self) -> int:
         assert self._process is not None, "the node is not running"
         return self._process.pid
 
     def start(self) -> Self:
         """Start and wait until the port answers."""
+        self.launch()
+        self.wait_listening()
+        return self
+
+    def launch(self) -> None:
+        """Start, without waiting for anything."""
         command = [*self._prefix, sys.executable, "-m", "logd", "serve"]
         command += ["--data-dir", str(self.data_dir), "--port", str(self.port), *self._flags]
         with self.log_path.open("ab") as log:
@@ -88,13 +99,17 @@ class RealNode:
                 env=environment(**self._settings),
                 start_new_session=True,
             )
+
+    def wait_listening(self) -> None:
+        """Wait until the port answers."""
+        assert self._process is not None, "the node is not running"
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 raise AssertionError(f"the node ended at its start:\n{self.log_tail()}")
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return self
+                return
             time.sleep(0.02)
         raise AssertionError(f"the node did not listen within {START_S} s:\n{self.log_tail()}")
 
