@@ -18,7 +18,7 @@ from tests.support.flood import flooded, start_flood
 from tests.support.load import Load, find_losses, read_all
 from tests.support.nodes import RealNode, free_port
 from tests.support.power import small_tmpfs, why_not
-from tests.support.quorum import RealCluster, cpu_seconds, real_node, wait_for
+from tests.support.quorum import RealCluster, cpu_seconds, real_node, voters, wait_for
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
@@ -43,7 +43,7 @@ def test_every_node_answers_and_takes_commands(cluster: RealCluster) -> None:
                 lambda admin=admin: len(admin.list_topics()) == 3,  # type: ignore[misc]
             )
             leaders = {
-                part.leader_id
+                part.leader
                 for topic in admin.list_topics()
                 for part in admin.describe_topic(topic.name).partitions
             }
@@ -193,7 +193,7 @@ def _change_voters(node: RealNode, change: Callable[[Admin], object]) -> None:
 
 def _voters(node: RealNode) -> set[int]:
     with Admin(node.address) as admin:
-        return set(admin.describe_cluster().voters)
+        return voters(admin.describe_cluster())
 
 
 @pytest.mark.proof

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from logd_client import Admin, LogdError
+from logd_client import Admin, ClusterInfo, LogdError
 
 from tests.support.nodes import RealNode, free_port
 
@@ -64,8 +64,8 @@ class RealCluster:
 
         def complete(admin: Admin) -> bool:
             cluster = admin.describe_cluster()
-            members = {node.node_id for node in cluster.nodes if not node.fenced}
-            return cluster.controller_id in wanted and members == wanted == set(cluster.voters)
+            serving = {node.id for node in cluster.nodes if not node.fenced}
+            return cluster.controller_id in wanted and serving == wanted == voters(cluster)
 
         wait_for("every node takes part and votes", lambda: self.ask(complete))
 
@@ -143,6 +143,11 @@ def wait_for(what: str, holds: Callable[[], bool], timeout_s: float = PATIENCE_S
             last = f"; the last error: {error}"
         assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}{last}"
         time.sleep(0.02)
+
+
+def voters(cluster: ClusterInfo) -> set[int]:
+    """Who votes on the metadata log."""
+    return {member.id for member in cluster.members if member.voter}
 
 
 def cpu_seconds(node: RealNode) -> float:
