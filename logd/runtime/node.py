@@ -198,7 +198,7 @@ class Node:
             metadata=member.metadata,
             partitions=self._partitions,
             serving=lambda: member.session.serving,
-            quorum=member.consensus.status,
+            consensus=member.consensus,
             disk=ports.disk,
             clock=ports.clock,
             rng=ports.rng,
