@@ -10,11 +10,11 @@ from google.protobuf.message import Message as ProtoMessage
 from hypothesis import given
 from hypothesis import strategies as st
 from logd_proto.v1 import peer_pb2 as pb
-from logd_wire.errors import ErrorCode, InvalidRequestError, LogdError, StorageFailedError
+from logd_wire.errors import ErrorCode, InvalidRequestError, LogdError
 from logd_wire.limits import BATCH_RECORDS_MAX, MIB
 
 from logd.consensus.log_types import Entry, LogPoint
-from logd.consensus.messages import AppendRequest, Body, Message
+from logd.consensus.messages import AppendRequest, Body, Message, TimeoutNow
 from logd.metadata import Command, Reply
 from logd.model.ids import ClusterId, DirectoryId, LogIndex, NodeId, Term
 from logd.rpc import peer_codec as codec
@@ -22,6 +22,7 @@ from logd.rpc import peer_values
 from logd.rpc.parsing import parse_request
 from logd.runtime.peers import PeerAnswer, PeerCall, PeerIdentity, Submit, Submitted
 from tests.support.peer_values import (
+    NO_RECORD,
     VOTERS,
     VOTERS_MARK,
     identities,
@@ -117,6 +118,12 @@ def refused(message: pb.RaftMessage, words: str) -> None:
     assert caught.value.hint and str(caught.value).isprintable()
 
 
+def test_a_frame_of_too_many_messages_is_refused() -> None:
+    messages = [codec.encode_body(TimeoutNow(Term(1)))] * (codec.FRAME_MESSAGES_MAX + 1)
+    with pytest.raises(InvalidRequestError, match="1001 messages in one frame"):
+        codec.decode_messages(messages, ROUTE, voters_of)
+
+
 def append(*entries: Entry) -> pb.RaftMessage:
     previous = LogPoint(Term(2), LogIndex(10))
     return codec.encode_body(AppendRequest(Term(5), previous, entries, LogIndex(4)))
@@ -208,11 +215,7 @@ def test_the_voters_of_an_entry_come_from_its_payload() -> None:
 
 
 def test_a_payload_that_cannot_be_read_is_the_peers_fault() -> None:
-    def broken(_payloads: tuple[bytes, ...]) -> None:
-        raise StorageFailedError("3 bytes are not a record")
-
-    with pytest.raises(InvalidRequestError, match="3 bytes are not a record"):
-        codec.decode_body(append(entry(10, 2, b"x")), broken)
+    refused(append(entry(10, 2, NO_RECORD)), "an entry cannot be read: .* not a record")
 
 
 @pytest.mark.parametrize(
