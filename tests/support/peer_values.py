@@ -9,6 +9,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
@@ -82,6 +83,7 @@ class Drawing:
         return st.lists(each, min_size=int(self.full), max_size=4).map(tuple)
 
 
+@cache
 def strategy_for(kind: Any, *, full: bool) -> Any_:
     """Values of a type: a dataclass, a union, a number, ..."""
     return _of(kind, "", Drawing(full))
