@@ -20,7 +20,8 @@ from logd.rpc.edge import Edge, ThreadOffload
 from logd.rpc.methods import SERVICES, build_methods
 from logd.rpc.server import RpcServer
 from logd.runtime.adapters import SystemClock, SystemRng, TaskSpawn, ThreadDisk
-from logd.runtime.node import Node, Ports
+from logd.runtime.node import Node
+from logd.runtime.world import Ports
 from logd.storage import RealFiles
 
 _logger = logging.getLogger("logd.node")

@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import Literal
 from weakref import WeakValueDictionary
 
-from logd_wire.errors import LogdError, ShuttingDownError, TopicExistsError, UnknownTopicError
+from logd_wire.errors import (
+    LogdError,
+    NotLeaderError,
+    ShuttingDownError,
+    TopicExistsError,
+    UnknownTopicError,
+)
 
 from logd.metadata import (
     AllocateProducerIds,
     AlterTopic,
     ClusterImage,
+    Command,
     CreateTopic,
     DeleteTopic,
     ProducerIdPool,
+    Reply,
     TopicImage,
 )
 from logd.model.ids import ClusterId, NodeId, TopicId, TopicPartitionId
 from logd.model.node_config import NodeConfig, NodeConfigEntry
 from logd.runtime.budget import ByteBudget, ConnectionBudget
+from logd.runtime.consensus_driver import ConsensusStatus
 from logd.runtime.fetch_session import FetchSession
 from logd.runtime.metadata_driver import MetadataDriver
 from logd.runtime.partition import Chunk, Partition, ProduceOutcome
@@ -65,6 +74,8 @@ class Broker:
         config_entries: Sequence[NodeConfigEntry],
         metadata: MetadataDriver,
         partitions: Partitions,
+        serving: Callable[[], bool],
+        quorum: Callable[[], ConsensusStatus],
         disk: Disk,
         clock: Clock,
         rng: Rng,
@@ -74,6 +85,8 @@ class Broker:
         self.config_entries = tuple(config_entries)
         self._metadata = metadata
         self._partitions = partitions
+        self._serving = serving
+        self._quorum = quorum
         self._disk = disk
         self._clock = clock
         self._rng = rng
@@ -90,6 +103,16 @@ class Broker:
         """The committed metadata."""
         return self._metadata.image
 
+    @property
+    def quorum(self) -> ConsensusStatus:
+        """The quorum of the metadata log as this node sees it."""
+        return self._quorum()
+
+    async def submit(self, command: Command) -> Reply:
+        """Have the cluster decide on a command, for tools; raises what it is refused with."""
+        self.check_running()
+        return await self._metadata.submit(command)
+
     def begin_stop(self) -> None:
         """Refuse what is new from here on; what was accepted is finished."""
         self._stopping = True
@@ -102,6 +125,14 @@ class Broker:
         if self._stopping:
             raise ShuttingDownError(
                 f"node {self.identity.node_id} is stopping", hint="try again, or another node"
+            )
+
+    def _check_serving(self) -> None:
+        """Raise NotLeaderError while the controller does not count on this node."""
+        if not self._serving():
+            raise NotLeaderError(
+                f"node {self.identity.node_id} is out of service: it has no contact to the cluster",
+                hint="try again, or another node",
             )
 
     # --- produce and fetch -------------------------------------------------------------------
@@ -126,6 +157,7 @@ class Broker:
         """
         try:
             self.check_running()
+            self._check_serving()
             found = self._find(TopicPartitionId(TopicId(topic_id), partition), -1)
             return found.append(records, leader_epoch=leader_epoch)
         except LogdError as error:
@@ -195,9 +227,7 @@ class Broker:
             producer_id = self._producer_ids.take()
             if producer_id is None:
                 command = AllocateProducerIds(self.identity.node_id)
-                block = await self._metadata.submit(
-                    lambda machine: machine.handle(command, self._clock.wall_ms()), follow=False
-                )
+                block = await self._metadata.submit(command, follow=False)
                 self._producer_ids.add(block)
                 producer_id = self._producer_ids.take()
             assert producer_id is not None, "a fresh block has ids"
@@ -277,9 +307,7 @@ class Broker:
 
     async def _submit_topic(self, command: CreateTopic | DeleteTopic | AlterTopic) -> TopicImage:
         self.check_running()
-        return await self._metadata.submit(
-            lambda machine: machine.handle(command, self._clock.wall_ms())
-        )
+        return await self._metadata.submit(command)
 
     async def trim(self, name: str, offsets: Mapping[int, int]) -> dict[int, int | LogdError]:
         """Drop what lies below an offset (-1: the high watermark), partition by partition."""

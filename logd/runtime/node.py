@@ -1,50 +1,47 @@
 """One node, from an empty or used data directory to serving and back.
 
-    start:  lock, identity -> metadata log (election, replay) -> partition logs -> loops -> broker
-    stop:   refuse what is new -> finish the writer's queue -> close logs -> clean-stop marker
+    start:  lock, identity -> (cluster: founded or found) -> metadata log -> registered, caught up
+            -> partition logs -> counted on by the controller -> loops -> broker
+    stop:   refuse what is new -> hand the metadata log over -> finish the writer's queue
+            -> close logs -> clean-stop marker
 
-A start over a data directory that was not stopped cleanly recovers each log before it serves.
+A start over a data directory that was not stopped cleanly recovers each log before it serves. A
+start of one node of several takes as long as the cluster needs to let it take part; `peers` answers
+the other nodes meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine, Sequence
 from functools import partial
+from typing import Any
 
-from logd.consensus import Identity
-from logd.metadata import FormCluster, MetadataMachine, MetadataSettings, RegisterNode
+from logd_wire.errors import StorageFailedError
+
+from logd.metadata import MetadataMachine, MetadataSettings
 from logd.model.ids import ClusterId, DirectoryId
 from logd.model.node_config import NodeConfig, NodeConfigEntry
 from logd.runtime.broker import Broker, NodeIdentity
-from logd.runtime.consensus_driver import ConsensusDriver
 from logd.runtime.disk_driver import DiskDriver
-from logd.runtime.metadata_driver import MetadataDriver
+from logd.runtime.formation import Formation
+from logd.runtime.membership import Membership
 from logd.runtime.partitions import Partitions
-from logd.runtime.ports import Clock, Disk, Rng, Spawn
-from logd.runtime.raft_store import RaftStore
-from logd.storage import DataDirectory, Files, Ledger
+from logd.runtime.peer_service import PeerService
+from logd.runtime.peers import PeerIdentity
+from logd.runtime.world import Ports
+from logd.storage import DataDirectory, Ledger
 
 _logger = logging.getLogger("logd.node")
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The world as this node is given it. The metadata log has a disk of its own, so that a burst
-    of records delays no metadata."""
-
-    files: Files
-    disk: Disk
-    metadata_disk: Disk
-    clock: Clock
-    rng: Rng
-    spawn: Callable[[Callable[[BaseException], None]], Spawn]
-
-
 class Node:
-    """`broker` is there once `start` has returned; `failed` is set by the first fatal error."""
+    """`broker` is there once `start` has returned; `failed` is set by the first fatal error.
+
+    `peers` is what a peer listener hands messages and calls to, from before `start` until after
+    `stop`.
+    """
 
     broker: Broker
 
@@ -61,6 +58,7 @@ class Node:
         self.ports = ports
         self._version = version
         self._spawn = ports.spawn(self._on_fatal)
+        self.peers = PeerService(config.node.id)
         self.failed = asyncio.Event()
         self.failure: BaseException | None = None
 
@@ -72,93 +70,135 @@ class Node:
 
     async def start(self) -> None:
         """Recover and serve. Raises ConfigError, StorageFailedError or OSError in words."""
-        ports, config = self.ports, self.config
+        ports = self.ports
         self._directory = await ports.disk.write(self._open_directory)
         try:
-            self._ledger = await ports.disk.write(partial(Ledger.open, ports.files, "ledger"))
-            self._driver = DiskDriver(
-                disk=ports.disk,
-                ledger=self._ledger,
-                clock=ports.clock,
-                free_bytes=ports.files.free_bytes,
-                free_bytes_min=config.log.free_bytes_min,
-                on_fatal=self._on_fatal,
-            )
-            self._driver.start(self._spawn, "disk")
-            self._partitions = Partitions(
-                config=config,
-                directory=self._directory,
-                ledger=self._ledger,
-                driver=self._driver,
-                disk=ports.disk,
-                clock=ports.clock,
-                spawn=self._spawn,
-            )
-            await self._start_metadata()
+            await self._unless_failed(self._start())
         except BaseException:
             await self._spawn.cancel_all()
+            if ports.transport is not None:
+                await ports.transport.close()
             await ports.disk.write(partial(self._directory.close, clean=False))
             raise
         self._spawn(self._retention_loop(), "retention")
 
+    async def _start(self) -> None:
+        ports, config = self.ports, self.config
+        self._ledger = await ports.disk.write(partial(Ledger.open, ports.files, "ledger"))
+        self._driver = DiskDriver(
+            disk=ports.disk,
+            ledger=self._ledger,
+            clock=ports.clock,
+            free_bytes=ports.files.free_bytes,
+            free_bytes_min=config.log.free_bytes_min,
+            on_fatal=self._on_fatal,
+        )
+        self._driver.start(self._spawn, "disk")
+        self._partitions = Partitions(
+            config=config,
+            directory=self._directory,
+            ledger=self._ledger,
+            driver=self._driver,
+            disk=ports.disk,
+            clock=ports.clock,
+            spawn=self._spawn,
+        )
+        formation = self._formation()
+        await self._come_to_cluster(formation)
+        await self._take_part(formation)
+
+    async def _unless_failed(self, start: Coroutine[Any, Any, None]) -> None:
+        """Run the start, which may wait for other nodes; a fatal error ends it."""
+        loop = asyncio.get_running_loop()
+        starting = loop.create_task(start, name="start")
+        failing = loop.create_task(self.failed.wait(), name="start watch")
+        try:
+            await asyncio.wait([starting, failing], return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                raise StorageFailedError(
+                    f"the node could not start: {self.failure}",
+                    hint="see the error before this one; check the disk",
+                ) from self.failure
+            await starting
+        finally:
+            starting.cancel()
+            failing.cancel()
+            await asyncio.gather(starting, failing, return_exceptions=True)
+
+    # --- the cluster -------------------------------------------------------------------------
+
     def _open_directory(self) -> DataDirectory:
+        node, cluster = self.config.node, self.config.cluster
         return DataDirectory.open_or_create(
             self.ports.files,
-            node_id=self.config.node.id,
-            cluster_id=self.config.cluster.id or None,
+            node_id=node.id,
+            cluster_id=cluster.id or None,
             new_ids=partial(self.ports.rng.randbytes, 16),
+            founds=all(peer.node_id == node.id for peer in cluster.peers),
         )
 
-    async def _start_metadata(self) -> None:
-        ports, config, meta = self.ports, self.config, self._directory.meta
+    def _formation(self) -> Formation | None:
+        transport, peers = self.ports.transport, self.config.cluster.peers
+        if transport is None:
+            return None
+        return Formation(
+            node_id=self.config.node.id, peers=peers, transport=transport, clock=self.ports.clock
+        )
+
+    async def _come_to_cluster(self, formation: Formation | None) -> None:
+        """Belong to a cluster: that of the directory, that of the peers, or a new one."""
+        self._introduce()
+        if self._directory.meta.cluster_id is not None:
+            return
+        assert formation is not None, "without peers a new directory founds its cluster"
+        configured = self.config.cluster.id
+        found = await formation.find_cluster(configured)
+        cluster_id = found or configured or self.ports.rng.randbytes(16)
+        join = partial(self._directory.join, cluster_id, founder=found is None)
+        await self.ports.disk.write(join)
+        self._introduce()
+
+    def _introduce(self) -> None:
+        meta = self._directory.meta
+        cluster_id = None if meta.cluster_id is None else ClusterId(meta.cluster_id)
+        directory_id = DirectoryId(meta.directory_id)
+        self.peers.introduce(directory_id, cluster_id)
+        if self.ports.transport is not None:
+            identity = PeerIdentity(cluster_id, self.config.node.id, directory_id)
+            self.ports.transport.introduce(identity)
+
+    async def _take_part(self, formation: Formation | None) -> None:
+        ports, config = self.ports, self.config
         settings = MetadataSettings(
             partitions=config.topics.partitions,
             replication_factor=config.topics.replication_factor,
             topic_defaults=config.topic_defaults,
         )
-        self._metadata = MetadataDriver(
-            machine=MetadataMachine(settings), clock=ports.clock, follow=self._partitions.follow
-        )
-        cluster_id = ClusterId(meta.cluster_id)
-        directory_id = DirectoryId(meta.directory_id)
-        self._consensus = ConsensusDriver(
-            identity=Identity(cluster_id, config.node.id, directory_id),
-            disk=ports.metadata_disk,
-            clock=ports.clock,
-            open_store=self._open_store,
-            machine=self._metadata,
+        member = self._membership = Membership(
+            config=config,
+            directory=self._directory,
+            machine=MetadataMachine(settings),
+            partitions=self._partitions,
+            formation=formation,
+            ports=ports,
+            spawn=self._spawn,
             on_fatal=self._on_fatal,
         )
-        await self._consensus.start(self._spawn)
-        await self._partitions.open_all(self._metadata.image)
-        self._metadata.start(self._consensus, self._spawn)
-        register = RegisterNode(
-            node_id=config.node.id,
-            directory_id=directory_id,
-            incarnation_id=ports.rng.randbytes(16),
-            address=config.listeners.advertised,
-            rack=config.node.rack,
-        )
-        now_ms = ports.clock.wall_ms()
-        await self._metadata.submit(lambda machine: machine.handle(FormCluster(cluster_id), now_ms))
-        # Not waited for: a partition that cannot be opened yet does not keep the others waiting.
-        await self._metadata.submit(lambda machine: machine.handle(register, now_ms), follow=False)
+        await member.begin(self.peers)
+        await member.register()
+        await self._partitions.open_all(member.metadata.image)
+        await member.serve()
         self.broker = Broker(
-            identity=NodeIdentity(cluster_id, config.node.id, self._version),
+            identity=NodeIdentity(member.cluster_id, config.node.id, self._version),
             config=config,
             config_entries=self._config_entries,
-            metadata=self._metadata,
+            metadata=member.metadata,
             partitions=self._partitions,
+            serving=lambda: member.session.serving,
+            quorum=member.consensus.status,
             disk=ports.disk,
             clock=ports.clock,
             rng=ports.rng,
-        )
-
-    def _open_store(self) -> RaftStore:
-        return RaftStore.open(
-            self.ports.files,
-            clean=self._directory.was_clean,
-            now_ms=self.ports.clock.wall_ms(),
         )
 
     async def _retention_loop(self) -> None:
@@ -166,15 +206,22 @@ class Node:
             await self.ports.clock.sleep_ms(self.config.log.retention_check_interval_ms)
             await self._partitions.enforce_retention()
 
+    # --- the end -----------------------------------------------------------------------------
+
     async def stop(self) -> None:
         """Stop in good order; after a fatal error without the clean-stop marker."""
         self.broker.begin_stop()
         clean = self.failure is None
         if clean:
+            await self._membership.hand_over()
             await self._partitions.close_all()
             await self._driver.close()
-            await self._consensus.close(clean=True)
+        self.peers.leave()
+        if clean:
+            await self._membership.consensus.close(clean=True)
         await self._spawn.cancel_all()
+        if self.ports.transport is not None:
+            await self.ports.transport.close()
         await self.ports.disk.write(partial(self._close_directory, clean))
 
     def _close_directory(self, clean: bool) -> None:

@@ -20,7 +20,8 @@ from logd_wire.errors import (
     RecordTooLargeError,
 )
 
-from logd.model.ids import TopicPartitionId
+from logd.metadata import PartitionImage
+from logd.model.ids import NO_NODE, NodeId, TopicPartitionId
 from logd.model.settings import FlushMode
 from logd.model.topic_config import TopicConfig
 from logd.runtime.disk_driver import DiskDriver
@@ -64,7 +65,8 @@ class Partition:
         name: str,
         log: PartitionLog,
         config: TopicConfig,
-        leader_epoch: int,
+        state: PartitionImage,
+        own_id: NodeId,
         driver: DiskDriver,
         wall_ms: Callable[[], int],
     ) -> None:
@@ -72,7 +74,8 @@ class Partition:
         self.key: LogKey = (key.topic_id, key.partition)
         self.name = name
         self.log = log
-        self.leader_epoch = leader_epoch
+        self._own_id = own_id
+        self.follow(state)
         self._driver = driver
         self._wall_ms = wall_ms
         self.reconfigure(config)
@@ -86,6 +89,11 @@ class Partition:
         self.config = config
         self.sync_before_ack = config.flush.mode is FlushMode.BATCH
 
+    def follow(self, state: PartitionImage) -> None:
+        """Take over who leads, and in which epoch; the log hears of it with the next append."""
+        self._state = state
+        self.leader_epoch = state.leader_epoch
+
     @property
     def view(self) -> LogView:
         return self.log.view
@@ -98,10 +106,17 @@ class Partition:
 
     def append(self, records: bytes, *, leader_epoch: int) -> asyncio.Future[ProduceOutcome]:
         """Check one encoded batch and queue it; raises LogdError when it is refused."""
+        if self._state.leader_id != self._own_id:
+            raise not_led_here(self.name, self._state)
         self.check_epoch(leader_epoch)
         header = self._check(records)
         self.appended_bytes += len(records)
         return self._driver.append(self, records, header, self.leader_epoch)
+
+    def check_readable(self) -> None:
+        """Refuse to read here what another node leads. Without a leader, what is here is served."""
+        if self._state.leader_id not in (NO_NODE, self._own_id):
+            raise not_led_here(self.name, self._state)
 
     def check_epoch(self, leader_epoch: int) -> None:
         """Refuse a client that addresses another leadership than this one; -1: unchecked."""
@@ -159,3 +174,13 @@ class Partition:
 
     def unlisten(self, listener: Callable[[], None]) -> None:
         self._listeners.pop(listener, None)
+
+
+def not_led_here(name: str, state: PartitionImage) -> NotLeaderError:
+    """What a client is told that came to the wrong node, or at a bad time."""
+    leader_id = state.leader_id
+    where = f"by node {leader_id}" if leader_id != NO_NODE else "by nobody at the moment"
+    error = NotLeaderError(f"{name} is led {where}", hint="refresh the metadata, then try again")
+    error.leader_id = leader_id
+    error.leader_epoch = state.leader_epoch
+    return error

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from logd_wire.errors import ErrorCode, LogdError, StorageFullError, UnknownTopicError
 
-from logd.metadata import ClusterImage, TopicImage
+from logd.metadata import ClusterImage, PartitionImage, TopicImage
 from logd.model.ids import TopicId, TopicPartitionId
 from logd.model.node_config import NodeConfig
 from logd.model.settings import FlushMode
 from logd.model.topic_config import TopicConfig, parse_topic_config
 from logd.runtime.disk_driver import DiskDriver
-from logd.runtime.partition import Partition
+from logd.runtime.partition import Partition, not_led_here
 from logd.runtime.ports import Clock, Disk, Spawn
 from logd.storage import (
     FORGOTTEN,
@@ -54,7 +54,7 @@ class _Missing(NamedTuple):
     key: TopicPartitionId
     name: str
     config: TopicConfig
-    leader_epoch: int
+    state: PartitionImage
 
 
 class Partitions:
@@ -81,6 +81,8 @@ class Partitions:
         # Segment files open at one time, of all partitions together.
         self._handles = HandleCache(directory.files, OPEN_SEGMENTS_MAX)
         self._partitions: dict[TopicPartitionId, Partition] = {}
+        #: The newest image: a log that took long to open is led as it says.
+        self._newest = ClusterImage()
 
     def get(self, key: TopicPartitionId) -> Partition | None:
         return self._partitions.get(key)
@@ -112,6 +114,17 @@ class Partitions:
             # Some need room to recover. They are tried again; the others serve meanwhile.
             _logger.error("not all partitions could be opened: %s", error)
 
+    def follow_leaders(self, before: ClusterImage, after: ClusterImage) -> None:
+        """Take over who leads what is here; at once, whatever becomes of the rest."""
+        self._newest = after
+        for topic_id, topic in after.topics.items():
+            if before.topics.get(topic_id) is topic:
+                continue
+            for state in topic.partitions:
+                found = self._partitions.get(TopicPartitionId(topic_id, state.partition))
+                if found is not None:
+                    found.follow(state)
+
     async def follow(self, before: ClusterImage, after: ClusterImage) -> None:
         """Make, reconfigure and drop logs for what changed; safe to repeat after an error."""
         await self._open_missing(after)
@@ -129,7 +142,7 @@ class Partitions:
         missing = list(self._missing(image))
         for first in range(0, len(missing), OPENING_MAX):
             some = missing[first : first + OPENING_MAX]
-            logs = [self._disk.sync(partial(self._open_log, *one)) for one in some]
+            logs = [self._disk.sync(partial(self._open_log, one)) for one in some]
             failure: BaseException | None = None
             for one, log in zip(some, logs, strict=True):
                 try:
@@ -147,15 +160,17 @@ class Partitions:
                 if key not in self._partitions and self._config.node.id in state.replicas:
                     config = config or self.topic_config(topic)
                     name = f"{topic.name}-{state.partition}"
-                    yield _Missing(key, name, config, state.leader_epoch)
+                    yield _Missing(key, name, config, state)
 
     def _wrap(self, opened: _Missing, log: PartitionLog) -> Partition:
+        topic = self._newest.topics.get(TopicId(opened.key.topic_id))
         found = Partition(
             key=opened.key,
             name=opened.name,
             log=log,
             config=opened.config,
-            leader_epoch=opened.leader_epoch,
+            state=topic.partition(opened.key.partition) if topic is not None else opened.state,
+            own_id=self._config.node.id,
             driver=self._driver,
             wall_ms=self._clock.wall_ms,
         )
@@ -164,13 +179,11 @@ class Partitions:
         self._flush_by_interval(found)
         return found
 
-    def _open_log(
-        self, key: TopicPartitionId, name: str, config: TopicConfig, leader_epoch: int
-    ) -> PartitionLog:
+    def _open_log(self, one: _Missing) -> PartitionLog:
         """On a thread of the disk."""
-        log_key = (key.topic_id, key.partition)
+        log_key = (one.key.topic_id, one.key.partition)
         path = self._directory.partition_path(log_key)
-        log_config = self._log_config(config)
+        log_config = self._log_config(one.config)
         files, durable_end = self._directory.files, self._ledger.ends.get(log_key)
         if durable_end is not None and not files.exists(path):
             # It was here and is gone. An empty directory opens as what it is: damage.
@@ -185,7 +198,7 @@ class Partitions:
                 now_ms=self._clock.wall_ms(),
                 handles=self._handles,
             )
-            _report(name, log.recovery)
+            _report(one.name, log.recovery)
         else:
             log = PartitionLog.create(
                 files,
@@ -194,7 +207,6 @@ class Partitions:
                 handles=self._handles,
                 now_ms=self._clock.wall_ms(),
             )
-        log.begin_epoch(leader_epoch)
         return log
 
     def _log_config(self, config: TopicConfig) -> LogConfig:
@@ -249,16 +261,20 @@ class Partitions:
                 await self._driver.call(lambda: None, found, sync=True)
 
     def find(self, key: TopicPartitionId, leader_epoch: int, image: ClusterImage) -> Partition:
-        """The partition, if this node leads it in that epoch; raises LogdError otherwise."""
+        """The partition, if it may be read here in that epoch; raises LogdError otherwise."""
         found = self._partitions.get(key)
         if found is None:
             # Says which of topic and partition does not exist.
-            image.topic(TopicId(key.topic_id)).partition(key.partition)
+            topic = image.topic(TopicId(key.topic_id))
+            state = topic.partition(key.partition)
+            if self._config.node.id not in state.replicas:
+                raise not_led_here(f"{topic.name}-{key.partition}", state)
             raise UnknownTopicError(
                 f"partition {key} is not on this node yet",
                 code=ErrorCode.UNKNOWN_PARTITION,
                 hint="try again in a moment",
             )
+        found.check_readable()
         found.check_epoch(leader_epoch)
         return found
 

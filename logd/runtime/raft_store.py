@@ -1,95 +1,154 @@
-"""The durable half of consensus: raft log and hard state in `raft/` of the data directory.
+"""The durable half of consensus: raft log, snapshots and hard state in `raft/`.
 
-    raft/hard-state     term, vote and identity, replaced atomically
-    raft/log/           entries as record batches: LogIndex = offset, Term = leader epoch
-    raft/ledger         durable end of the log, as for partition logs
-    raft/reserve        space set aside, given up when the disk is full
+    raft/hard-state           term, vote and identity, replaced atomically
+    raft/log/                 entries as record batches: LogIndex = offset, Term = leader epoch
+    raft/log-replaced/        a log on its way out, see below
+    raft/ledger               durable end of the log, as for partition logs
+    raft/snapshot-*           the state below some index (`snapshots`)
+    raft/reserve              space set aside, given up when the disk is full
 
 Synchronous; called by the consensus driver on its own writer.
+
+What a crash can leave, and why opening is right. S is the point of the newest snapshot.
+
+* Hard state before entries: a term without its entries is a promise that was kept too early.
+* Conflicting tail: the ledger is lowered and synced, then the log is cut (durable when that
+  returns), then the new entries are written. Before the cut has begun the old tail is there, whole
+  or in part, above the lowered ledger: an older log, nothing of which was denied to anybody. After
+  it nothing of the old tail can come back.
+* An epoch of the log that got no batch before the crash: the entry that comes to its place may be
+  of an earlier term. It is taken back before that entry is appended.
+* Snapshot of this node: durable, then the log below the one before it is trimmed. If the newest
+  does not verify, the one before and the log behind it stand for it. If neither does, and the log
+  does not begin at 0, the state is lost, and the node refuses to start.
+* Snapshot of the leader: durable under its name, then the log is replaced: the ledger is lowered
+  to S if it is above, `log` is renamed to `log-replaced` and removed, an empty log that begins at
+  S is made. From the rename of the snapshot on, the log that was there is worth something only if
+  it holds the entry before S in S's term (it is the same log then, and may go on). So an opening
+  replaces a log that ends below S or differs there, whatever state the crash left it in; a missing
+  one is made anew if the ledger is not above S. Otherwise it was lost, and the node refuses.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from crc32c import crc32c
 from logd_wire import WireRecord, decode_batch, encode_batch, iter_headers, read_header
-from logd_wire.errors import ConfigError, LogdError, StorageFailedError, StorageFullError
+from logd_wire.errors import LogdError, StorageFailedError, StorageFullError
 
-from logd.consensus.log_types import Entry, HardState, Identity
-from logd.model.ids import ClusterId, DirectoryId, LogIndex, NodeId, Term
+from logd.consensus.log_types import LOG_START, Entry, HardState, LogPoint, SnapshotMeta, Voters
+from logd.model.ids import LogIndex, Term
+from logd.runtime.hard_state import HARD_STATE, decode_hard_state, encode_hard_state
+from logd.runtime.snapshots import Snapshot, SnapshotFolder
 from logd.storage import (
     Files,
     Ledger,
     LogConfig,
     LogKey,
+    LogView,
     PartitionLog,
+    create_log_at,
     is_no_space,
     read_all,
+    remove_tree,
     write_atomic,
 )
 
 #: The raft log's line in its ledger; no topic has this id.
 LOG_KEY: LogKey = (bytes(16), 0)
 
+_FOLDER = "raft"
 _LOG = "raft/log"
+_REPLACED = "raft/log-replaced"
 _LEDGER = "raft/ledger"
-_HARD_STATE = "raft/hard-state"
 _RESERVE = "raft/reserve"
 _RESERVE_BYTES = 1024 * 1024
 _READ_BYTES = 1024 * 1024
-_SEGMENT_BYTES = 8 * 1024 * 1024
+_CONFIG = LogConfig(segment_bytes=4 * 1024 * 1024, retention_ms=-1, file_delete_delay_ms=0)
+
+#: The voters that an entry with these payloads puts in force; None: it is about something else.
+VotersOf = Callable[[Sequence[bytes]], Voters | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was durable at the opening; `entries` follow the snapshot, or are the whole log."""
+
+    hard_state: HardState | None
+    snapshot: Snapshot | None
+    entries: tuple[Entry, ...]
 
 
 class RaftStore:
-    """Opened by `open`; `hard_state` and `entries` are what was durable then."""
+    """Opened by `open`. `snapshots` may be read, and filled from another node, by the driver."""
 
     def __init__(
         self,
         files: Files,
         log: PartitionLog,
         ledger: Ledger,
+        snapshots: SnapshotFolder,
         hard_state: HardState | None,
     ) -> None:
         self._files = files
         self._log = log
         self._ledger = ledger
-        self.hard_state = hard_state
-        self.entries = self._read_entries()
+        self._hard_state = hard_state
+        self.snapshots = snapshots
 
     @classmethod
-    def open(cls, files: Files, *, clean: bool, now_ms: int) -> RaftStore:
+    def open(
+        cls, files: Files, *, clean: bool, now_ms: int, voters_of: VotersOf
+    ) -> tuple[RaftStore, Found]:
         """Open or make the store. ConfigError or StorageFailedError say why it cannot be used."""
         hard_state = None
-        if files.exists(_HARD_STATE):
-            hard_state = decode_hard_state(read_all(files, _HARD_STATE))
+        if files.exists(HARD_STATE):
+            hard_state = decode_hard_state(read_all(files, HARD_STATE))
+        snapshots = SnapshotFolder(files)
+        snapshot = snapshots.newest()
+        point = snapshot.meta.point if snapshot is not None else LOG_START
         ledger = Ledger.open(files, _LEDGER)
-        config = LogConfig(segment_bytes=_SEGMENT_BYTES, retention_ms=-1)
         if files.exists(_LOG):
             log = PartitionLog.open(
                 files,
                 _LOG,
-                config,
+                _CONFIG,
                 durable_end=ledger.ends.get(LOG_KEY),
                 clean=clean,
                 now_ms=now_ms,
             )
+            if not _goes_on_from(log.view, point):
+                log = _replace_log(files, log, ledger, point, now_ms)
         else:
-            log = PartitionLog.create(files, _LOG, config)
-        store = cls(files, log, ledger, hard_state)
+            if hard_state is not None:
+                _check_replaced(snapshot, ledger.ends.get(LOG_KEY, 0))
+            log = _new_log(files, point, now_ms)
+        store = cls(files, log, ledger, snapshots, hard_state)
         store._fill_reserve()
-        return store
+        with contextlib.suppress(OSError, StorageFullError):
+            # What recovery kept from beyond the ledger is durable now. A save tells it otherwise.
+            store._note_durable()
+        return store, Found(hard_state, snapshot, _read_entries(log.view, point, voters_of))
 
-    def save(self, hard_state: HardState | None, entries: Sequence[Entry], now_ms: int) -> None:
-        """Make both durable. StorageFullError: nothing is lost, call again with the same.
+    def save(
+        self,
+        hard_state: HardState | None,
+        entries: Sequence[Entry],
+        now_ms: int,
+        *,
+        install: SnapshotMeta | None = None,
+    ) -> None:
+        """Make everything durable; `install` names a received snapshot to begin from.
 
-        Any other OSError is fatal.
+        Afterwards the log ends with `entries`: what was stored from their index on is cut.
+        StorageFullError: nothing is lost, call again with the same. Any other OSError is fatal.
         """
         while True:
             try:
-                self._save(hard_state, entries, now_ms)
+                self._save(hard_state, entries, now_ms, install)
                 return
             except (OSError, StorageFullError) as error:
                 if isinstance(error, OSError) and not is_no_space(error):
@@ -101,23 +160,45 @@ class RaftStore:
                         hint="free space; the node goes on by itself",
                     ) from error
 
-    def _save(self, hard_state: HardState | None, entries: Sequence[Entry], now_ms: int) -> None:
-        if hard_state is not None and hard_state != self.hard_state:
-            write_atomic(self._files, _HARD_STATE, encode_hard_state(hard_state))
-            self.hard_state = hard_state
+    def _save(
+        self,
+        hard_state: HardState | None,
+        entries: Sequence[Entry],
+        now_ms: int,
+        install: SnapshotMeta | None,
+    ) -> None:
+        if hard_state is not None and hard_state != self._hard_state:
+            write_atomic(self._files, HARD_STATE, encode_hard_state(hard_state))
+            self._hard_state = hard_state
+        if install is not None:
+            self._install(install.point, now_ms)
         for entry in entries:
-            # Written already by a call that then found the disk full.
-            if entry.index >= self._log.view.written_end_offset:
-                self._append(entry, now_ms)
+            self._store(entry, now_ms)
+        if entries:
+            self._cut(entries[-1].next_index)
         point = self._log.prepare_sync()
         if point is not None:
             point.run()
             self._log.complete_sync(point)
-            # Told after the sync of what it tells, like every ledger.
-            self._ledger.append({LOG_KEY: self._log.view.durable_end_offset})
+        self._note_durable()
+
+    def _note_durable(self) -> None:
+        """Tell the ledger what was synced; after the sync that it tells of, like every ledger."""
+        end = self._log.view.durable_end_offset
+        if self._ledger.ends.get(LOG_KEY, 0) != end:
+            self._ledger.append({LOG_KEY: end})
             self._ledger.sync()
 
-    def _append(self, entry: Entry, now_ms: int) -> None:
+    def _store(self, entry: Entry, now_ms: int) -> None:
+        """Append an entry in its place, unless it is there: same term and index, same entry."""
+        view = self._log.view
+        if entry.index < view.written_end_offset:
+            if _term_before(view, LogIndex(entry.index + 1)) == entry.term:
+                return
+            self._cut(entry.index)
+        if entry.term < self._log.leader_epoch:
+            # The newest epoch got no batch; see the module's text.
+            self._log.truncate(entry.index)
         records = [
             WireRecord(entry.index + number, now_ms, None, payload, ())
             for number, payload in enumerate(entry.payloads)
@@ -132,27 +213,31 @@ class RaftStore:
                 retriable=False,
             )
 
-    def _read_entries(self) -> list[Entry]:
-        entries: list[Entry] = []
+    def _cut(self, index: LogIndex) -> None:
+        """Take what is stored from `index` on out of the log, durably."""
+        if index >= self._log.view.written_end_offset:
+            return
+        _lower(self._ledger, index)
+        if self._log.truncate(index) != index:
+            raise StorageFailedError(f"the raft log cannot be cut at {index}", retriable=False)
+
+    def _install(self, point: LogPoint, now_ms: int) -> None:
+        """Begin from a received snapshot. May be repeated after a full disk."""
+        self.snapshots.install_received(point)
         view = self._log.view
-        offset, end = view.start_offset, view.durable_end_offset
-        try:
-            while offset < end:
-                read = view.read(offset, bytes_max=_READ_BYTES, limit_offset=end)
-                for position, header in iter_headers(read.records):
-                    records = decode_batch(read.records, position, verify=False)
-                    payloads = tuple(record.value or b"" for record in records)
-                    entries.append(
-                        Entry(LogIndex(header.base_offset), Term(header.leader_epoch), payloads)
-                    )
-                offset = read.next_offset
-        except LogdError as error:
-            raise StorageFailedError(
-                f"the metadata log in {_LOG} cannot be read at {offset}: {error.message}",
-                hint="restore the data directory from a copy",
-                retriable=False,
-            ) from error
-        return entries
+        if (view.start_offset, view.written_end_offset) != (point.index, point.index):
+            self._log = _replace_log(self._files, self._log, self._ledger, point, now_ms)
+
+    def compact(self, temporary: str, point: LogPoint, now_ms: int) -> None:
+        """Publish a snapshot that was written, and drop what it makes superfluous.
+
+        Raises StorageFullError or OSError; the snapshot may count then, but less is dropped.
+        """
+        self.snapshots.publish(point, temporary)
+        if len(self.snapshots.points) > 1:
+            self._log.trim(self.snapshots.points[-2].index)
+        self._log.unlink_deleted(now_ms)
+        self.snapshots.remove_old()
 
     def close(self, *, clean: bool) -> None:
         self._log.close(clean=clean)
@@ -177,39 +262,79 @@ class RaftStore:
         return True
 
 
-def encode_hard_state(state: HardState) -> bytes:
-    """Return JSON and a line with its CRC."""
-    document = {
-        "format_version": 1,
-        "term": state.term,
-        "vote": state.vote,
-        "cluster_id": state.identity.cluster_id.hex(),
-        "node_id": state.identity.node_id,
-        "directory_id": state.identity.directory_id.hex(),
-    }
-    body = json.dumps(document, sort_keys=True).encode() + b"\n"
-    return body + b"%08x\n" % crc32c(body)
+def _goes_on_from(view: LogView, point: LogPoint) -> bool:
+    """Whether the log holds what follows the snapshot at `point`; False: it is to be replaced.
 
-
-def decode_hard_state(data: bytes) -> HardState:
-    """Parse the hard state; StorageFailedError when it is damaged: the vote in it is lost."""
-    body, _, checksum = data.rstrip(b"\n").rpartition(b"\n")
-    body += b"\n"
-    if checksum != b"%08x" % crc32c(body):
+    Raises StorageFailedError when entries between the snapshot and the log are missing.
+    """
+    if view.start_offset > point.index:
         raise StorageFailedError(
-            f"{_HARD_STATE} of the data directory is damaged",
-            hint="restore the data directory from a copy",
+            f"the metadata log begins at {view.start_offset}, and there is no snapshot of what came"
+            f" before that can be read{f' beyond {point.index}' if point.index else ''}",
+            hint="restore the data directory from a copy; one node of several: replace the node",
             retriable=False,
         )
-    document = json.loads(body)
-    if document["format_version"] != 1:
-        raise ConfigError(
-            f"{_HARD_STATE} has format version {document['format_version']}, this release reads 1",
-            hint="start the release that wrote it, or a newer one",
+    if view.written_end_offset < point.index:
+        return False
+    return view.start_offset == point.index or _term_before(view, point.index) == point.term
+
+
+def _term_before(view: LogView, index: LogIndex) -> int:
+    """The term of the entry that holds `index` - 1."""
+    return view.epoch_at(index - 1)
+
+
+def _check_replaced(snapshot: Snapshot | None, ledger_end: int) -> None:
+    """A missing log is a trace of its replacement, or it was lost."""
+    if snapshot is None or ledger_end > snapshot.meta.point.index:
+        raise StorageFailedError(
+            f"{_LOG} of the data directory is missing; it ended at {ledger_end}",
+            hint="restore the data directory from a copy; one node of several: replace the node",
+            retriable=False,
         )
-    identity = Identity(
-        ClusterId(bytes.fromhex(document["cluster_id"])),
-        NodeId(document["node_id"]),
-        DirectoryId(bytes.fromhex(document["directory_id"])),
-    )
-    return HardState(Term(document["term"]), NodeId(document["vote"]), identity)
+
+
+def _lower(ledger: Ledger, index: int) -> None:
+    """Have no line above `index` in the ledger, durably: bytes above it are about to go."""
+    if ledger.ends.get(LOG_KEY, 0) > index:
+        ledger.append({LOG_KEY: index})
+        ledger.sync()
+
+
+def _replace_log(
+    files: Files, log: PartitionLog, ledger: Ledger, point: LogPoint, now_ms: int
+) -> PartitionLog:
+    """Put an empty log that begins at `point` in the place of `log`; durable on return."""
+    log.close(clean=False)
+    _lower(ledger, point.index)
+    if files.exists(_LOG):
+        remove_tree(files, _REPLACED)
+        files.rename(_LOG, _REPLACED)
+        files.sync_dir(_FOLDER)
+    return _new_log(files, point, now_ms)
+
+
+def _new_log(files: Files, point: LogPoint, now_ms: int) -> PartitionLog:
+    remove_tree(files, _REPLACED)
+    return create_log_at(files, _LOG, _CONFIG, start_offset=point.index, now_ms=now_ms)
+
+
+def _read_entries(view: LogView, point: LogPoint, voters_of: VotersOf) -> tuple[Entry, ...]:
+    entries: list[Entry] = []
+    offset, end = point.index, view.durable_end_offset
+    try:
+        while offset < end:
+            read = view.read(offset, bytes_max=_READ_BYTES, limit_offset=end)
+            for position, header in iter_headers(read.records):
+                records = decode_batch(read.records, position, verify=False)
+                payloads = tuple(record.value or b"" for record in records)
+                index, term = LogIndex(header.base_offset), Term(header.leader_epoch)
+                entries.append(Entry(index, term, payloads, voters_of(payloads)))
+            offset = LogIndex(read.next_offset)
+    except LogdError as error:
+        raise StorageFailedError(
+            f"the metadata log in {_LOG} cannot be read at {offset}: {error.message}",
+            hint="restore the data directory from a copy; one node of several: replace the node",
+            retriable=False,
+        ) from error
+    return tuple(entries)

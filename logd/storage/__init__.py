@@ -6,7 +6,19 @@ from logd.storage.config import LogConfig
 from logd.storage.damage import Damage
 from logd.storage.data_dir import DataDirectory, DirectoryMeta
 from logd.storage.deletion import DeletedSegment
-from logd.storage.files import Entry, File, Files, Lock, is_no_space, read_all, write_atomic
+from logd.storage.files import (
+    Entry,
+    File,
+    Files,
+    Lock,
+    is_no_space,
+    join,
+    pwrite_all,
+    read_all,
+    remove_tree,
+    write_atomic,
+)
+from logd.storage.fresh import create_log_at
 from logd.storage.handles import HandleCache
 from logd.storage.ledger import FORGOTTEN, Ledger, LogKey
 from logd.storage.memory_files import MemoryFiles
@@ -38,7 +50,11 @@ __all__ = [
     "RealFiles",
     "RecoveryReport",
     "SyncPoint",
+    "create_log_at",
     "is_no_space",
+    "join",
+    "pwrite_all",
     "read_all",
+    "remove_tree",
     "write_atomic",
 ]

@@ -1,6 +1,6 @@
 """The data directory: identity, lock, layout, clean-stop marker, quarantine.
 
-    meta.json      format version, cluster id, node id, directory id
+    meta.json      format version, cluster id, node id, directory id, who began the cluster
     lock           held while a node runs; the kernel frees it with the process
     clean-stop     there only between a clean stop and the next start
     ledger         durable end offsets (`ledger`)
@@ -12,6 +12,8 @@ Crash windows:
 
 * First start: `meta.json` is written atomically after the folders; without it the directory holds
   no data, and the next start makes it anew. Folders without `meta.json` that hold data are refused.
+* Joining: `meta.json` without a cluster id comes first, so that the directory id is there before
+  any other node hears of it; once the cluster is known, the file is replaced atomically.
 * `clean-stop` is removed and that is synced before anything is read or written, so that it can
   never tell of an earlier stop; it is written and synced last. It names the directory id.
 * Deleting a partition renames it to `<name>-delete` (synced) first; a start finishes what it finds
@@ -22,7 +24,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crc32c import crc32c
 from logd_wire.errors import ConfigError
@@ -46,11 +48,15 @@ _TOPIC_ID_HEX = 32
 
 @dataclass(frozen=True, slots=True)
 class DirectoryMeta:
-    """Who this directory belongs to. `cluster_id` and `directory_id` are 16 bytes."""
+    """Who this directory belongs to. `cluster_id` and `directory_id` are 16 bytes.
 
-    cluster_id: bytes
+    `cluster_id` None: to no cluster yet. `founder`: this node began its cluster with it.
+    """
+
+    cluster_id: bytes | None
     node_id: int
     directory_id: bytes
+    founder: bool = True
 
 
 def partition_name(key: LogKey) -> str:
@@ -71,12 +77,14 @@ def parse_partition_name(name: str) -> LogKey | None:
 
 
 def _encode_meta(meta: DirectoryMeta) -> bytes:
-    document = {
+    document: dict[str, object] = {
         "format_version": FORMAT_VERSION,
-        "cluster_id": meta.cluster_id.hex(),
+        "cluster_id": (meta.cluster_id or b"").hex(),
         "node_id": meta.node_id,
         "directory_id": meta.directory_id.hex(),
     }
+    if not meta.founder:
+        document["founder"] = False
     return json.dumps(document, indent=2).encode() + b"\n"
 
 
@@ -92,11 +100,13 @@ def decode_meta(data: bytes) -> DirectoryMeta:
                 hint="start the release that wrote it, or a newer one",
             )
         meta = DirectoryMeta(
-            bytes.fromhex(document["cluster_id"]),
+            bytes.fromhex(document["cluster_id"]) or None,
             int(document["node_id"]),
             bytes.fromhex(document["directory_id"]),
+            # Releases before there was a choice began their cluster.
+            bool(document.get("founder", True)),
         )
-        if len(meta.cluster_id) != 16 or len(meta.directory_id) != 16:
+        if len(meta.cluster_id or bytes(16)) != 16 or len(meta.directory_id) != 16:
             raise ValueError("ids of 16 bytes are expected")
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(
@@ -130,12 +140,14 @@ class DataDirectory:
         node_id: int,
         cluster_id: bytes | None,
         new_ids: Callable[[], bytes],
+        founds: bool = True,
     ) -> DataDirectory:
         """Lock the directory and check that it is this node's; make it where there is none.
 
         `cluster_id` None takes the one that is there, or a new one. `new_ids` yields 16 random
-        bytes. ConfigError: held by another process, another node's, another cluster's, of a newer
-        format, or not readable.
+        bytes. `founds` false: a new directory belongs to no cluster until `join`. ConfigError:
+        held by another process, another node's, another cluster's, of a newer format, or not
+        readable.
         """
         try:
             lock = files.lock(_LOCK)
@@ -145,7 +157,7 @@ class DataDirectory:
                 hint="stop the other node, or give this one a directory of its own",
             ) from error
         try:
-            return cls._open_locked(files, lock, node_id, cluster_id, new_ids)
+            return cls._open_locked(files, lock, node_id, cluster_id, new_ids, founds=founds)
         except BaseException:
             lock.release()
             raise
@@ -158,11 +170,14 @@ class DataDirectory:
         node_id: int,
         cluster_id: bytes | None,
         new_ids: Callable[[], bytes],
+        *,
+        founds: bool,
     ) -> DataDirectory:
         is_new = not files.exists(_META)
         if is_new:
             _refuse_orphans(files)
-            meta = DirectoryMeta(cluster_id or new_ids(), node_id, new_ids())
+            founded_id = (cluster_id or new_ids()) if founds else None
+            meta = DirectoryMeta(founded_id, node_id, new_ids(), founds)
         else:
             meta = decode_meta(read_all(files, _META))
             _check_owner(meta, node_id, cluster_id)
@@ -178,6 +193,12 @@ class DataDirectory:
         directory = cls(files, lock, meta, was_clean=was_clean, is_new=is_new)
         directory._finish_deletions()
         return directory
+
+    def join(self, cluster_id: bytes, *, founder: bool) -> None:
+        """Belong to a cluster from now on; durable on return."""
+        meta = replace(self.meta, cluster_id=cluster_id, founder=founder)
+        write_atomic(self.files, _META, _encode_meta(meta))
+        self.meta = meta
 
     def partition_path(self, key: LogKey) -> str:
         """Return the directory of a partition log."""
@@ -266,9 +287,9 @@ def _check_owner(meta: DirectoryMeta, node_id: int, cluster_id: bytes | None) ->
             f"the data directory belongs to node {meta.node_id}, this is node {node_id}",
             hint="set node.id to that of the directory, or use another directory",
         )
-    if cluster_id is not None and meta.cluster_id != cluster_id:
+    if cluster_id is not None and meta.cluster_id not in (None, cluster_id):
         raise ConfigError(
-            f"the data directory belongs to cluster {meta.cluster_id.hex()}, "
+            f"the data directory belongs to cluster {(meta.cluster_id or b'').hex()}, "
             f"configured is {cluster_id.hex()}",
             hint="correct cluster.id, or use another directory",
         )

@@ -62,6 +62,11 @@ class LeaderEpochs(NamedTuple):
         keep = bisect_right(self.starts, end_offset)
         return LeaderEpochs(self.epochs[:keep], self.starts[:keep])
 
+    def cut_from(self, end_offset: int) -> LeaderEpochs:
+        """Drop what has no batch in a log that ends at `end_offset`."""
+        keep = bisect_left(self.starts, end_offset)
+        return LeaderEpochs(self.epochs[:keep], self.starts[:keep])
+
 
 def epochs_from(entries: Iterable[tuple[int, int]]) -> LeaderEpochs:
     """Build from (epoch, start offset) pairs in log order; repeated epochs keep their first."""

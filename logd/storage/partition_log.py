@@ -429,11 +429,11 @@ class PartitionLog:
     def truncate(self, offset: int) -> int:
         """Cut the log to whole batches below `offset`; durable on return. Returns the new end.
 
-        The caller has made a ledger line at or below `offset` durable before. Points prepared
-        before publish nothing any more.
+        Epochs without a batch are forgotten: at its end, the log loses those alone. The caller has
+        made a ledger line at or below `offset` durable before. Older points publish nothing more.
         """
         self._check_usable()
-        if offset >= self._end:
+        if offset > self._end:
             return self._end
         offset = max(offset, self.start_offset)
         self._sync_now()
@@ -452,7 +452,7 @@ class PartitionLog:
         self._snapshot_end = -1
         self._context.damage.forget_from(self._end)
         self._version += 1
-        epochs = self._context.epochs.cut_behind(self._end)
+        epochs = self._context.epochs.cut_from(self._end)
         if epochs != self._context.epochs:
             self._guarded(lambda: store_epochs(self._files, self._context.directory, epochs))
             self._context.epochs = epochs

@@ -97,6 +97,10 @@ class LogView:
         """Return (largest known epoch <= `epoch`, its end offset); (-1, -1) if there is none."""
         return self._context.epochs.end_offset_for(epoch, self.written_end_offset)
 
+    def epoch_at(self, offset: int) -> int:
+        """Return the epoch of the batch at `offset`; -1: it lies below all that are known."""
+        return self._context.epochs.epoch_at(offset)
+
     def read(self, offset: int, *, bytes_max: int, limit_offset: int) -> ReadResult:
         """Return verified whole batches from the one that holds `offset`, all below `limit_offset`.
 

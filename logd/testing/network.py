@@ -41,6 +41,11 @@ class LinkProfile:
     window_bytes: int = 64 * 1024
 
 
+#: Later than any simulation lasts; virtual seconds.
+FOREVER = 1e12
+
+#: Whether nothing passes between a client and an address.
+Cut = Callable[[str, str], bool]
 #: (connection, method, towards the node?, serialised message) -> reset instead of passing it on?
 Interceptor = Callable[["SimConnection", str, bool, bytes], bool]
 
@@ -71,6 +76,13 @@ class _Pipe:
         if self._items and self._timer is None:
             self._arm()
 
+    def block_until(self, at: float) -> None:
+        """Deliver nothing before `at`, which may be earlier than what was said before."""
+        self.blocked_until = at
+        if self._timer is not None:
+            self._timer.cancel()
+            self._arm()
+
     def clear(self) -> None:
         self._items.clear()
         if self._timer is not None:
@@ -95,6 +107,8 @@ class SimConnection:
         self._server = ServerSide(self)
         self._to_server = _Pipe(network.loop)
         self._to_client = _Pipe(network.loop)
+        if network.is_cut(client, address):
+            self.hold()
         self.send_control(True, self._arrive)
 
     def _arrive(self) -> None:
@@ -146,6 +160,16 @@ class SimConnection:
         until = self.network.loop.time() + seconds
         self._to_server.blocked_until = max(self._to_server.blocked_until, until)
         self._to_client.blocked_until = max(self._to_client.blocked_until, until)
+
+    def hold(self) -> None:
+        """Hold both directions until `let_go`."""
+        self._to_server.block_until(FOREVER)
+        self._to_client.block_until(FOREVER)
+
+    def let_go(self) -> None:
+        """End what `hold` or `stall` began: what was held arrives now."""
+        self._to_server.block_until(0.0)
+        self._to_client.block_until(0.0)
 
     def reset(self, reason: str, *, node_gone: bool = False) -> None:
         """Break the connection: what is under way is lost, each side learns of it later.
@@ -252,6 +276,7 @@ class SimNetwork:
         self.interceptor: Interceptor | None = None
         self.failures: list[str] = []
         self._rng = rng
+        self._cut: Cut | None = None
         self._listeners: dict[str, tuple[Methods, Context]] = {}
         self._stopping: dict[str, None] = {}
         self._connections: dict[int, SimConnection] = {}
@@ -304,6 +329,25 @@ class SimNetwork:
         connection = SimConnection(self, client, address, self._next_connection)
         self._connections[connection.number] = connection
         return connection
+
+    def partition(self, cut: Cut | None) -> None:
+        """Hold everything between a client and an address for which `cut(client, address)`, also
+        what is connected later; None: nothing any more. What was held arrives then."""
+        self._cut = cut
+        for connection in self.connections():
+            if self.is_cut(connection.client, connection.address):
+                connection.hold()
+            else:
+                connection.let_go()
+
+    def is_cut(self, client: str, address: str) -> bool:
+        return self._cut is not None and self._cut(client, address)
+
+    def hang_up(self, client: str) -> None:
+        """A client is gone: break its connections."""
+        for connection in self.connections():
+            if connection.client == client:
+                connection.reset("the client went away")
 
     def forget(self, connection: SimConnection) -> None:
         self._connections.pop(connection.number, None)

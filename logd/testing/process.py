@@ -12,7 +12,11 @@ from logd import __version__
 from logd.model.node_config import NodeConfig, NodeConfigEntry
 from logd.rpc.edge import Edge
 from logd.rpc.methods import build_methods
-from logd.runtime.node import Node, Ports
+from logd.rpc.peer import build_peer_methods
+from logd.rpc.peer_transport import RpcPeerTransport
+from logd.runtime.node import Node
+from logd.runtime.voters import voters_of
+from logd.runtime.world import Ports
 from logd.storage.memory_files import MemoryFiles
 from logd.testing.clock import SimClock
 from logd.testing.disk import CrashError, DiskLatency, SimDisk
@@ -65,6 +69,9 @@ class SimProcess:
         self.trace = trace
         self.config = config
         self.address = config.listeners.advertised
+        self.peer_address = config.listeners.peer
+        #: By this name the node appears as a client of other nodes.
+        self.name = f"node-{config.node.id}"
         self.latency = latency or DiskLatency()
         self.power_loss = True
         self.on_file_operation: Callable[[str, str], None] | None = None
@@ -75,10 +82,16 @@ class SimProcess:
         self._config_entries = config_entries
         self._rng = rng
         self._alive = False
+        self._transport: RpcPeerTransport | None = None
         self._ended = asyncio.Event()
         self._end_reason = ""
         self._watcher: asyncio.Task[None] | None = None
         files.before = self._before
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process is there, serving or not."""
+        return self._alive
 
     def _before(self, operation: str, path: str) -> None:
         if not self._alive:
@@ -100,6 +113,10 @@ class SimProcess:
             SimDisk(self.loop, rng.child(name), latency=self.latency, on_crash=self._on_crash)
             for name in ("disk", "metadata")
         ]
+        self._transport = None
+        if self.peer_address:
+            sim = self.network.transport(self.name)
+            self._transport = RpcPeerTransport(sim, self.clock, rng.child("peers"))
         ports = Ports(
             files=self.files,
             disk=self._disks[0],
@@ -107,6 +124,7 @@ class SimProcess:
             clock=self.clock,
             rng=rng.child("node"),
             spawn=self._make_spawn,
+            transport=self._transport,
         )
         self.node = Node(self.config, self._config_entries, ports, version=__version__)
         context = copy_context()
@@ -133,6 +151,8 @@ class SimProcess:
         return self._spawn
 
     async def _serve(self, node: Node) -> None:
+        if self.peer_address:
+            self.network.listen(self.peer_address, build_peer_methods(node.peers, voters_of))
         await node.start()
         edge = Edge(node.broker, self.clock, self._offload)
         self.network.listen(self.address, build_methods(edge))
@@ -181,6 +201,7 @@ class SimProcess:
     async def _stop_node(self, grace_s: float) -> None:
         await self.network.shut_down(self.address, grace_s)
         await self.node.stop()
+        self.network.unlisten(self.peer_address)
         for disk in self._disks:
             await disk.close()
 
@@ -207,7 +228,11 @@ class SimProcess:
             self.loop.cancel_owned(self.node)
         if self._watcher is not None and self._watcher is not asyncio.current_task(self.loop):
             self._watcher.cancel()
-        self.network.unlisten(self.address, node_gone=True)
+        for address in (self.address, self.peer_address):
+            self.network.unlisten(address, node_gone=True)
+        if self._transport is not None:
+            self._transport.set_addresses({})
+            self.network.hang_up(self.name)
         if power_loss:
             self.files.crash(self._rng.child(f"power/{self.incarnation}"))
         else:

@@ -22,7 +22,8 @@ from logd.model.ids import TopicPartitionId
 from logd.model.node_config import load_node_config
 from logd.runtime.adapters import SystemClock, SystemRng, TaskSpawn, ThreadDisk
 from logd.runtime.broker import Broker
-from logd.runtime.node import Node, Ports
+from logd.runtime.node import Node
+from logd.runtime.world import Ports
 from logd.storage import Files, MemoryFiles, RealFiles
 
 

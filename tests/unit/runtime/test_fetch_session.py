@@ -15,7 +15,8 @@ from logd_wire.errors import (
     UnknownTopicError,
 )
 
-from logd.model.ids import TopicId, TopicPartitionId
+from logd.metadata import PartitionImage
+from logd.model.ids import LeaderEpoch, NodeId, TopicId, TopicPartitionId
 from logd.model.topic_config import parse_topic_config
 from logd.runtime.budget import ByteBudget
 from logd.runtime.fetch_session import RESERVE_BYTES, FetchFrame, FetchSession
@@ -25,6 +26,7 @@ from tests.support.loops import settle
 
 T = TypeVar("T")
 TOPIC = TopicId(b"t" * 16)
+NODE = NodeId(1)
 
 
 class InlineDisk:
@@ -65,7 +67,8 @@ class Node:
             name=f"orders-{number}",
             log=PartitionLog.create(self.files, f"log-{number}", LogConfig()),
             config=parse_topic_config({}),
-            leader_epoch=0,
+            state=PartitionImage(number, NODE, LeaderEpoch(0), (NODE,), (NODE,), 0),
+            own_id=NODE,
             driver=driver,
             wall_ms=lambda: 1_000,
         )

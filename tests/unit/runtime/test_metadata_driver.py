@@ -1,16 +1,27 @@
-"""Commands, committed images, and callers that give up half-way."""
+"""Commands, committed images, callers that give up half-way, and leaders elsewhere."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from logd_wire.errors import InvalidRequestError, StorageFullError, TopicExistsError
+from logd_wire.errors import (
+    ErrorCode,
+    InvalidRequestError,
+    LogdError,
+    NetworkError,
+    NotLeaderError,
+    OutcomeUnknownError,
+    StorageFullError,
+    TopicExistsError,
+    UnknownTopicError,
+)
 
 from logd.consensus import Committed, Role
+from logd.consensus.log_types import Voters
 from logd.metadata import (
     AllocateProducerIds,
     ClusterImage,
@@ -21,13 +32,16 @@ from logd.metadata import (
     MetadataMachine,
     MetadataSettings,
     RegisterNode,
+    UnfenceNode,
 )
 from logd.model.ids import ClusterId, DirectoryId, LogIndex, NodeId, Term, TopicId
 from logd.runtime.adapters import TaskSpawn
 from logd.runtime.metadata_driver import MetadataDriver
+from logd.runtime.peers import Submitted
 from tests.support.loops import settle
 
 NODE = NodeId(1)
+INCARNATION = b"i" * 16
 
 
 class ManualConsensus:
@@ -36,33 +50,76 @@ class ManualConsensus:
     def __init__(self) -> None:
         self.proposed: list[tuple[int, Sequence[bytes], asyncio.Future[Committed]]] = []
         self.refuse: Exception | None = None
-        self._next = 0
+        self.role = Role.LEADER
+        self.leads = True
+        self.leader_id: NodeId | None = NODE
+        self.term = Term(1)
+        self.applied_index = LogIndex(0)
+        self.end_index = 0
+        self.barriers = 0
+        self._reached: list[tuple[int, asyncio.Future[None]]] = []
 
     async def propose(self, payloads: Sequence[bytes], *, timeout_ms: int) -> Committed:
         if self.refuse is not None:
             raise self.refuse
         future: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
-        self.proposed.append((self._next, payloads, future))
-        self._next += len(payloads)
+        self.proposed.append((self.end_index, payloads, future))
+        self.end_index += len(payloads)
         return await future
 
+    async def propose_voters(self, voters: Voters, payload: bytes, *, timeout_ms: int) -> Committed:
+        return await self.propose([payload], timeout_ms=timeout_ms)
+
     async def read_barrier(self, *, timeout_ms: int) -> LogIndex:
-        return LogIndex(self._next)
+        self.barriers += 1
+        return self.applied_index
+
+    async def wait_applied(self, index: LogIndex, *, timeout_ms: float) -> None:
+        while self.applied_index < index:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._reached.append((index, future))
+            await future
+
+    def apply_to(self, index: int) -> None:
+        self.applied_index = LogIndex(index)
+        for _, future in self._reached:
+            if not future.done():
+                future.set_result(None)
+        self._reached.clear()
+
+
+class OtherLeader:
+    """A leader elsewhere: answers with what the test has put there."""
+
+    def __init__(self) -> None:
+        self.answers: list[Submitted | LogdError] = []
+        self.asked: list[tuple[Command, bool]] = []
+
+    async def submit(self, command: Command, *, once: bool, timeout_ms: int) -> Submitted:
+        self.asked.append((command, once))
+        answer = self.answers.pop(0)
+        if isinstance(answer, LogdError):
+            raise answer
+        return answer
 
 
 class World:
     def __init__(self) -> None:
         self.consensus = ManualConsensus()
+        self.other = OtherLeader()
         self.followed: list[ClusterImage] = []
         self.follow_error: Exception | None = None
         self.fatal: list[BaseException] = []
-        clock: Any = SimpleNamespace(wall_ms=lambda: 0, sleep_ms=lambda _ms: settle(1))
+        clock: Any = SimpleNamespace(
+            wall_ms=lambda: 0, monotonic_ms=lambda: 0, sleep_ms=lambda _ms: settle(1)
+        )
         self.driver = MetadataDriver(
             machine=MetadataMachine(MetadataSettings()), clock=clock, follow=self._follow
         )
         self.spawn = TaskSpawn(self.fatal.append)
         consensus: Any = self.consensus
-        self.driver.start(consensus, self.spawn)
+        self.driver.start(consensus, self.other)
+        self.driver.begin_to_follow(self.spawn)
 
     async def _follow(self, _before: ClusterImage, after: ClusterImage) -> None:
         if self.follow_error is not None:
@@ -71,13 +128,14 @@ class World:
         self.followed.append(after)
 
     async def submit(self, command: Command) -> asyncio.Task[Any]:
-        task = asyncio.ensure_future(self.driver.submit(lambda machine: machine.handle(command, 0)))
-        await settle(2)
+        task: asyncio.Task[Any] = asyncio.ensure_future(self.driver.submit(command))
+        await settle(4)
         return task
 
     def commit(self) -> None:
         index, payloads, future = self.consensus.proposed.pop(0)
         result = self.driver.on_apply(LogIndex(index), Term(1), payloads)
+        self.consensus.apply_to(index + len(payloads))
         if not future.done():
             future.set_result(Committed(LogIndex(index), Term(1), result))
 
@@ -87,12 +145,26 @@ class World:
             self.commit()
         return await task
 
+    def lose_leadership(self) -> None:
+        """What was proposed is not answered any more, as the consensus driver does it."""
+        self.consensus.role, self.consensus.leads = Role.FOLLOWER, False
+        for _, _, future in self.consensus.proposed:
+            if not future.done():
+                future.set_exception(OutcomeUnknownError("leadership was lost"))
+        self.driver.on_role(Role.FOLLOWER, Term(2), None)
+
+    def win_leadership(self) -> None:
+        self.consensus.role, self.consensus.leads = Role.LEADER, True
+        self.consensus.proposed.clear()
+        self.driver.on_role(Role.LEADER, Term(3), NODE)
+
 
 @pytest.fixture
-async def world() -> Any:
+async def world() -> AsyncIterator[World]:
     made = World()
     await made.done(FormCluster(ClusterId(b"c" * 16)))
-    await made.done(RegisterNode(NODE, DirectoryId(b"d" * 16), b"i" * 16, "localhost:1"))
+    await made.done(RegisterNode(NODE, DirectoryId(b"d" * 16), INCARNATION, "localhost:1"))
+    await made.done(UnfenceNode(NODE, INCARNATION))
     yield made
     await made.spawn.cancel_all()
     assert made.fatal == []
@@ -116,10 +188,27 @@ async def test_a_reply_waits_for_the_commit_and_for_the_node_to_follow(world: Wo
 async def test_a_command_is_judged_against_what_is_on_its_way(world: World) -> None:
     first = await world.submit(create("orders", 1))
     second = await world.submit(create("orders", 2))
+    assert not second.done(), "what it was judged against is not committed"
+    world.commit()
     with pytest.raises(TopicExistsError):
         await second
-    world.commit()
     await first
+
+
+async def test_a_refusal_that_stood_on_what_was_lost_is_none(world: World) -> None:
+    first = await world.submit(create("orders", 1))
+    second = await world.submit(create("orders", 2))
+    world.lose_leadership()
+    topic = world.driver.image.topics
+    assert not topic
+    world.win_leadership()
+    await settle(8)
+    # The first is asked for again, too: it may be sent twice.
+    names = [len(payloads) for _, payloads, _ in world.consensus.proposed]
+    assert names == [1], "one of the two was proposed anew, the other is judged against it"
+    world.commit()
+    done = await asyncio.gather(first, second, return_exceptions=True)
+    assert sorted(type(each).__name__ for each in done) == ["TopicExistsError", "TopicImage"]
 
 
 async def test_a_caller_that_gives_up_takes_nothing_back(world: World) -> None:
@@ -144,10 +233,16 @@ async def test_what_was_refused_leaves_no_trace(world: World) -> None:
 
 
 async def test_lost_leadership_forgets_what_was_not_committed(world: World) -> None:
-    await world.submit(create("orders"))
-    world.driver.on_role(Role.FOLLOWER, Term(2), None)
-    again = await world.submit(create("orders", 2))
-    assert not again.done(), "it was proposed anew, not refused as a duplicate"
+    await world.done(create("orders"))
+    lost = await world.submit(DeleteTopic("orders"))
+    world.lose_leadership()
+    with pytest.raises(OutcomeUnknownError):
+        await lost
+    world.win_leadership()
+    again = await world.submit(DeleteTopic("orders"))
+    assert not again.done(), "it was proposed anew, not refused for want of the topic"
+    world.commit()
+    await again
 
 
 async def test_one_follow_serves_everybody_up_to_it(world: World) -> None:
@@ -157,3 +252,78 @@ async def test_one_follow_serves_everybody_up_to_it(world: World) -> None:
     names = [(await task).name for task in tasks]
     assert names == [f"topic-{number}" for number in range(5)]
     assert (await world.done(DeleteTopic("topic-3"))).name == "topic-3"
+
+
+async def test_a_snapshot_brings_the_same_image(world: World) -> None:
+    await world.done(create("orders"))
+    contents = world.driver.snapshot()()
+    other = World()
+    other.driver.restore(LogIndex(7), contents)
+    assert other.driver.image == world.driver.image
+    assert (await other.done(create("more", 2))).name == "more"
+    await other.spawn.cancel_all()
+
+
+# --- another node leads --------------------------------------------------------------------------
+
+
+def follow_another(world: World) -> None:
+    world.lose_leadership()
+    world.consensus.leader_id = NodeId(2)
+
+
+async def test_a_command_goes_to_the_leader_and_is_answered_when_it_is_seen_here(
+    world: World,
+) -> None:
+    follow_another(world)
+    topic: Any = SimpleNamespace(name="orders")
+    index = world.consensus.applied_index + 5
+    world.other.answers = [Submitted(topic, LogIndex(index))]
+    task = await world.submit(create("orders"))
+    assert not task.done(), "this node has not applied it"
+    world.consensus.apply_to(index)
+    assert (await task) is topic
+
+
+async def test_a_node_that_did_not_lead_is_left_for_the_next(world: World) -> None:
+    follow_another(world)
+    not_leader = NotLeaderError("not I", code=ErrorCode.NOT_CONTROLLER)
+    topic: Any = SimpleNamespace(name="orders")
+    world.other.answers = [not_leader, not_leader, Submitted(topic, LogIndex(0))]
+    task = await world.submit(DeleteTopic("orders"))
+    while not task.done():
+        world.driver.on_role(Role.FOLLOWER, Term(3), NodeId(3))
+        await settle()
+    assert (await task) is topic
+    assert len(world.other.asked) == 3
+
+
+async def test_after_an_unknown_outcome_only_what_is_done_once_is_sent_again(world: World) -> None:
+    follow_another(world)
+    topic: Any = SimpleNamespace(name="orders")
+    world.other.answers = [NetworkError("broken"), Submitted(topic, LogIndex(0))]
+    task = await world.submit(create("orders"))
+    world.driver.on_role(Role.FOLLOWER, Term(3), NodeId(3))
+    assert (await task) is topic
+    world.other.answers = [NetworkError("broken")]
+    with pytest.raises(OutcomeUnknownError):
+        await (await world.submit(DeleteTopic("orders")))
+    assert [once for _, once in world.other.asked] == [True, True, False]
+
+
+async def test_a_refusal_of_the_leader_is_the_answer(world: World) -> None:
+    follow_another(world)
+    world.other.answers = [UnknownTopicError("there is none", retriable=False)]
+    with pytest.raises(UnknownTopicError):
+        await (await world.submit(DeleteTopic("orders")))
+
+
+async def test_a_leader_that_has_not_caught_up_decides_nothing(world: World) -> None:
+    world.consensus.leads = False
+    task = await world.submit(create("orders"))
+    assert not world.consensus.proposed
+    world.consensus.leads = True
+    world.driver.on_role(Role.LEADER, Term(1), NODE)
+    await settle()
+    world.commit()
+    assert (await task).name == "orders"

@@ -1,0 +1,259 @@
+"""This node as a member of its cluster: the metadata log, what stands on it, and its session.
+
+begin      open the log, answer other nodes
+register   until the cluster has taken this process in, and it knows what was committed before
+serve      follow the metadata; until the controller counts on this node
+hand_over  let another voter lead, before a stop
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from logd_wire.errors import ConfigError, LogdError
+
+from logd.consensus import Identity, RaftTiming, Role
+from logd.metadata import (
+    ClusterImage,
+    FormCluster,
+    MetadataMachine,
+    RegisterNode,
+    SessionTiming,
+)
+from logd.model.ids import ClusterId, DirectoryId, LogIndex
+from logd.model.node_config import NodeConfig
+from logd.runtime.addresses import AddressBook
+from logd.runtime.consensus_driver import ConsensusDriver, LogMember
+from logd.runtime.controller import Controller
+from logd.runtime.formation import RETRY_MS, Formation, Reminder, may_pass
+from logd.runtime.leader_calls import LeaderCalls
+from logd.runtime.metadata_driver import MetadataDriver
+from logd.runtime.partitions import Partitions
+from logd.runtime.peer_service import Member, PeerService
+from logd.runtime.ports import Spawn
+from logd.runtime.raft_store import Found, RaftStore
+from logd.runtime.session_keeper import SessionKeeper
+from logd.runtime.signal import Signal, wait_until
+from logd.runtime.voters import voters_of
+from logd.runtime.world import Ports
+from logd.storage import DataDirectory
+
+_logger = logging.getLogger("logd.node")
+
+#: How long one attempt to register may take.
+REGISTER_TIMEOUT_MS: Final = 5_000
+#: How often a node asks that waits to be counted on.
+FENCED_HEARTBEAT_MS: Final = 50
+
+
+class Membership:
+    """Puts the parts together; `begin` comes first."""
+
+    def __init__(
+        self,
+        *,
+        config: NodeConfig,
+        directory: DataDirectory,
+        machine: MetadataMachine,
+        partitions: Partitions,
+        formation: Formation | None,
+        ports: Ports,
+        spawn: Spawn,
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        """The directory belongs to a cluster by now."""
+        meta = directory.meta
+        assert meta.cluster_id is not None, "formation comes first"
+        self.cluster_id = ClusterId(meta.cluster_id)
+        self._directory_id = DirectoryId(meta.directory_id)
+        self._config = config
+        self._node_id = config.node.id
+        self._directory = directory
+        self._partitions = partitions
+        self._formation = formation
+        self._ports = ports
+        self._spawn = spawn
+        self._incarnation_id = ports.rng.randbytes(16)
+        self._seen = ClusterImage()
+        self._leader_hint = ""
+        self._role_news = Signal()
+        transport = ports.transport
+        self.addresses = AddressBook(
+            self._node_id,
+            config.listeners.peer_advertised,
+            config.cluster.peers,
+            transport.set_addresses if transport is not None else lambda _: None,
+        )
+        self.metadata = MetadataDriver(
+            machine=machine,
+            clock=ports.clock,
+            follow=partitions.follow,
+            on_image=self._on_image,
+            on_change=self._on_change,
+        )
+        self.consensus = ConsensusDriver(
+            member=self._log_member(),
+            disk=ports.metadata_disk,
+            clock=ports.clock,
+            rng=ports.rng,
+            open_store=self._open_store,
+            machine=self.metadata,
+            on_fatal=on_fatal,
+            transport=transport,
+            address_of=self.addresses.of,
+        )
+        self._make_sessions()
+
+    def _log_member(self) -> LogMember:
+        raft = self._config.raft
+        return LogMember(
+            identity=Identity(self.cluster_id, self._node_id, self._directory_id),
+            founder=self._directory.meta.founder,
+            address=self._config.listeners.peer_advertised,
+            timing=RaftTiming(
+                raft.heartbeat_ms, raft.election_timeout_ms_min, raft.election_timeout_ms_max
+            ),
+        )
+
+    def _make_sessions(self) -> None:
+        config, ports = self._config, self._ports
+        timing = SessionTiming(
+            heartbeat_ms=config.node.heartbeat_ms,
+            session_ms=config.node.session_ms,
+            fenced_heartbeat_ms=min(FENCED_HEARTBEAT_MS, config.node.heartbeat_ms),
+        )
+        self.controller = Controller(
+            node_id=self._node_id,
+            incarnation_id=self._incarnation_id,
+            voter_ids=[peer.node_id for peer in config.cluster.peers],
+            timing=timing,
+            consensus=self.consensus,
+            metadata=self.metadata,
+            clock=ports.clock,
+            spawn=self._spawn,
+        )
+        self.session = SessionKeeper(
+            node_id=self._node_id,
+            incarnation_id=self._incarnation_id,
+            timing=timing,
+            image=lambda: self.metadata.image,
+            consensus=self.consensus,
+            controller=self.controller,
+            transport=ports.transport,
+            leader_address=self._leader_address,
+            clock=ports.clock,
+            spawn=self._spawn,
+        )
+
+    def _open_store(self) -> tuple[RaftStore, Found]:
+        return RaftStore.open(
+            self._ports.files,
+            clean=self._directory.was_clean,
+            now_ms=self._ports.clock.wall_ms(),
+            voters_of=voters_of,
+        )
+
+    # --- what changes ------------------------------------------------------------------------
+
+    def _on_image(self, image: ClusterImage, index: LogIndex) -> None:
+        before, self._seen = self._seen, image
+        self._partitions.follow_leaders(before, image)
+        voters = self.consensus.voters
+        self.addresses.follow(image, voters)
+        counted = {voter.node_id for voter in voters} | {self._node_id}
+        self.consensus.set_observers([each for each in sorted(image.nodes) if each not in counted])
+        self.controller.on_image(image, index)
+        self.session.on_change()
+
+    def _on_change(self) -> None:
+        self.controller.on_role()
+        self.session.on_change()
+        self._role_news.set()
+
+    def _leader_address(self) -> str:
+        leader_id = self.consensus.leader_id
+        return self._leader_hint if leader_id is None else self.addresses.of(leader_id)
+
+    # --- the way into the cluster ------------------------------------------------------------
+
+    async def begin(self, peers: PeerService) -> None:
+        """Open the log, and answer other nodes. Raises StorageFailedError, ConfigError."""
+        await self.consensus.start(self._spawn)
+        self.metadata.start(
+            self.consensus, LeaderCalls(self._ports.transport, self._leader_address)
+        )
+        self.controller.start()
+        peers.join(
+            Member(self.cluster_id, self.consensus, self.metadata, self.controller, self.addresses)
+        )
+        if [voter.node_id for voter in self.consensus.voters] == [self._node_id]:
+            # It elects itself: nobody else is asked.
+            await self.consensus.wait_caught_up()
+
+    async def register(self) -> None:
+        """Register this process, and catch up. Waits as long as the cluster needs.
+
+        Raises ConfigError when the cluster refuses, and what ended the log.
+        """
+        config = self._config
+        command = RegisterNode(
+            node_id=self._node_id,
+            directory_id=self._directory_id,
+            incarnation_id=self._incarnation_id,
+            address=config.listeners.advertised,
+            rack=config.node.rack,
+            peer_address=config.listeners.peer_advertised,
+        )
+        remind = Reminder(self._ports.clock)
+        while not await self._try_register(command, remind):
+            await self._ports.clock.sleep_ms(RETRY_MS)
+        self.session.start()
+        await self.consensus.wait_caught_up()
+
+    async def _try_register(self, command: RegisterNode, remind: Reminder) -> bool:
+        metadata = self.metadata
+        if self._formation is not None and self.consensus.leader_id is None:
+            # The log of a node that nobody knows yet says nothing about it.
+            self._leader_hint = await self._formation.find_leader()
+            if not self._leader_hint:
+                remind("waiting to be taken into the cluster: nobody knows a leader")
+                return False
+        try:
+            if self.consensus.leads and metadata.image.cluster_id is None:
+                await metadata.submit(FormCluster(self.cluster_id), follow=False)
+            await metadata.submit(command, follow=False, timeout_ms=REGISTER_TIMEOUT_MS)
+        except LogdError as error:
+            if not may_pass(error):
+                raise ConfigError(
+                    f"the cluster does not take node {self._node_id}: {error.message}",
+                    hint=error.hint,
+                ) from error
+            remind("waiting to be taken into the cluster: %s", error)
+            return False
+        return True
+
+    async def serve(self) -> None:
+        """Follow the metadata from here on; returns once the controller counts on this node."""
+        self.metadata.begin_to_follow(self._spawn)
+        await self.session.wait_serving()
+
+    # --- the way out -------------------------------------------------------------------------
+
+    async def hand_over(self) -> None:
+        """Let another voter lead the metadata log, if this node does and there is one."""
+        status = self.consensus.status()
+        others = [each for each in status.progress if each.is_voter and each.active]
+        if status.role is not Role.LEADER or not others:
+            return
+        freshest = max(others, key=lambda each: each.match_index)
+        deadline_ms = self._ports.clock.monotonic_ms() + self._config.raft.election_timeout_ms_max
+        with contextlib.suppress(LogdError):
+            self.consensus.transfer(freshest.node_id)
+        while self.consensus.role is Role.LEADER:
+            if self._ports.clock.monotonic_ms() >= deadline_ms:
+                _logger.info("node %d did not take the lead over", freshest.node_id)
+                return
+            await wait_until(self._role_news.next, deadline_ms, self._ports.clock)
