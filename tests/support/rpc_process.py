@@ -2,9 +2,10 @@
 
     python -m tests.support.rpc_process node DIRECTORY     a real node
     python -m tests.support.rpc_process hold               a broker that answers no batch
+    python -m tests.support.rpc_process peer               the peer service of a node
 
-It has a topic `orders`, prints its port, and serves until its input ends. `start` runs it from a
-test.
+The first two have a topic `orders`. Each prints its port, and serves until its input ends.
+`start` runs it from a test.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from logd.app import running_node
 from logd.model.node_config import load_node_config
 from tests.support.rpc_broker import FakeBroker
+from tests.support.rpc_peers import Member
 from tests.support.rpc_server import serving
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -79,6 +81,11 @@ async def _main() -> None:
             await broker.create_topic(TOPIC)
             async with serving(broker) as running:
                 await _announce_and_wait(running.port)
+        case ["peer"]:
+            member = Member(1)
+            await member.listen()
+            await _announce_and_wait(member.port)
+            await member.close()
         case _:
             sys.exit(__doc__)
 
