@@ -22,6 +22,8 @@ class MetadataSettings:
     topic_defaults: Mapping[str, str] = field(default_factory=dict)
     #: So many replicas of a partition are possible.
     replication_factor_max: int = 32_767
+    #: So many partitions change in one entry at most; the rest waits for `ElectLeaders`.
+    changes_per_entry_max: int = 2_000
 
     def min_insync_replicas(self, topic: TopicImage) -> int:
         """The value in force for a topic, whatever else its configuration holds."""
