@@ -196,6 +196,18 @@ def test_what_one_entry_cannot_hold_is_left_to_the_next() -> None:
     assert not any(1 in state.isr for state in machine.image.topic_named("t").partitions)
 
 
+def test_a_node_is_not_let_in_while_it_counts_as_who_it_was() -> None:
+    machine = machine_with_nodes(1, 2, 3, changes_per_entry_max=2)
+    create(machine, "t", partitions=5)
+    run(machine, registration(1, incarnation="2"))
+    for fenced in (True, True, False):
+        node = run(machine, UnfenceNode(N1, INC2))
+        assert isinstance(node, NodeRegistered)
+        assert node.fenced is fenced
+        assert machine.image.nodes[N1] == node
+    assert not any(1 in state.isr for state in machine.image.topic_named("t").partitions)
+
+
 # --- removal -------------------------------------------------------------------------------------
 
 
