@@ -58,7 +58,7 @@ def settled(state: PartitionImage, situation: Situation) -> PartitionImage:
 
 
 def _eligible_leader(state: PartitionImage, in_service: Set[NodeId]) -> NodeId:
-    holders = {*state.isr, *state.eligible} & in_service
+    holders = {*state.eligible} & in_service
     if state.last_known_leader in holders:
         return state.last_known_leader
     return next((node for node in state.replicas if node in holders), NO_NODE)

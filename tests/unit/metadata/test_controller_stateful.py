@@ -241,7 +241,7 @@ class ControllerOfAModel(RuleBasedStateMachine):
     def delete(self, data: st.DataObject) -> None:
         self.do(DeleteTopic(data.draw(st.sampled_from(sorted(self.machine.image.topic_ids)))))
 
-    # --- leaders, as the model plays them ----------------------------------------------------------
+    # --- leaders, as the model plays them ---------------------------------------------------------
 
     @precondition(lambda self: self.states(self.committed))
     @rule(data=st.data())
@@ -321,7 +321,7 @@ class ControllerOfAModel(RuleBasedStateMachine):
         number = data.draw(st.integers(0, len(self.proposals) - 1))
         self.do(self.proposals[number] if again else self.proposals.pop(number))
 
-    # --- the leader of the metadata log -------------------------------------------------------------
+    # --- the leader of the metadata log ----------------------------------------------------------
 
     @rule(balance=st.booleans())
     def look_after_leaders(self, balance: bool) -> None:
@@ -351,7 +351,7 @@ class ControllerOfAModel(RuleBasedStateMachine):
         assert image == self.machine.image
         self.machine = MetadataMachine(self.settings, image)
 
-    # --- what holds ---------------------------------------------------------------------------------
+    # --- what holds ------------------------------------------------------------------------------
 
     @invariant()
     def images_are_sound(self) -> None:
