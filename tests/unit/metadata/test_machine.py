@@ -164,7 +164,7 @@ def test_only_nodes_in_service_get_replicas() -> None:
     assert {node for state in topic.partitions for node in state.replicas} == {1, 3}
     error = refused(machine, CreateTopic(topic_id("u"), "u"))
     assert error.code is ErrorCode.INVALID_REPLICATION_FACTOR
-    assert error.message == "topic u: replication factor 3 with 2 nodes in service (1 fenced)"
+    assert error.message == "topic u: replication factor 3 with 2 nodes in service, 1 fenced"
     assert error.retriable, "the node may come back"
     assert not refused(machine, CreateTopic(topic_id("u"), "u", replication_factor=4)).retriable
     assert (
