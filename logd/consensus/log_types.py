@@ -42,8 +42,8 @@ class LogPoint(NamedTuple):
     """
 
     term: Term
-    #: End index: everything below it is meant.
-    index: LogIndex
+    #: End index: everything below it is meant. It hides the method that tuples have.
+    index: LogIndex  # type: ignore[assignment]
 
 
 #: Where every log begins.

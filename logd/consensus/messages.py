@@ -35,7 +35,7 @@ class VoteResponse:
 
 @dataclass(frozen=True, slots=True)
 class AppendRequest:
-    """Entries that follow `previous`; none: to find out where the logs agree, or to tell a commit."""
+    """Entries that follow `previous`; none: where do the logs agree, or: so much is committed."""
 
     term: Term
     previous: LogPoint

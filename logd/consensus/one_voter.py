@@ -18,56 +18,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
 
-from logd_wire.errors import (
-    ConfigError,
-    ErrorCode,
-    InvalidRequestError,
-    NotLeaderError,
-    StorageFailedError,
-)
-from logd_wire.limits import BATCH_BYTES_MAX, BATCH_RECORDS_MAX, RECORD_BYTES_MAX
+from logd_wire.errors import ErrorCode, NotLeaderError
 
+from logd.consensus.checks import check_payloads, check_start
 from logd.consensus.log_types import NO_OP, Entry, HardState, Identity, Role
-from logd.model.ids import LogIndex, NodeId, Term, format_id
-
-#: Payloads of one entry together; leaves half of a batch for framing.
-ENTRY_BYTES_MAX: Final = BATCH_BYTES_MAX // 2
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """Where a proposed entry will be, unless leadership is lost first."""
-
-    index: LogIndex
-    term: Term
-
-
-@dataclass(frozen=True, slots=True)
-class ReadState:
-    """A read that may be answered once everything below `index` has been applied.
-
-    It is handed out when that is so: with the ready whose `committed` reach it, or a later one.
-    """
-
-    context: int
-    index: LogIndex
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """Work for the driver, in the order of the fields."""
-
-    #: Set when it changed; to be durable together with, or before, `entries`.
-    hard_state: HardState | None
-    #: To be appended and durable before `advance`.
-    entries: tuple[Entry, ...]
-    #: To be applied in order; all of them were in an earlier ready's `entries` or on disk.
-    committed: tuple[Entry, ...]
-    #: To be answered after `committed` was applied.
-    reads: tuple[ReadState, ...]
+from logd.consensus.ready import Proposal, ReadState, Ready
+from logd.model.ids import LogIndex, NodeId, Term
 
 
 class OneVoter:
@@ -81,7 +38,7 @@ class OneVoter:
         `hard_state` is None in a new folder only. Raises ConfigError when the folder's promises
         were made under another identity, or the log does not fit them.
         """
-        _check_start(identity, hard_state, entries)
+        check_start(identity, hard_state, None, entries)
         self._identity = identity
         self._term = Term((hard_state.term if hard_state else 0) + 1)
         self._role = Role.CANDIDATE
@@ -136,7 +93,7 @@ class OneVoter:
         InvalidRequestError for an entry that is empty or too large.
         """
         self._check_leader()
-        _check_payloads(payloads)
+        check_payloads(payloads)
         return self._append(tuple(payloads))
 
     def read_index(self, context: int) -> None:
@@ -160,13 +117,13 @@ class OneVoter:
             raise RuntimeError("ready() again before advance()")
         hard_state = None
         if self._hard_state_due:
-            hard_state = HardState(self._term, self._identity.node_id, self._identity)
+            hard_state = HardState(self._term, self._identity.node_id, self._identity, True)
         committed = tuple(entry for entry in self._saved if entry.index < self._commit_index)
         reads: tuple[ReadState, ...] = ()
         if self._reads_are_safe():
             reads = tuple(ReadState(context, self._commit_index) for context in self._reads)
             self._reads.clear()
-        self._pending = Ready(hard_state, tuple(self._unsaved), committed, reads)
+        self._pending = Ready(hard_state, None, tuple(self._unsaved), (), (), committed, reads, ())
         return self._pending
 
     def advance(self, ready: Ready) -> None:
@@ -212,54 +169,3 @@ class OneVoter:
                 hint="try again in a moment",
                 code=ErrorCode.NOT_CONTROLLER,
             )
-
-
-def _check_payloads(payloads: Sequence[bytes]) -> None:
-    if not 1 <= len(payloads) <= BATCH_RECORDS_MAX or NO_OP in payloads:
-        raise InvalidRequestError(
-            f"an entry of the raft log has 1 to {BATCH_RECORDS_MAX} payloads, none of them empty"
-        )
-    largest = max(map(len, payloads))
-    if largest > RECORD_BYTES_MAX or sum(map(len, payloads)) > ENTRY_BYTES_MAX:
-        raise InvalidRequestError(
-            f"an entry of the raft log is too large: {sum(map(len, payloads))} bytes, the largest "
-            f"payload {largest}",
-            hint="ask for less in one request",
-        )
-
-
-def _check_start(
-    identity: Identity, hard_state: HardState | None, entries: Sequence[Entry]
-) -> None:
-    if hard_state is not None and hard_state.identity != identity:
-        raise ConfigError(
-            f"the raft log was written as {_in_words(hard_state.identity)}, this node is "
-            f"{_in_words(identity)}",
-            hint="give the node the data folder it had before, or a new node.id",
-        )
-    if hard_state is None and entries:
-        raise _unfit("there are entries but no hard state: the vote may have been forgotten")
-    expected, term = 0, 0
-    for entry in entries:
-        if entry.index != expected or not entry.payloads:
-            raise _unfit(f"entry {entry.index} stands where entry {expected} should")
-        if entry.term < max(term, 1):
-            raise _unfit(f"the term of entry {entry.index} goes back to {entry.term}")
-        expected, term = entry.next_index, entry.term
-    if hard_state is not None and term > hard_state.term:
-        raise _unfit(f"there is an entry of term {term}, the hard state knows {hard_state.term}")
-
-
-def _unfit(what: str) -> StorageFailedError:
-    return StorageFailedError(
-        f"raft log: {what}",
-        hint="restore the data folder from a copy; nothing was changed",
-        retriable=False,
-    )
-
-
-def _in_words(identity: Identity) -> str:
-    return (
-        f"node {identity.node_id} of cluster {format_id(identity.cluster_id)} with directory "
-        f"{format_id(identity.directory_id)}"
-    )
