@@ -232,6 +232,9 @@ class SimNode:
         """Work until there is nothing to do or a save is under way, then set the alarm."""
         while self.core is not None and self.ready is None and self.core.has_ready():
             self._take()
+        if self.core is not None and self.ready is not None:
+            for message in self._guarded(self.core.take_messages_now):
+                self._send(message)
         self._rearm()
 
     def _take(self) -> None:

@@ -75,6 +75,8 @@ class Oracle:
         #: The highest commit index of any leader.
         self.commit_index = 0
         self.leaders: dict[int, NodeId] = {}
+        #: What was committed when a term got its leader.
+        self._inherited: dict[int, State] = {}
         self._seen: dict[tuple[int, int], tuple[Entry, int]] = {}
         self._payloads: set[bytes] = set()
 
@@ -85,11 +87,13 @@ class Oracle:
         other = self.leaders.setdefault(term, node_id)
         if other != node_id:
             raise Violation(f"two leaders in term {term}: {other} and {node_id}")
+        if self.end.term < term:
+            self._inherited[term] = self.end
 
     def on_first_save_of_leader(self, disk: Disk, node_id: NodeId, term: Term) -> None:
         """Leader completeness; logs match, so the last committed entry answers for all."""
-        end = self.end
-        if end.term <= term and not disk.holds(end.term, end.index):
+        end = self._inherited.get(term, self.start)
+        if not disk.holds(end.term, end.index):
             raise Violation(f"leader {node_id} of term {term} lacks what is committed: {end}")
 
     def on_commit_of_leader(

@@ -150,9 +150,11 @@ class Peace:
             world.sometimes("voter replaced")
 
     def _change(self, voters: Voters) -> None:
-        leader, core = self._leading()
-        if not self._world.demands.propose_voters(leader, voters):
-            raise Violation(f"a quiet leader refuses {voters} after {core.voters}")
+        propose = self._world.demands.propose_voters
+        # A transfer of leadership may still be under way.
+        self._wait(
+            lambda: propose(self._leading()[0], voters), PROGRESS, f"a leader takes {voters}"
+        )
         self._wait(self._is_settled, PROGRESS, f"new voters {voters}")
 
     def _make_progress(self) -> None:
@@ -166,10 +168,16 @@ class Peace:
     def _stay_quiet(self, what: str) -> None:
         """For several timeouts nobody's term changes, and the leader stays."""
         world = self._world
-        before = self._terms()
-        leader, _ = self._leading()
+        leader, core = self._leading()
+        term, before = core.term, self._terms()
+        members = {node.node_id for node in self._members(core)}
         world.run_until(world.now_ms + QUIET * self._timeout)
-        if self._leader() is not leader or self._terms() != before:
+        now = self._terms()
+        disturbed = any(
+            now[one] != before[one] if one in members else now[one] > max(term, before[one])
+            for one in now
+        )
+        if self._leader() is not leader or disturbed:
             raise Violation(f"no quiet although {what}: {before} before; {self._sight()}")
 
     def _terms(self) -> dict[int, int]:

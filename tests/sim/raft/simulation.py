@@ -135,10 +135,8 @@ class Simulation:
         snapshot = disk.snapshot.meta if disk.snapshot else None
         entries = list(disk.entries)
         if entries and entries[0].index < disk.snapshot_index:
-            if self.rng.random() < 0.5:
-                self.sometimes("restart with a log that reaches below the snapshot")
-            else:
-                entries = [entry for entry in entries if entry.index >= disk.snapshot_index]
+            self.sometimes("restart with a log that reaches below the snapshot")
+            entries = [entry for entry in entries if entry.index >= disk.snapshot_index]
         return RaftCore(
             self.identity_of(node),
             hard_state=disk.hard_state,

@@ -86,9 +86,11 @@ def test_a_right_history_is_accepted() -> None:
     table.oracle.on_leader(A.node_id, Term(1))
     table.save(ready(hard_state(1, 1)))
     table.commit(entry(0, 1, b""), entry(1, 1, b"a"), entry(2, 1, b"v", (A, B)))
+    table.oracle.on_leader(B.node_id, Term(2))
     table.oracle.on_first_save_of_leader(table.disk(B), B.node_id, Term(2))
     table.write(entry(3, 1, b"lost"), voters=(A,))
-    table.save(ready(hard_state(2)))
+    for voter in ALL:
+        table.save(ready(hard_state(2, voter=voter, founder=voter is A)), voter)
     table.write(entry(3, 2, b"b"), entry(4, 2, b"w", ALL))
     table.oracle.check_one_change(A.node_id, table.disk())
     table.oracle.check_voters(A.node_id, table.disk(), ALL)
@@ -103,6 +105,7 @@ def second_leader(table: Table) -> None:
 def incomplete_leader(table: Table) -> None:
     table.commit(entry(0, 1, b"a"))
     table.disk(C).cut(LogIndex(0))
+    table.oracle.on_leader(C.node_id, Term(2))
     table.oracle.on_first_save_of_leader(table.disk(C), C.node_id, Term(2))
 
 
