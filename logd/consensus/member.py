@@ -75,10 +75,24 @@ class Member:
     @property
     def is_voter(self) -> bool:
         """Whether this node votes, from this directory."""
+        return self._is_among(self.log.voters)
+
+    @property
+    def may_campaign(self) -> bool:
+        """Whether this node is a voter, or may turn out to be one still.
+
+        As long as its own removal is not known to be committed, it may be the only one whose log
+        is fresh enough to win [Raft thesis 4.2.2]. Its own vote does not count then.
+        """
+        log = self.log
+        is_open = log.voters_index > self.commit_index
+        return self.is_voter or (is_open and self._is_among(log.voters_before))
+
+    def _is_among(self, voters: Voters) -> bool:
         identity = self.identity
         return any(
             voter.node_id == identity.node_id and voter.directory_id == identity.directory_id
-            for voter in self.log.voters
+            for voter in voters
         )
 
     @property
@@ -94,7 +108,7 @@ class Member:
     @property
     def election_deadline_ms(self) -> int | None:
         """When to campaign; None: this node does not."""
-        return self._election_deadline_ms if self.is_voter else None
+        return self._election_deadline_ms if self.may_campaign else None
 
     @property
     def is_led(self) -> bool:
@@ -114,6 +128,7 @@ class Member:
         self.leader_id = None
         self.contact_ms = None
         self.agreed_index = self.commit_index
+        self.outbox.forget_acknowledgements()
 
     def vote_for(self, candidate: NodeId) -> None:
         self.hard_state = HardState(self.term, candidate, self.identity, self.hard_state.founder)

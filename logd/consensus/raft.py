@@ -328,9 +328,8 @@ class RaftCore:
         if ready.hard_state is not None:
             member.saved_hard_state = ready.hard_state
         # A snapshot that came meanwhile takes the place of the whole log, also of what was saved.
-        if ready.entries and member.snapshot_due is ready.snapshot:
-            last = ready.entries[-1]
-            member.log.mark_stable(LogPoint(last.term, last.next_index))
+        if member.snapshot_due is ready.snapshot:
+            member.log.mark_stable(ready.entries)
         if ready.snapshot is not None:
             member.applied_index = ready.snapshot.point.index
             if member.snapshot_due is ready.snapshot:
