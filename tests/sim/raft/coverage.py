@@ -22,7 +22,6 @@ STATES = (
     "single voter elected itself",
     "two nodes believe they lead",
     "vote asked by a stranger",
-    "vote of a stranger",
     "vote refused for a stale log",
     "vote refused for wrong directory",
     "vote request ignored while a leader lives",

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from logd_wire.errors import InvalidRequestError, NotLeaderError
 
+from logd.consensus import RaftCore
 from logd.consensus.log_types import Voter, Voters
-from logd.model.ids import NodeId
+from logd.model.ids import DirectoryId, NodeId
 from tests.sim.raft.node import SimNode
-from tests.sim.raft.oracle import Violation
+from tests.sim.raft.oracle import Violation, is_among
 from tests.sim.raft.world import Pending
 
 if TYPE_CHECKING:
@@ -61,10 +62,8 @@ class Demands:
         term = node.core.term if node.core else 0
         deadline = world.now_ms + world.profile.patience_ms
 
-        def ask(core: object) -> None:
-            if node.core is None:
-                return
-            proposal = node.core.propose(payloads)
+        def ask(core: RaftCore) -> None:
+            proposal = core.propose(payloads)
             if proposal.term != term:
                 raise Violation(f"node {node.node_id} proposes in term {term}: {proposal}")
             found.append(proposal.index + len(payloads))
@@ -74,7 +73,7 @@ class Demands:
             return None
         return found[0]
 
-    def _ask(self, node: SimNode, action: Callable[[object], None]) -> bool:
+    def _ask(self, node: SimNode, action: Callable[[RaftCore], object]) -> bool:
         """Ask a node; whether it took the request."""
         try:
             node.ask(action)
@@ -150,8 +149,19 @@ class Demands:
         if node is None or node.core is None:
             return
         voters = self._next_voters(node.core.voters)
-        if voters is not None:
+        if self._world.rng.random() < 0.03:
+            self._propose_nonsense(node, node.core.voters)
+        elif voters is not None:
             self.propose_voters(node, voters)
+
+    def _propose_nonsense(self, node: SimNode, voters: Voters) -> None:
+        """A change of more than one voter, or of all of them, is refused."""
+        strangers = [Voter(NodeId(90 + n), DirectoryId(b"stranger %07d" % n), "") for n in (1, 2)]
+        sets = [(), with_voter(with_voter(voters, strangers[0]), strangers[1])]
+        sets.append(with_voter(without(voters, voters[0]), strangers[0]) if voters else ())
+        nonsense = self._world.rng.choice(sets)
+        if self._ask(node, lambda core: core.propose_voters(nonsense, b"nonsense")):
+            raise Violation(f"node {node.node_id} takes {nonsense} after {voters}")
 
     def _next_voters(self, voters: Voters) -> Voters | None:
         world = self._world
@@ -177,11 +187,14 @@ class Demands:
         if core is None or not world.is_sane(voters):
             return False
         open_change = any(entry.index >= world.oracle.commit_index for entry in node.disk.changes)
-        payload = b"voters %d" % world.serial()
+        payload, before = b"voters %d" % world.serial(), core.voters
         taken = self._ask(node, lambda _: core.propose_voters(voters, payload))
         world.trace("voters", node.node_id, taken, voters)
         if not taken and open_change:
             world.sometimes("second change refused")
+        for voter in voters:
+            if taken and not is_among(voter, before) and world.nodes[voter.node_id].disk.entries:
+                world.sometimes("observer became voter")
         return taken
 
 

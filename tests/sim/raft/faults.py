@@ -53,7 +53,8 @@ class Faults:
             return
         kind = world.rng.choice(("isolate", "halves", "one way", "deaf", "mute", "ring", "pair"))
         blocked = self._links(kind, ids)
-        world.sometimes("node cut off" if kind == "isolate" else "message dropped")
+        if kind == "isolate":
+            world.sometimes("node cut off")
         symmetric = all((to, sender) in blocked for sender, to in blocked)
         world.sometimes("symmetric cut" if symmetric else "asymmetric cut")
         world.network.blocked = blocked
@@ -69,7 +70,7 @@ class Faults:
 
     def _links(self, kind: str, ids: list[NodeId]) -> set[Link]:
         rng = self._world.rng
-        every = {(one, other) for one in ids for other in ids if one != other}
+        every: set[Link] = {(one, other) for one in ids for other in ids if one != other}
         one = self._victim(ids)
         match kind:
             case "isolate":
@@ -79,13 +80,15 @@ class Faults:
             case "mute":
                 return {link for link in every if link[0] == one}
             case "ring":
-                return {(a, b) for a, b in every if abs(ids.index(a) - ids.index(b)) > 1}
+                return {
+                    (a, b) for a, b in every if abs(ids.index(NodeId(a)) - ids.index(NodeId(b))) > 1
+                }
             case "pair":
                 other = rng.choice([node for node in ids if node != one])
                 return {(one, other), (other, one)}
             case _:
                 side = {node for node in ids if rng.random() < 0.5}
-                across = {(a, b) for a, b in every if a in side and b not in side}
+                across: set[Link] = {(a, b) for a, b in every if a in side and b not in side}
                 return across if kind == "one way" else across | {(b, a) for a, b in across}
 
     def _victim(self, ids: list[NodeId]) -> NodeId:

@@ -17,7 +17,7 @@ from logd.model.ids import LogIndex, NodeId, Term
 from tests.sim.raft.clock import Alarm, DriftingClock
 from tests.sim.raft.disk import Contents, Disk, Step
 from tests.sim.raft.notice import notice
-from tests.sim.raft.oracle import State, Violation
+from tests.sim.raft.oracle import State, Violation, is_among
 from tests.sim.raft.world import DEATHS_IN_WORDS, Death, Pending, World
 
 T = TypeVar("T")
@@ -243,9 +243,7 @@ class SimNode:
             return
         ready = self._guarded(core.ready)
         self.ready = ready
-        profile, rng = world.profile, world.rng
-        if world.faulty and profile.crash_at_work and rng.random() < profile.crash_at_work:
-            self._death = rng.choice(tuple(Death))
+        self._death = self._draw_death(ready)
         if self._dies(Death.BEFORE_SENDING):
             return
         for message in ready.messages_now:
@@ -262,6 +260,16 @@ class SimNode:
             self.later(delay, self._save_is_through)
         else:
             self._saved()
+
+    def _draw_death(self, ready: Ready) -> Death | None:
+        """Where in this work the node will die; seldom anywhere."""
+        world = self.world
+        chance = world.profile.crash_at_work if world.faulty else 0.0
+        if ready.snapshot is not None:
+            chance *= 20
+        if not chance or world.rng.random() >= chance:
+            return None
+        return world.rng.choice(tuple(Death))
 
     def _save_delay(self) -> float:
         """How long the save takes; while the disk is full it waits."""
@@ -340,6 +348,8 @@ class SimNode:
         world = self.world
         self.state = world.oracle.on_apply(self.node_id, self.disk, self.state, entry)
         world.trace("apply", self.node_id, entry.index, self.state.digest)
+        if self._role is Role.LEADER and entry.term < self._term:
+            world.sometimes("earlier term committed by the own term")
         if len(entry.payloads) > 1:
             world.sometimes("entry of several payloads applied")
         if world.rng.random() < 0.05:
@@ -436,10 +446,14 @@ class SimNode:
                 sometimes("leader met a higher term")
             elif cause == "tick":
                 sometimes("check-quorum step-down")
+            else:
+                sometimes("leader removed itself")
         elif self._role is Role.CANDIDATE and role is not Role.LEADER:
             sometimes("candidate without majority")
         elif self._role is Role.PRE_CANDIDATE and role is Role.FOLLOWER:
             sometimes("pre-vote lost")
+        if role is Role.PRE_CANDIDATE and not is_among(self.voter, world.oracle.end.voters):
+            sometimes("removed node campaigned")
         if role is Role.LEADER:
             world.oracle.on_leader(self.node_id, term)
             self._unproved = True

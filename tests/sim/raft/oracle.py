@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from logd.consensus import Entry, HardState, Ready
-from logd.consensus.log_types import SnapshotMeta, Voters
+from logd.consensus.log_types import SnapshotMeta, Voter, Voters
 from logd.consensus.messages import (
     AppendRequest,
     AppendResponse,
@@ -58,6 +58,11 @@ def changed(before: Voters, now: Voters) -> int:
     return len(keys ^ {(voter.node_id, voter.directory_id) for voter in now})
 
 
+def is_among(voter: Voter, voters: Voters) -> bool:
+    """Whether it votes under this directory, wherever its address is."""
+    return changed((voter,), voters) == len(voters) - 1
+
+
 class Oracle:
     """One for a run; `disks` holds every directory that ever was, by its id."""
 
@@ -79,6 +84,8 @@ class Oracle:
         self._inherited: dict[int, State] = {}
         self._seen: dict[tuple[int, int], tuple[Entry, int]] = {}
         self._payloads: set[bytes] = set()
+        #: The committed changes of voters: the sets before and after.
+        self.changes: list[tuple[Voters, Voters]] = []
 
     # --- leaders
 
@@ -263,6 +270,8 @@ class Oracle:
             if payload:
                 self._payloads.add(payload)
         self.committed[entry.index] = entry
+        if entry.voters is not None:
+            self.changes.append((self.end.voters, entry.voters))
         self.states[now.index] = now
         self.end = now
 

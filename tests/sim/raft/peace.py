@@ -13,7 +13,7 @@ from logd.consensus import RaftCore, Role
 from logd.consensus.log_types import Voters
 from tests.sim.raft.demands import with_voter, without
 from tests.sim.raft.node import SimNode
-from tests.sim.raft.oracle import Violation
+from tests.sim.raft.oracle import Violation, is_among
 
 if TYPE_CHECKING:
     from tests.sim.raft.simulation import Simulation
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ELECTION = 25
 PROGRESS = 8
 QUIET = 4
+
+_CHANGES = {1: "voter added", -1: "voter removed", 0: "address changed"}
 
 
 class Peace:
@@ -233,7 +235,11 @@ class Peace:
         for node in world.nodes.values():
             if node.reads:
                 raise Violation(f"node {node.node_id} has forgotten the reads {node.reads}")
-        end = world.oracle.end
+        end, (_, core) = world.oracle.end, self._leading()
+        if any(not is_among(node.voter, core.voters) for node in self._members(core)):
+            world.sometimes("observer caught up")
+        for before, now in world.oracle.changes:
+            world.sometimes(_CHANGES[(len(now) > len(before)) - (len(now) < len(before))])
         for voter in self._voters():
             if not world.disks[voter.directory_id].holds(end.term, end.index):
                 raise Violation(f"{voter} does not hold {end}")
