@@ -194,6 +194,8 @@ class RaftLog:
 
     def _number(self, index: LogIndex) -> int | None:
         """Return how many entries end at or below the border `index`; None: it is no border."""
+        if index == self.end_index:
+            return len(self._ends)
         if index == self._start.point.index:
             return 0
         found = bisect_left(self._ends, index)

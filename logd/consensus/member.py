@@ -66,7 +66,8 @@ class Member:
     @property
     def is_durable(self) -> bool:
         """Whether term and vote are on the disk."""
-        return self.saved_hard_state == self.hard_state
+        saved, state = self.saved_hard_state, self.hard_state
+        return saved is state or saved == state
 
     @property
     def voters(self) -> Voters:
@@ -145,11 +146,12 @@ class Member:
             self.commit_index = index
 
     def restart_election_timer(self) -> None:
-        """Wait for a leader; a node that is the only voter has nobody to wait for."""
+        """Wait for a leader; the only voter has nobody to wait for, unless one leads already."""
         timing = self.timing
         spread = timing.election_timeout_ms_max - timing.election_timeout_ms_min
         wait = timing.election_timeout_ms_min + int(self._random() * spread)
-        self._election_deadline_ms = self.now_ms if self.is_sole_voter else self.now_ms + wait
+        is_alone = self.leader_id is None and self.is_sole_voter
+        self._election_deadline_ms = self.now_ms if is_alone else self.now_ms + wait
         self._was_late = False
 
     def is_time_to_campaign(self) -> bool:

@@ -255,13 +255,14 @@ class RaftCore:
         """The driver has this snapshot durable: forget the entries below it.
 
         A point below the present one changes nothing. Raises ValueError for one that is no point
-        of the log, or that is not applied.
+        of the log, or not applied, or with other voters.
         """
         member = self._member
-        if snapshot.point.index <= member.log.start.point.index:
+        point = snapshot.point
+        if point.index <= member.log.start.point.index:
             return
-        if snapshot.point.index > member.applied_index or not member.log.has(snapshot.point):
-            raise ValueError(f"{snapshot.point} is no applied point of this log")
+        if point.index > member.applied_index or member.log.snapshot_at(point.index) != snapshot:
+            raise ValueError(f"{snapshot} is no applied point of this log")
         member.log.compact(snapshot)
 
     def snapshot_failed(self, to: NodeId) -> None:
