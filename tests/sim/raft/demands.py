@@ -141,7 +141,7 @@ class Demands:
         world.observe = world.rng.random() < 0.7
         for node in world.nodes.values():
             if node.is_leader:
-                node.set_observers()
+                node.observers_changed()
 
     def change_voters(self) -> None:
         """Add, remove or replace one voter, or give it another address."""

@@ -220,7 +220,12 @@ class SimNode:
         self._guarded(lambda: core.snapshot_failed(to))
         self._settle()
 
-    def set_observers(self) -> None:
+    def observers_changed(self) -> None:
+        """Other nodes are to be sent the log."""
+        self._set_observers()
+        self._settle()
+
+    def _set_observers(self) -> None:
         """Tell a leader who else is to be sent the log."""
         core = self.core
         if core is not None and core.role is Role.LEADER:
@@ -423,7 +428,7 @@ class SimNode:
         if role is not self._role or term != self._term:
             self._check_role(cause, role, term)
         elif role is Role.LEADER and voters is not self._voters:
-            self.set_observers()
+            self._set_observers()
         self._role, self._term, self._commit, self._voters = role, term, commit, voters
 
     def _check_commit(self, role: Role, term: Term, commit: LogIndex, voters: Voters) -> None:
@@ -458,7 +463,7 @@ class SimNode:
             world.oracle.on_leader(self.node_id, term)
             self._unproved = True
             world.on_leader(self)
-            self.set_observers()
+            self._set_observers()
 
     def _rearm(self) -> None:
         """See to it that the core is woken at its next deadline."""

@@ -137,7 +137,7 @@ class Peace:
                 node.resume()
         for node in world.nodes.values():
             if node.is_leader:
-                node.set_observers()
+                node.observers_changed()
 
     def _replace_lost(self) -> None:
         """Voters that lost their directories are removed, and added as they are now."""
