@@ -43,6 +43,11 @@ class Outbox:
                 message = _merged(box.pop(older), message)
         box.append(message)
 
+    def forget_acknowledgements(self) -> None:
+        """A new term began: what was to be acknowledged in the old one may be cut off before the
+        save that the acknowledgement waits for."""
+        self._saved = [item for item in self._saved if not isinstance(item.body, AppendResponse)]
+
     def take_now(self) -> tuple[Message, ...]:
         messages, self._now = tuple(self._now), []
         return messages
@@ -61,9 +66,9 @@ def _last_of_kind(box: list[Message], message: Message) -> int | None:
 
 
 def _merged(older: Message, newer: Message) -> Message:
-    """Return the one that says more; of acknowledgements of one term the further one."""
+    """Return the one that says more; acknowledgements here are all of one term."""
     match older.body, newer.body:
-        case AppendResponse(term, match_index), AppendResponse(newer_term, newer_index):
-            return older if term == newer_term and match_index > newer_index else newer
+        case AppendResponse(match_index=index), AppendResponse(match_index=newer_index):
+            return older if index > newer_index else newer
         case _:
             return newer

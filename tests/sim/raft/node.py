@@ -1,0 +1,482 @@
+"""One node: the core, what drives it, its disk, its clock, its state machine.
+
+The driver works on one ready at a time: `messages_now`, save, messages, apply, advance. A save may
+take time; the core hears messages and ticks meanwhile. A node may die between any two of these,
+and within a save or within sending.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from logd.consensus import Entry, RaftCore, Ready, Role
+from logd.consensus.log_types import LogPoint, SnapshotMeta, Voter, Voters
+from logd.consensus.messages import InstallSnapshot, Message
+from logd.model.ids import LogIndex, NodeId, Term
+from tests.sim.raft.clock import Alarm, DriftingClock
+from tests.sim.raft.disk import Contents, Disk, Step
+from tests.sim.raft.notice import notice
+from tests.sim.raft.oracle import State, Violation, is_among
+from tests.sim.raft.world import DEATHS_IN_WORDS, Death, Pending, World
+
+T = TypeVar("T")
+
+
+class SimNode:
+    """A node that runs (`core`), is down (`core` is None) or is paused."""
+
+    def __init__(self, world: World, node_id: NodeId, disk: Disk, *, founder: bool) -> None:
+        self.world = world
+        self.node_id = node_id
+        self.disk = disk
+        self.founder = founder
+        self.address = f"n{node_id}:1"
+        self.clock = DriftingClock(world.rng.randrange(10_000))
+        self.core: RaftCore | None = None
+        self.incarnation = 0
+        self.state: State = world.oracle.start
+        self.paused = False
+        self._inbox: list[Callable[[], None]] = []
+        #: Saves are through no earlier than this.
+        self.full_until_ms = 0.0
+        #: The mean time of a save.
+        self.save_ms = world.profile.save_ms
+        self.next_save_fails = False
+        self.old_snapshot: Contents | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Lose what is in memory."""
+        self.ready: Ready | None = None
+        self._steps: list[Step] = []
+        self._death: Death | None = None
+        self._role = Role.FOLLOWER
+        self._term = 0
+        self._commit = LogIndex(0)
+        self._voters: Voters = ()
+        self._unproved = False
+        self.pending: dict[int, Pending] = {}
+        #: Reads that wait, with the least index that they may be answered at.
+        self.reads: dict[int, tuple[int, float]] = {}
+        self._alarm = Alarm(self.world.schedule, self._on_alarm)
+
+    @property
+    def voter(self) -> Voter:
+        return Voter(self.node_id, self.disk.directory_id, self.address)
+
+    @property
+    def is_leader(self) -> bool:
+        return self.core is not None and self.core.role is Role.LEADER and not self.paused
+
+    # --- life
+
+    def start(self) -> None:
+        """Boot from the disk."""
+        world, disk = self.world, self.disk
+        if disk.recover():
+            world.sometimes("restart with an old log beside a new snapshot")
+        self.incarnation += 1
+        self.state = world.oracle.start
+        if disk.snapshot is not None:
+            world.sometimes("restart from a snapshot")
+            self.state = world.oracle.states[disk.snapshot.meta.point.index]
+            if disk.snapshot.digest != self.state.digest:
+                raise Violation(f"node {self.node_id} starts from {disk.snapshot}")
+        world.trace("start", self.node_id, disk.term, disk.end_index)
+        core = self._guarded(lambda: world.make_core(self))
+        self.core = core
+        self._role, self._term = core.role, core.term
+        self._commit, self._voters = core.commit_index, core.voters
+        self._settle()
+
+    def crash(self) -> None:
+        """Lose everything in memory; of a save that is under way the first steps were done."""
+        world = self.world
+        if self._steps:
+            done = world.rng.randrange(len(self._steps) + 1)
+            if 0 < done < len(self._steps):
+                world.sometimes("torn save")
+            for step in self._steps[:done]:
+                step()
+        world.trace("crash", self.node_id, self.disk.term, self.disk.end_index)
+        self.core = None
+        self._alarm.set(None)
+        self.incarnation += 1
+        self.paused = False
+        self._inbox.clear()
+        self.next_save_fails = False
+        self._forget()
+
+    def pause(self) -> None:
+        """Stop running; messages and the ends of saves wait."""
+        self.paused = True
+        self._rearm()
+
+    def resume(self) -> None:
+        """Run again: the clock has gone on, and everything comes at once."""
+        if self.core is None or not self.paused:
+            return
+        self.paused = False
+        inbox, self._inbox = self._inbox, []
+        if self.world.rng.random() < 0.5:
+            self.tick()
+        incarnation = self.incarnation
+        for event in inbox:
+            if self.incarnation == incarnation:
+                event()
+        self._rearm()
+
+    def later(self, delay_ms: float, event: Callable[[], None]) -> None:
+        """Call back unless the node has gone down by then; a pause delays it."""
+        incarnation = self.incarnation
+
+        def fire() -> None:
+            if self.incarnation != incarnation or self.core is None:
+                return
+            if self.paused:
+                self._inbox.append(fire)
+            else:
+                event()
+
+        self.world.schedule(self.world.now_ms + delay_ms, fire)
+
+    def drift(self, rate: float) -> None:
+        """Let the clock run at another speed."""
+        self.clock.run_at(self.world.now_ms, rate)
+        self._rearm()
+
+    # --- what comes from outside
+
+    def receive(self, message: Message, contents: Contents | None) -> None:
+        """A message has arrived."""
+        core = self.core
+        if core is None:
+            return
+        if self.paused:
+            self._inbox.append(lambda: self.receive(message, contents))
+            return
+        if contents is not None:
+            self.disk.received[contents.meta] = contents
+        now = self.clock.at(self.world.now_ms)
+        self.world.trace("step", self.node_id, message)
+        if self.ready is not None:
+            self.world.sometimes("saving while messages come")
+        check = notice(core, message, self.world.sometimes)
+        self._guarded(lambda: core.step(message, now))
+        if check is not None:
+            check()
+        self._observe("step")
+        self._settle()
+
+    def tick(self) -> None:
+        """The time that the core asked for has come."""
+        core = self.core
+        if core is None or self.paused:
+            return
+        now = self.clock.at(self.world.now_ms)
+        self.world.trace("tick", self.node_id, now)
+        self._guarded(lambda: core.tick(now))
+        self._observe("tick")
+        self._settle()
+
+    def ask(self, action: Callable[[RaftCore], object]) -> None:
+        """Let the core do something for a client or an operator; errors go to the caller."""
+        if self.core is not None:
+            try:
+                action(self.core)
+            finally:
+                self._observe("ask")
+                self._settle()
+
+    def take_snapshot(self) -> None:
+        """Write a snapshot of what is applied; it is durable a while later."""
+        state = self.state
+        if state.index <= self.disk.snapshot_index:
+            return
+        meta = SnapshotMeta(LogPoint(state.term, state.index), state.voters)
+        contents = Contents(meta, state.digest)
+        self.later(self.world.rng.choice((0, 0, 10, 200)), lambda: self._compact(contents))
+
+    def _compact(self, contents: Contents) -> None:
+        core, rng = self.core, self.world.rng
+        if core is None or contents.meta.point.index <= core.snapshot_point.index:
+            return
+        if self.disk.snapshot is not None and rng.random() < 0.5:
+            self.old_snapshot = self.disk.snapshot
+        self.disk.compact(contents, trim=rng.random() < 0.7)
+        self.world.sometimes("compacted")
+        self.world.trace("compact", self.node_id, contents.meta.point.index)
+        self._guarded(lambda: core.compact(contents.meta))
+        self._observe("compact")
+        self._settle()
+
+    def snapshot_failed(self, to: NodeId) -> None:
+        """The snapshot that was sent to a node has not arrived."""
+        core = self.core
+        if core is None:
+            return
+        self.world.sometimes("snapshot could not be delivered")
+        self._guarded(lambda: core.snapshot_failed(to))
+        self._settle()
+
+    def observers_changed(self) -> None:
+        """Other nodes are to be sent the log."""
+        self._set_observers()
+        self._settle()
+
+    def _set_observers(self) -> None:
+        """Tell a leader who else is to be sent the log."""
+        core = self.core
+        if core is not None and core.role is Role.LEADER:
+            self._guarded(lambda: core.set_observers(self.world.observers_of(self)))
+
+    # --- work
+
+    def _settle(self) -> None:
+        """Work until there is nothing to do or a save is under way, then set the alarm."""
+        while self.core is not None and self.ready is None and self.core.has_ready():
+            self._take()
+        if self.core is not None and self.ready is not None:
+            for message in self._guarded(self.core.take_messages_now):
+                self._send(message)
+        self._rearm()
+
+    def _take(self) -> None:
+        core, world = self.core, self.world
+        if core is None:
+            return
+        ready = self._guarded(core.ready)
+        self.ready = ready
+        self._death = self._draw_death(ready)
+        if self._dies(Death.BEFORE_SENDING):
+            return
+        for message in ready.messages_now:
+            self._send(message)
+        if not ready.has_work:
+            self._after_save()
+            return
+        world.oracle.on_save(self.node_id, self.disk, ready, self.state.index)
+        self._steps = self.disk.save_steps(ready)
+        if self._dies(Death.WITHIN_SAVE):
+            return
+        delay = self._save_delay()
+        if delay:
+            self.later(delay, self._save_is_through)
+        else:
+            self._saved()
+
+    def _draw_death(self, ready: Ready) -> Death | None:
+        """Where in this work the node will die; seldom anywhere."""
+        world = self.world
+        chance = world.profile.crash_at_work if world.faulty else 0.0
+        if ready.snapshot is not None:
+            chance *= 20
+        if not chance or world.rng.random() >= chance:
+            return None
+        return world.rng.choice(tuple(Death))
+
+    def _save_delay(self) -> float:
+        """How long the save takes; while the disk is full it waits."""
+        world = self.world
+        if not world.faulty:
+            return 0
+        waits = self.full_until_ms - world.now_ms
+        if waits > 0:
+            world.sometimes("save waited for space")
+            return waits
+        return world.rng.randrange(2 * self.save_ms + 1) if self.save_ms else 0
+
+    def _save_is_through(self) -> None:
+        self._saved()
+        self._settle()
+
+    def _saved(self) -> None:
+        if self.next_save_fails:
+            self.world.sometimes("save failed")
+            self.crash()
+            self.world.restart_later(self)
+            return
+        for step in self._steps:
+            step()
+        self._steps = []
+        self.world.trace("saved", self.node_id, self.disk.term, self.disk.end_index)
+        self.world.oracle.check_one_change(self.node_id, self.disk)
+        self._after_save()
+
+    def _after_save(self) -> None:
+        ready = self.ready
+        if ready is None or self._dies(Death.BEFORE_MESSAGES):
+            return
+        if ready.snapshot is not None:
+            self.state = self.world.oracle.states[ready.snapshot.point.index]
+        self._send_all(ready.messages)
+        if self.core is None or self._dies(Death.BEFORE_APPLY):
+            return
+        for entry in ready.committed:
+            self._apply(entry)
+        if self._dies(Death.BEFORE_ADVANCE):
+            return
+        self._advance(ready)
+
+    def _send_all(self, messages: tuple[Message, ...]) -> None:
+        dies_after = -1
+        if self._death is Death.WITHIN_MESSAGES and messages:
+            dies_after = self.world.rng.randrange(len(messages))
+        for number, message in enumerate(messages):
+            if number == dies_after:
+                self._dies(Death.WITHIN_MESSAGES)
+                return
+            self._send(message)
+
+    def _advance(self, ready: Ready) -> None:
+        core, world = self.core, self.world
+        if core is None:
+            return
+        self.ready = None
+        self._guarded(lambda: core.advance(ready))
+        if core.applied_index != self.state.index:
+            raise Violation(f"applied {self.state.index}, the core says {core.applied_index}")
+        self._observe("advance")
+        for read in ready.reads:
+            self._answer(read.context, read.index)
+        for context in ready.reads_failed:
+            if self.reads.pop(context, None) is not None:
+                world.sometimes("read refused at leadership loss")
+        if self._unproved and self._role is Role.LEADER and ready.entries:
+            self._unproved = False
+            world.oracle.on_first_save_of_leader(self.disk, self.node_id, core.term)
+        if not core.has_ready():
+            world.oracle.check_voters(self.node_id, self.disk, core.voters)
+
+    def _apply(self, entry: Entry) -> None:
+        world = self.world
+        self.state = world.oracle.on_apply(self.node_id, self.disk, self.state, entry)
+        world.trace("apply", self.node_id, entry.index, self.state.digest)
+        if self._role is Role.LEADER and entry.term < self._term:
+            world.sometimes("earlier term committed by the own term")
+        if len(entry.payloads) > 1:
+            world.sometimes("entry of several payloads applied")
+        if world.rng.random() < 0.05:
+            self.disk.commit_index = entry.next_index
+        pending = self.pending.pop(entry.index, None)
+        if pending is None:
+            return
+        if pending.term != entry.term:
+            world.sometimes("proposal lost with leadership")
+        elif pending.payloads != entry.payloads:
+            raise Violation(f"{pending} is acknowledged for {entry}")
+        else:
+            world.sometimes("acknowledged")
+            if self._term != entry.term:
+                world.sometimes("acknowledged after a change of leader")
+
+    def _answer(self, context: int, index: int) -> None:
+        floor = self.reads.pop(context, None)
+        if floor is None:
+            raise Violation(f"node {self.node_id}: the read {context} is answered unasked")
+        if index < floor[0] or self.state.index < index:
+            raise Violation(
+                f"node {self.node_id}: a read at {index}, applied {self.state.index}, "
+                f"when it was asked {floor[0]} was committed"
+            )
+        self.world.sometimes("read answered")
+
+    def _send(self, message: Message) -> None:
+        world = self.world
+        world.oracle.check_message(self.disk, message)
+        if isinstance(message.body, InstallSnapshot):
+            self._send_snapshot(message, message.body)
+        else:
+            world.network.send(world.now_ms, message)
+
+    def _send_snapshot(self, message: Message, body: InstallSnapshot) -> None:
+        for contents in (self.disk.snapshot, self.old_snapshot):
+            if contents is not None and contents.meta == body.snapshot:
+                self.world.network.send(self.world.now_ms, message, contents)
+                return
+        self.later(50, lambda: self.snapshot_failed(message.to))
+
+    # --- after each call
+
+    def _guarded(self, call: Callable[[], T]) -> T:
+        """Call the core; whatever it raises, it should not have."""
+        try:
+            return call()
+        except Violation:
+            raise
+        except Exception as error:
+            raise Violation(f"node {self.node_id}: {type(error).__name__}: {error}") from error
+
+    def _dies(self, where: Death) -> bool:
+        if self._death is not where:
+            return False
+        if where in DEATHS_IN_WORDS:
+            self.world.sometimes(DEATHS_IN_WORDS[where])
+        self.crash()
+        self.world.restart_later(self)
+        return True
+
+    def _observe(self, cause: str) -> None:
+        """Look at what a call has changed."""
+        core = self.core
+        if core is None:
+            return
+        role, term, commit, voters = core.role, core.term, core.commit_index, core.voters
+        if commit != self._commit:
+            self._check_commit(role, term, commit, voters)
+        if role is not self._role or term != self._term:
+            self._check_role(cause, role, term)
+        elif role is Role.LEADER and voters is not self._voters:
+            self._set_observers()
+        self._role, self._term, self._commit, self._voters = role, term, commit, voters
+
+    def _check_commit(self, role: Role, term: Term, commit: LogIndex, voters: Voters) -> None:
+        oracle = self.world.oracle
+        if commit < self._commit:
+            raise Violation(f"node {self.node_id}: commit went from {self._commit} to {commit}")
+        led = self._role is Role.LEADER and self._term == term
+        if led or (role is Role.LEADER and commit > oracle.commit_index):
+            oracle.on_commit_of_leader(self.node_id, term, commit, self._voters, voters)
+        else:
+            oracle.on_commit_of_follower(self.node_id, commit)
+
+    def _check_role(self, cause: str, role: Role, term: Term) -> None:
+        world, sometimes = self.world, self.world.sometimes
+        world.trace("role", self.node_id, role.value, term)
+        if term < self._term:
+            raise Violation(f"node {self.node_id}: its term went from {self._term} to {term}")
+        if self._role is Role.LEADER:
+            if term > self._term:
+                sometimes("leader met a higher term")
+            elif cause == "tick":
+                sometimes("check-quorum step-down")
+            else:
+                sometimes("leader removed itself")
+        elif self._role is Role.CANDIDATE and role is not Role.LEADER:
+            sometimes("candidate without majority")
+        elif self._role is Role.PRE_CANDIDATE and role is Role.FOLLOWER:
+            sometimes("pre-vote lost")
+        if role is Role.PRE_CANDIDATE and not is_among(self.voter, world.oracle.end.voters):
+            sometimes("removed node campaigned")
+        if role is Role.LEADER:
+            world.oracle.on_leader(self.node_id, term)
+            self._unproved = True
+            world.on_leader(self)
+            self._set_observers()
+
+    def _rearm(self) -> None:
+        """See to it that the core is woken at its next deadline."""
+        core = self.core
+        if core is None or self.paused:
+            self._alarm.set(None)
+            return
+        deadline = core.next_deadline_ms()
+        now = self.world.now_ms
+        self._alarm.set(None if deadline is None else max(self.clock.when(deadline), now))
+
+    def _on_alarm(self) -> None:
+        self.tick()
+        wanted = self._alarm.wanted_ms
+        if wanted is not None and wanted <= self.world.now_ms:
+            raise Violation(f"node {self.node_id} wants to be woken in the past, over and over")

@@ -1,0 +1,173 @@
+"""Planted bugs in the consensus core and in its driver, and a run that finds each of them.
+
+A bug is a piece of a module's source (the anchor) and what takes its place. It is planted into a
+private copy of the modules, loaded beside the real ones; nothing on the disk is touched. Each bug
+is looked for with the seeds of `tests.sim.raft` near the one that found it last (`seed`), then with
+others, or with one directed test.
+
+`python -m tests.support.raft_mutants [NAME ...]` looks for every bug, or the named ones, with the
+seeds from 0 on, and says which seed is the first to find it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple, Protocol, cast
+
+from tests.support.raft_mutant_table import MUTANTS, Mutant
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: What is loaded anew for each bug, with everything below.
+_PRIVATE = ("logd.consensus", "tests.sim.raft")
+
+
+class Outcome(Protocol):
+    """What is looked at in the outcome of a seed."""
+
+    problem: str
+
+
+class Found(NamedTuple):
+    """`by`: the seed or the directed test; empty if nothing found the bug."""
+
+    by: str
+    problem: str
+    seconds: float
+
+
+class PlantedModules:
+    """The simulation over a core with one bug."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self._simulation = load_privately(mutant, "tests.sim.raft.simulation")
+        self._mutant = mutant
+
+    def run(self, seed: int) -> str:
+        """Run one seed; returns what it complains of."""
+        outcome = self._simulation.run_seed(seed, focus=self._mutant.focus)
+        return cast(Outcome, outcome).problem
+
+
+def source(mutant: Mutant) -> Path:
+    """The file that the bug is planted into."""
+    return ROOT / Path(*mutant.module.split(".")).with_suffix(".py")
+
+
+def planted_text(mutant: Mutant) -> str:
+    """The source with the bug; ValueError if the anchor is not there exactly once."""
+    text = source(mutant).read_text()
+    for anchor, planted in mutant.patches:
+        if text.count(anchor) != 1:
+            raise ValueError(f"{mutant.name}: an anchor is there {text.count(anchor)} times")
+        text = text.replace(anchor, planted)
+    return text
+
+
+class _Planter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Loads one module from a text of our own."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self._module = mutant.module
+        self._path = str(source(mutant))
+        self._text = planted_text(mutant)
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self._module:
+            return None
+        return importlib.util.spec_from_loader(fullname, self, origin=self._path)
+
+    def exec_module(self, module: ModuleType) -> None:
+        exec(compile(self._text, self._path, "exec"), module.__dict__)
+
+
+def _is_private(name: str) -> bool:
+    return any(name == private or name.startswith(private + ".") for private in _PRIVATE)
+
+
+def load_privately(mutant: Mutant, name: str) -> ModuleType:
+    """Import a module over fresh copies of everything private; the real ones stay in place."""
+    real = {key: module for key, module in sys.modules.items() if _is_private(key)}
+    for key in real:
+        del sys.modules[key]
+    planter = _Planter(mutant)
+    sys.meta_path.insert(0, planter)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.meta_path.remove(planter)
+        for key in [key for key in sys.modules if _is_private(key)]:
+            del sys.modules[key]
+        sys.modules.update(real)
+        _rebind(real)
+
+
+def _rebind(real: dict[str, ModuleType]) -> None:
+    """Importing a submodule also sets it as an attribute of its parent; set the real ones again."""
+    for private in _PRIVATE:
+        parent, _, child = private.rpartition(".")
+        if private in real and parent in sys.modules:
+            setattr(sys.modules[parent], child, real[private])
+
+
+def search(mutant: Mutant, seeds: Sequence[int], limit_s: float = 1e9) -> Found:
+    """Look for a bug with these seeds, in this order."""
+    began = time.perf_counter()
+    if mutant.directed:
+        problem = run_directed(mutant)
+        return Found(mutant.directed if problem else "", problem, time.perf_counter() - began)
+    modules = PlantedModules(mutant)
+    for seed in seeds:
+        problem = modules.run(seed)
+        if problem:
+            return Found(f"seed {seed}", problem, time.perf_counter() - began)
+        if time.perf_counter() - began > limit_s:
+            break
+    return Found("", "", time.perf_counter() - began)
+
+
+def run_directed(mutant: Mutant) -> str:
+    """Run the directed test that is to find the bug; returns what it complains of."""
+    directed = load_privately(mutant, "tests.sim.raft.directed")
+    try:
+        getattr(directed, mutant.directed)()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def seeds_near(mutant: Mutant, count: int) -> list[int]:
+    """The seed that found the bug last, and others around it."""
+    near = [mutant.seed, *range(max(0, mutant.seed - 5), mutant.seed), *range(count)]
+    return list(dict.fromkeys(near))[:count]
+
+
+def main(names: list[str]) -> int:
+    """Look for the named bugs, all of them by default; return how many were not found."""
+    missed = 0
+    for mutant in MUTANTS:
+        if names and not any(name in mutant.name for name in names):
+            continue
+        found = search(mutant, range(3000), limit_s=120)
+        missed += not found.by
+        problem = found.problem[:90]
+        print(f"{mutant.name:48} {found.by or 'NOT FOUND':12} {found.seconds:5.1f} s  {problem}")
+        sys.stdout.flush()
+    return missed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
