@@ -117,7 +117,6 @@ def test_a_full_disk_stops_no_node(tmp_path: Path) -> None:
         data_dirs = {}
         for number in (1, 2, 3):
             mounted = tmp_path / f"disk-{number}"
-            mounted.mkdir()
             data_dirs[number] = stack.enter_context(small_tmpfs(mounted, 24 * MIB)) / "data"
         settings = {"LOGD__DISK__FREE_BYTES_MIN": "0"}
         cluster = RealCluster(tmp_path, settings=settings, data_dirs=data_dirs)

@@ -99,7 +99,11 @@ class RealCluster:
                 assert node.stop() == 0
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.kill()
+            raise
 
     def __exit__(
         self,
@@ -107,6 +111,9 @@ class RealCluster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.kill()
+
+    def kill(self) -> None:
         for node in self.nodes.values():
             if node.running:
                 node.kill()
