@@ -31,10 +31,6 @@ class Outbox:
     def __bool__(self) -> bool:
         return bool(self._now or self._saved)
 
-    @property
-    def has_now(self) -> bool:
-        return bool(self._now)
-
     def put(self, message: Message, *, after_save: bool) -> None:
         box = self._saved if after_save else self._now
         if isinstance(message.body, _LAST_COUNTS):
