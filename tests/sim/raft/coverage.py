@@ -39,6 +39,7 @@ STATES = (
     "snapshot could not be delivered",
     "snapshot installed",
     "snapshot installed over a divergent tail",
+    "snapshot lost where it was received",
     "snapshot with other voters installed",
     # membership
     "address changed",

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from logd.consensus import Entry, RaftCore, Ready, Role
-from logd.consensus.log_types import LogPoint, SnapshotMeta, Voter, Voters
+from logd.consensus.log_types import LogPoint, Voter, Voters
 from logd.consensus.messages import InstallSnapshot, Message
 from logd.model.ids import LogIndex, NodeId, Term
 from tests.sim.raft.clock import Alarm, DriftingClock
@@ -191,10 +191,13 @@ class SimNode:
 
     def take_snapshot(self) -> None:
         """Write a snapshot of what is applied; it is durable a while later."""
-        state = self.state
-        if state.index <= self.disk.snapshot_index:
+        core, state = self.core, self.state
+        if core is None or self.ready is not None or state.index <= self.disk.snapshot_index:
             return
-        meta = SnapshotMeta(LogPoint(state.term, state.index), state.voters)
+        meta = self._guarded(lambda: core.applied_snapshot)
+        # A log that began before the first voter set does not know the founder.
+        if meta.point != (state.term, state.index) or meta.voters not in ((), state.voters):
+            raise Violation(f"node {self.node_id} would call {state} {meta}")
         contents = Contents(meta, state.digest)
         self.later(self.world.rng.choice((0, 0, 10, 200)), lambda: self._compact(contents))
 
@@ -217,8 +220,21 @@ class SimNode:
         if core is None:
             return
         self.world.sometimes("snapshot could not be delivered")
+        self.world.trace("failed", self.node_id, to)
         self._guarded(lambda: core.snapshot_failed(to))
         self._settle()
+
+    def snapshot_delivered(self, to: NodeId, point: LogPoint) -> None:
+        """A snapshot has arrived; whoever received it may still lose it."""
+        limit = self.world.profile.timing.election_timeout_ms_max
+        self.later(limit, lambda: self._check_snapshot(to, point))
+
+    def _check_snapshot(self, to: NodeId, point: LogPoint) -> None:
+        core = self.core
+        for peer in core.progress() if core is not None else ():
+            if (peer.node_id, peer.state, peer.next_index) == (to, "snapshot", point.index):
+                self.world.sometimes("snapshot lost where it was received")
+                self.snapshot_failed(to)
 
     def observers_changed(self) -> None:
         """Other nodes are to be sent the log."""

@@ -152,7 +152,11 @@ class Oracle:
         self, node_id: NodeId, disk: Disk, meta: SnapshotMeta, applied: LogIndex
     ) -> None:
         state = self.states.get(meta.point.index)
-        if state is None or state.term != meta.point.term or state.voters != meta.voters:
+        if (
+            state is None
+            or state.term != meta.point.term
+            or state.voters != (meta.voters or self.start.voters)
+        ):
             raise Violation(f"node {node_id} installs {meta}, the truth is {state}")
         if meta.point.index <= applied:
             raise Violation(f"node {node_id} goes back from {applied} to {meta.point}")
@@ -222,8 +226,8 @@ class Oracle:
 
     def _check_change(self, node_id: NodeId, before: Voters | None, entry: Entry) -> Voters:
         now = entry.voters or ()
-        if before is None:
-            before = self.start.voters
+        # The founder is no record in the log: a log without a voter set begins with it.
+        before = before or self.start.voters
         if not now or changed(before, now) > 1:
             raise Violation(f"node {node_id}: from {before} to {now} at {entry.index}")
         return now

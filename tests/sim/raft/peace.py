@@ -155,17 +155,25 @@ class Peace:
         propose = self._world.demands.propose_voters
         # A transfer of leadership may still be under way.
         self._wait(
-            lambda: propose(self._leading()[0], voters), PROGRESS, f"a leader takes {voters}"
+            lambda: self._is_settled() and propose(self._leading()[0], voters),
+            PROGRESS,
+            f"a leader takes {voters}",
         )
         self._wait(self._is_settled, PROGRESS, f"new voters {voters}")
 
     def _make_progress(self) -> None:
-        leader, core = self._leading()
-        end = self._world.demands.propose_to(leader)
-        if end is None:
-            raise Violation("a quiet leader takes no proposal")
-        self._world.demands.read()
-        self._wait(lambda: core.applied_index >= end and self._is_settled(), PROGRESS, "a proposal")
+        """A proposal and a read, by whoever leads."""
+        demands = self._world.demands
+        before = self._leading()[1].end_index
+        self._wait(
+            lambda: self._is_settled() and demands.propose_to(self._leading()[0]) is not None,
+            PROGRESS,
+            "a leader takes a proposal",
+        )
+        demands.read()
+        self._wait(self._is_settled, PROGRESS, "a proposal")
+        if self._leading()[1].applied_index <= before:
+            raise Violation("a proposal was lost in peace")
 
     def _stay_quiet(self, what: str) -> None:
         """For several timeouts nobody's term changes, and the leader stays."""
