@@ -16,7 +16,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from logd_wire.errors import StorageFailedError
 
@@ -34,6 +34,9 @@ from logd.runtime.world import Ports
 from logd.storage import DataDirectory, Ledger
 
 _logger = logging.getLogger("logd.node")
+
+#: Record data lies on one node: the metadata is replicated, partition logs are not yet.
+REPLICAS_MAX: Final = 1
 
 
 class Node:
@@ -176,6 +179,7 @@ class Node:
             partitions=config.topics.partitions,
             replication_factor=config.topics.replication_factor,
             topic_defaults=config.topic_defaults,
+            replication_factor_max=REPLICAS_MAX,
         )
         member = self._membership = Membership(
             config=config,
