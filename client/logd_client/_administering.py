@@ -36,3 +36,17 @@ def trim_points(before: Mapping[int, int]) -> dict[int, int]:
                 hint="give the first offset to keep, or -1 for the end",
             )
     return dict(before)
+
+
+def directory_bytes(directory_id: str) -> bytes:
+    """The id of a data directory as it travels; empty: none was named."""
+    try:
+        found = bytes.fromhex(directory_id)
+    except ValueError:
+        found = b"?"
+    if len(found) not in (0, 16):
+        raise ConfigError(
+            f"{directory_id!r} is not the id of a data directory",
+            hint="it has 32 hexadecimal digits: see describe_cluster().members",
+        )
+    return found

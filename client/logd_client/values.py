@@ -117,11 +117,13 @@ class OffsetAndTimestamp(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """One node. `address` is what clients are told to connect to."""
+    """One node. `address` is what clients are told to connect to; `fenced`: the controller does
+    not count on it."""
 
     id: int
     address: str
     rack: str = ""
+    fenced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,105 @@ class ClusterInfo:
     node_id: int
     version: str
     nodes: tuple[NodeInfo, ...]
+    #: The nodes in full, and voters that are not registered. From a node of release 0.1: empty.
+    members: tuple[MemberInfo, ...] = ()
+    #: How far the answering node has followed the metadata log; an end index.
+    metadata_index: int = 0
+    #: Term of the controller's leadership.
+    controller_epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MemberInfo:
+    """One node in full. Ids are hexadecimal; `lag` and `heard` are None where only the controller
+    would know."""
+
+    id: int
+    address: str
+    peer_address: str
+    rack: str
+    fenced: bool
+    directory_id: str
+    incarnation_id: str
+    voter: bool
+    controller: bool
+    #: Entries of the metadata log that the node is known to lack.
+    lag: int | None
+    #: Whether the controller has heard from it lately.
+    heard: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class VoterInfo:
+    """A node that votes on the metadata log, with the data directory that its vote comes from."""
+
+    id: int
+    directory_id: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressInfo:
+    """How far a leader knows another node to be; indexes are end indexes."""
+
+    id: int
+    match_index: int
+    next_index: int
+    voter: bool
+    active: bool
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuorumInfo:
+    """A node's part in the metadata quorum; indexes are end indexes."""
+
+    cluster_id: str
+    node_id: int
+    role: str
+    term: int
+    vote: int | None
+    leader_id: int | None
+    commit_index: int
+    applied_index: int
+    end_index: int
+    snapshot_index: int
+    snapshot_term: int
+    voters: tuple[VoterInfo, ...]
+    #: Empty on nodes that do not lead.
+    progress: tuple[ProgressInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RaftRecordInfo:
+    """One record of the metadata log, in words."""
+
+    type: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RaftEntryInfo:
+    """One step of the metadata log: `records` from `index` to `next_index`. `committed` is None
+    for a log at rest, which does not say."""
+
+    index: int
+    next_index: int
+    term: int
+    timestamp_ms: int
+    committed: bool | None
+    records: tuple[RaftRecordInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RaftLogPage:
+    """Entries of one node's metadata log; `next_index` is where to go on."""
+
+    entries: tuple[RaftEntryInfo, ...]
+    first_index: int
+    commit_index: int
+    end_index: int
+    next_index: int
 
 
 @dataclass(frozen=True, slots=True)

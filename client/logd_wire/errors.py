@@ -147,7 +147,10 @@ class UnknownTopicError(LogdError):
 
 
 class NotLeaderError(LogdError):
-    """`leader_id`, `leader_epoch` and `leader_address` say who leads, where known."""
+    """`leader_id`, `leader_epoch` and `leader_address` say who leads, where known.
+
+    With NOT_CONTROLLER that is the controller, and the epoch its term.
+    """
 
     code = ErrorCode.NOT_LEADER
     leader_id: int = -1

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 app = group("Look at the cluster.", name="cluster")
 config_app = group("Look at configuration.", name="config")
 
-INFO_HELP = """Show the cluster's identity and its nodes.
+INFO_HELP = """Show the cluster's identity, its controller, its voters and its nodes.
 
 \b
 Examples:
@@ -29,39 +29,36 @@ Examples:
 
 @app.command("info", cls=Command, help=INFO_HELP)
 def info(ctx: typer.Context) -> None:
+    from logd.cli.cluster_view import emit_cluster
     from logd.cli.connect import open_admin
 
     invocation = invocation_of(ctx)
     with open_admin(invocation) as admin:
         found = admin.describe_cluster()
-    rows = [
-        [node.id, node.address, node.rack or None, node.id == found.controller_id]
-        for node in found.nodes
-    ]
-    document = {
-        "cluster_id": found.cluster_id,
-        "controller_id": found.controller_id,
-        "answered_by": found.node_id,
-        "version": found.version,
-        "nodes": [
-            {"id": node.id, "address": node.address, "rack": node.rack} for node in found.nodes
-        ],
-    }
-    summary: list[list[object]] = [
-        ["cluster", found.cluster_id],
-        ["controller", found.controller_id],
-        ["answered by", found.node_id],
-        ["version", found.version],
-    ]
-    emit(
-        invocation,
-        document=document,
-        tables=[
-            ("cluster", ["FIELD", "VALUE"], summary),
-            ("nodes", ["ID", "ADDRESS", "RACK", "CONTROLLER"], rows),
-        ],
-        names=[node.address for node in found.nodes],
-    )
+    emit_cluster(invocation, found)
+
+
+NODES_HELP = """List the nodes: where they are, who votes, who is counted on, how far they are.
+
+LAG is how many entries of the metadata log a node lacks, as the controller knows it.
+
+\b
+Examples:
+  logd cluster nodes
+  logd cluster nodes -F wide             with the ids of data directories and of starts
+  logd cluster nodes -F json
+"""
+
+
+@app.command("nodes", cls=Command, help=NODES_HELP)
+def nodes(ctx: typer.Context) -> None:
+    from logd.cli.cluster_view import emit_nodes
+    from logd.cli.connect import open_admin
+
+    invocation = invocation_of(ctx)
+    with open_admin(invocation) as admin:
+        found = admin.describe_cluster()
+    emit_nodes(invocation, found)
 
 
 class Kind(StrEnum):

@@ -38,3 +38,16 @@ def topic_names(ctx: typer.Context, incomplete: str) -> list[str]:
             return [info.name for info in admin.list_topics()]
 
     return sorted(name for name in within_budget(ask) if name.startswith(incomplete))
+
+
+def node_ids(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Nodes whose ids begin with what was typed."""
+    invocation = invocation_of(ctx)
+
+    def ask() -> list[str]:
+        from logd.cli.connect import open_admin
+
+        with open_admin(invocation) as admin:
+            return [str(member.id) for member in admin.describe_cluster().members]
+
+    return [number for number in within_budget(ask) if number.startswith(incomplete)]

@@ -11,7 +11,18 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from logd import __version__
-from logd.cli import bench, cluster, consume, log, produce, profile, serve, topic
+from logd.cli import (
+    bench,
+    cluster,
+    consume,
+    log,
+    node,
+    produce,
+    profile,
+    raft,
+    serve,
+    topic,
+)
 from logd.cli.connect import stop_time_limit
 from logd.cli.exits import EXIT_CODES_HELP, ExitCode, TimeLimitPassed, complain, report
 from logd.cli.options import Command, Group, group, invocation_of
@@ -148,6 +159,8 @@ app.add_typer(cluster.config_app, name="config")
 app.add_typer(profile.app, name="profile")
 app.add_typer(bench.app, name="bench")
 app.add_typer(log.app, name="log")
+app.add_typer(node.app, name="node")
+app.add_typer(raft.app, name="raft")
 
 
 def main() -> NoReturn:

@@ -234,12 +234,19 @@ class Leader:
         if begun_ms is None:
             return
         if peer.answered_heartbeat(round_, begun_ms):
-            at = peer.snapshot or self._point_at(peer.next_index)
-            if at is not None:
-                self._send_append(sender, peer, at, ())
+            self._ask(sender, peer)
         if peer.is_voter:
             self._confirm_rounds()
         self._maybe_hand_over(sender)
+
+    def _ask(self, sender: NodeId, peer: Peer) -> None:
+        """Ask whether what was sent has arrived: an empty append behind it tells."""
+        at = peer.snapshot or self._point_at(peer.next_index)
+        if at is None:
+            # The log was compacted meanwhile: nothing behind which to ask.
+            self._send_snapshot(sender, peer)
+        else:
+            self._send_append(sender, peer, at, ())
 
     def maybe_commit(self) -> bool:
         """Commit what a majority has saved, up to an entry of the own term [Raft 5.4.2]."""

@@ -1,4 +1,4 @@
-"""Administration of topics, and what a node tells about itself and its cluster."""
+"""Administration of topics, and what a node tells about its configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from logd_wire.limits import PARTITIONS_PER_TOPIC_MAX, TOPIC_NAME_CHARACTERS_MAX
 
 from logd.metadata.image import TopicImage
 from logd.metadata.records import PartitionImage
-from logd.model.ids import format_id
 from logd.model.names import check_topic_name
 from logd.model.node_settings import SETTINGS_BY_NAME
 from logd.model.topic_config import (
@@ -29,7 +28,6 @@ from logd.rpc.api import Connection
 from logd.rpc.checks import INT64_MAX, check_count, check_name, check_partition, check_range
 from logd.rpc.edge import Edge, Operation
 from logd.rpc.errors import presentable, to_proto
-from logd.rpc.handshake import controller_id, nodes
 
 DESCRIBE: Final = "/logd.v1.Admin/DescribeTopics"
 TRIM: Final = "/logd.v1.Admin/TrimTopic"
@@ -134,20 +132,6 @@ class AdminHandlers:
             partitions=[_trimmed(number, results[number]) for number in before]
         )
 
-    async def describe_cluster(
-        self, _request: admin_pb2.DescribeClusterRequest, connection: Connection
-    ) -> admin_pb2.DescribeClusterResponse:
-        """Identity, nodes and controller, as this node knows them."""
-        self._edge.authorize_cluster(connection, Operation.DESCRIBE)
-        identity = self._edge.broker.identity
-        return admin_pb2.DescribeClusterResponse(
-            cluster_id=format_id(identity.cluster_id),
-            controller_id=controller_id(self._edge),
-            node_id=identity.node_id,
-            version=identity.version,
-            nodes=nodes(self._edge.image),
-        )
-
     async def describe_config(
         self, _request: admin_pb2.DescribeConfigRequest, connection: Connection
     ) -> admin_pb2.DescribeConfigResponse:
@@ -187,6 +171,11 @@ class AdminHandlers:
         partitions = []
         for state in topic.partitions:
             described = _placed(state)
+            if self._edge.broker.identity.node_id not in state.replicas:
+                # Asked from its leader, by whoever wants to know.
+                described.start_offset = described.end_offset = -1
+                partitions.append(described)
+                continue
             stats = await self._edge.broker.describe_partition(topic.topic_id, state.partition)
             described.start_offset = stats.start_offset
             described.end_offset = stats.end_offset

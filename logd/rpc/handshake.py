@@ -6,7 +6,7 @@ from typing import Final
 
 from logd_proto.v1 import common_pb2, log_pb2
 from logd_wire import limits
-from logd_wire.errors import ErrorCode, InvalidRequestError, LogdError
+from logd_wire.errors import ErrorCode, InvalidRequestError, LogdError, UnknownTopicError
 
 from logd.metadata.image import ClusterImage, TopicImage
 from logd.model.ids import TopicId, format_id, parse_id
@@ -77,12 +77,15 @@ class HandshakeHandlers:
             )
         topics = await self._named(list(request.topics), request.allow_auto_create, connection)
         topics += [self._by_id(topic_id, connection) for topic_id in request.topic_ids]
-        image = edge.image
+        # Read in one go with the image: the index says how new the image is.
+        image, quorum = edge.image, edge.broker.quorum
         if request.all_topics:
             topics = [describe(topic) for topic in image.topics_by_name()]
         return log_pb2.GetMetadataResponse(
             cluster_id=format_id(edge.broker.identity.cluster_id),
-            controller_id=controller_id(edge),
+            controller_id=quorum.leader_id,
+            controller_epoch=quorum.term,
+            metadata_index=quorum.applied_index,
             nodes=nodes(image),
             topics=topics,
         )
@@ -102,7 +105,11 @@ class HandshakeHandlers:
                 refused[name] = error
         asked = [name for name in dict.fromkeys(names) if name not in refused]
         found = await edge.broker.metadata_for(asked, allow_auto_create) if asked else []
-        answers: dict[str, TopicImage | LogdError] = dict(zip(asked, found, strict=True))
+        # Another one may have taken long: all are looked at again, at one moment.
+        answers = {
+            name: _as_of_now(edge.image, name, answer)
+            for name, answer in zip(asked, found, strict=True)
+        }
         answers.update(refused)
         return [_answered(name, answers[name]) for name in names]
 
@@ -137,14 +144,18 @@ def describe(topic: TopicImage) -> log_pb2.TopicMetadata:
 def nodes(image: ClusterImage) -> list[common_pb2.Node]:
     """All registered nodes, by id."""
     return [
-        common_pb2.Node(id=node.node_id, address=node.address, rack=node.rack)
+        common_pb2.Node(id=node.node_id, address=node.address, rack=node.rack, fenced=node.fenced)
         for _, node in sorted(image.nodes.items())
     ]
 
 
-def controller_id(edge: Edge) -> int:
-    """Node id of the metadata controller: with one voter, the voter."""
-    return edge.broker.identity.node_id
+def _as_of_now(
+    image: ClusterImage, name: str, answer: TopicImage | LogdError
+) -> TopicImage | LogdError:
+    try:
+        return image.topic_named(name)
+    except UnknownTopicError as error:
+        return answer if isinstance(answer, LogdError) else error
 
 
 def _answered(name: str, answer: TopicImage | LogdError) -> log_pb2.TopicMetadata:

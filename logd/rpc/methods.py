@@ -14,6 +14,7 @@ from logd.rpc.handshake import HandshakeHandlers
 from logd.rpc.offsets import OffsetHandlers
 from logd.rpc.plain import PlainHandlers
 from logd.rpc.produce import ProduceHandlers
+from logd.rpc.quorum import QuorumHandlers
 
 LOG_SERVICE: Final = log_pb2.DESCRIPTOR.services_by_name["Log"].full_name
 ADMIN_SERVICE: Final = admin_pb2.DESCRIPTOR.services_by_name["Admin"].full_name
@@ -50,13 +51,18 @@ def build_methods(edge: Edge) -> Methods:
 
 
 def _admin(edge: Edge) -> dict[str, UnaryMethod]:
-    admin = AdminHandlers(edge)
+    admin, quorum = AdminHandlers(edge), QuorumHandlers(edge)
     return {
         "CreateTopic": UnaryMethod(admin_pb2.CreateTopicRequest, admin.create_topic),
         "DeleteTopic": UnaryMethod(admin_pb2.DeleteTopicRequest, admin.delete_topic),
         "AlterTopic": UnaryMethod(admin_pb2.AlterTopicRequest, admin.alter_topic),
         "DescribeTopics": UnaryMethod(admin_pb2.DescribeTopicsRequest, admin.describe_topics),
         "TrimTopic": UnaryMethod(admin_pb2.TrimTopicRequest, admin.trim_topic),
-        "DescribeCluster": UnaryMethod(admin_pb2.DescribeClusterRequest, admin.describe_cluster),
+        "DescribeCluster": UnaryMethod(admin_pb2.DescribeClusterRequest, quorum.describe_cluster),
+        "DescribeQuorum": UnaryMethod(admin_pb2.DescribeQuorumRequest, quorum.describe_quorum),
+        "ReadRaftLog": UnaryMethod(admin_pb2.ReadRaftLogRequest, quorum.read_raft_log),
+        "AddNode": UnaryMethod(admin_pb2.AddNodeRequest, quorum.add_node),
+        "RemoveNode": UnaryMethod(admin_pb2.RemoveNodeRequest, quorum.remove_node),
+        "ReplaceNode": UnaryMethod(admin_pb2.ReplaceNodeRequest, quorum.replace_node),
         "DescribeConfig": UnaryMethod(admin_pb2.DescribeConfigRequest, admin.describe_config),
     }

@@ -30,15 +30,16 @@ from logd.metadata import (
     Reply,
     TopicImage,
 )
-from logd.model.ids import ClusterId, NodeId, TopicId, TopicPartitionId
+from logd.model.ids import ClusterId, LogIndex, NodeId, TopicId, TopicPartitionId
 from logd.model.node_config import NodeConfig, NodeConfigEntry
 from logd.runtime.budget import ByteBudget, ConnectionBudget
-from logd.runtime.consensus_driver import ConsensusStatus
+from logd.runtime.consensus_driver import ConsensusDriver, ConsensusStatus
 from logd.runtime.fetch_session import FetchSession
 from logd.runtime.metadata_driver import MetadataDriver
 from logd.runtime.partition import Chunk, Partition, ProduceOutcome
 from logd.runtime.partitions import Partitions, PartitionStats
 from logd.runtime.ports import Clock, Disk, Rng
+from logd.runtime.quorum_view import StoredEntry
 
 READ_WAIT_MS_MAX = 30_000
 
@@ -75,7 +76,7 @@ class Broker:
         metadata: MetadataDriver,
         partitions: Partitions,
         serving: Callable[[], bool],
-        quorum: Callable[[], ConsensusStatus],
+        consensus: ConsensusDriver,
         disk: Disk,
         clock: Clock,
         rng: Rng,
@@ -86,7 +87,7 @@ class Broker:
         self._metadata = metadata
         self._partitions = partitions
         self._serving = serving
-        self._quorum = quorum
+        self._consensus = consensus
         self._disk = disk
         self._clock = clock
         self._rng = rng
@@ -106,12 +107,18 @@ class Broker:
     @property
     def quorum(self) -> ConsensusStatus:
         """The quorum of the metadata log as this node sees it."""
-        return self._quorum()
+        return self._consensus.status()
 
     async def submit(self, command: Command) -> Reply:
         """Have the cluster decide on a command, for tools; raises what it is refused with."""
         self.check_running()
         return await self._metadata.submit(command)
+
+    async def read_raft_log(
+        self, start: LogIndex, *, entries_max: int, bytes_max: int
+    ) -> tuple[StoredEntry, ...]:
+        """Durable entries of the metadata log from `start` on, as this node stores them."""
+        return await self._consensus.read_log(start, entries_max=entries_max, bytes_max=bytes_max)
 
     def begin_stop(self) -> None:
         """Refuse what is new from here on; what was accepted is finished."""

@@ -45,6 +45,8 @@ from logd.model.ids import NO_NODE, LogIndex, NodeId, Term
 from logd.runtime.peers import ChunkTaken, PeerTransport, SnapshotChunk
 from logd.runtime.pending import Pending, lost
 from logd.runtime.ports import Clock, Disk, Rng, Spawn, Task
+from logd.runtime.quorum_view import StoredEntry
+from logd.runtime.raft_reading import read_view
 from logd.runtime.raft_store import Found, RaftStore
 from logd.runtime.snapshot_taker import SnapshotTaker
 from logd.runtime.snapshot_transfer import SnapshotReceiver, SnapshotSender
@@ -89,11 +91,15 @@ class ConsensusStatus:
 
     role: Role
     term: Term
+    #: Whom this node voted for in `term`, durably; NO_NODE: nobody.
+    vote: NodeId
     leader_id: NodeId
     voters: Voters
     commit_index: LogIndex
     applied_index: LogIndex
     end_index: LogIndex
+    #: The first entry that is stored; what lies below is only in the snapshot.
+    first_index: LogIndex
     snapshot_point: LogPoint
     progress: tuple[PeerProgress, ...]
 
@@ -211,14 +217,25 @@ class ConsensusDriver:
         return ConsensusStatus(
             role=core.role,
             term=core.term,
+            vote=self._store.vote_in(core.term),
             leader_id=NO_NODE if core.leader_id is None else core.leader_id,
             voters=core.voters,
             commit_index=core.commit_index,
             applied_index=self.applied_index,
             end_index=core.end_index,
+            first_index=LogIndex(self._store.view.start_offset),
             snapshot_point=core.snapshot_point,
             progress=core.progress() if core.role is Role.LEADER else (),
         )
+
+    async def read_log(
+        self, start: LogIndex, *, entries_max: int, bytes_max: int
+    ) -> tuple[StoredEntry, ...]:
+        """Durable entries for people to look at, as `raft_reading.read_view`."""
+        read = partial(
+            read_view, self._store.view, start, entries_max=entries_max, bytes_max=bytes_max
+        )
+        return await self._disk.read(read)
 
     # --- what callers ask for ----------------------------------------------------------------
 

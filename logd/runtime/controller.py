@@ -27,7 +27,7 @@ from logd.metadata import (
     UpdateVoter,
 )
 from logd.metadata.voters import stale_voters
-from logd.model.ids import LogIndex, NodeId, Term
+from logd.model.ids import DirectoryId, LogIndex, NodeId, Term
 from logd.runtime.consensus_driver import ConsensusDriver
 from logd.runtime.metadata_driver import MetadataDriver
 from logd.runtime.peers import Submitted
@@ -75,6 +75,8 @@ class Controller:
         #: Nodes that are being unfenced. A dict keeps the order.
         self._unfencing: dict[NodeId, None] = {}
         self._settled_nodes: object = None
+        #: Directories that voted in this leadership: whoever took the vote away meant it.
+        self._voted: dict[DirectoryId, None] = {}
         self._balance_ms = 0
 
     def start(self) -> None:
@@ -116,6 +118,7 @@ class Controller:
         if self._sessions is None or self._led_term != consensus.term:
             self._led_term = consensus.term
             self._settled_nodes = None
+            self._voted.clear()
             self._balance_ms = now_ms + BALANCE_MS
             image, index = self._metadata.image, consensus.applied_index
             self._sessions = NodeSessions(self._timing, image, index, now_ms)
@@ -196,6 +199,7 @@ class Controller:
         if not image.voters:
             others = len(image.nodes) > 1 and self._node_id in image.nodes
             return AddVoter(self._node_id) if others else None
+        self._voted.update((voter.directory_id, None) for voter in image.voters)
         candidates = [
             node
             for node in image.nodes.values()
@@ -205,7 +209,7 @@ class Controller:
         return next(map(AddVoter, ready), None)
 
     def _may_vote(self, node: NodeImage) -> bool:
-        if node.fenced or not node.peer_address:
+        if node.fenced or not node.peer_address or node.directory_id in self._voted:
             return False
         status = self._consensus.status()
         return any(

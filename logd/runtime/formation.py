@@ -104,6 +104,17 @@ class Formation:
             )
             await self._clock.sleep_ms(RETRY_MS)
 
+    async def check_cluster(self, own: ClusterId) -> None:
+        """Raise ConfigError when a peer that answers belongs to another cluster than this node."""
+        for answer in await self._ask(self._others):
+            theirs = answer.identity.cluster_id
+            if theirs not in (None, own):
+                raise ConfigError(
+                    f"this node belongs to cluster {format_id(own)}, node "
+                    f"{answer.identity.node_id} to {format_id(theirs or own)}",
+                    hint="correct cluster.peers, or use another data directory",
+                )
+
     async def _ask(self, peers: Sequence[tuple[NodeId, str]]) -> list[Identified]:
         """Ask all of them who they are; those that do not answer are left out."""
         found = await asyncio.gather(*(self._identify(*peer) for peer in peers))

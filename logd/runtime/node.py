@@ -148,7 +148,10 @@ class Node:
     async def _come_to_cluster(self, formation: Formation | None) -> None:
         """Belong to a cluster: that of the directory, that of the peers, or a new one."""
         self._introduce()
-        if self._directory.meta.cluster_id is not None:
+        cluster = self._directory.meta.cluster_id
+        if cluster is not None:
+            if formation is not None:
+                await formation.check_cluster(ClusterId(cluster))
             return
         assert formation is not None, "without peers a new directory founds its cluster"
         configured = self.config.cluster.id
@@ -195,7 +198,7 @@ class Node:
             metadata=member.metadata,
             partitions=self._partitions,
             serving=lambda: member.session.serving,
-            quorum=member.consensus.status,
+            consensus=member.consensus,
             disk=ports.disk,
             clock=ports.clock,
             rng=ports.rng,

@@ -40,7 +40,7 @@ from logd_wire import WireRecord, decode_batch, encode_batch, iter_headers, read
 from logd_wire.errors import LogdError, StorageFailedError, StorageFullError
 
 from logd.consensus.log_types import LOG_START, Entry, HardState, LogPoint, SnapshotMeta, Voters
-from logd.model.ids import LogIndex, Term
+from logd.model.ids import NO_NODE, LogIndex, NodeId, Term
 from logd.runtime.hard_state import HARD_STATE, decode_hard_state, encode_hard_state
 from logd.runtime.snapshots import Snapshot, SnapshotFolder
 from logd.storage import (
@@ -132,6 +132,16 @@ class RaftStore:
             # What recovery kept from beyond the ledger is durable now. A save tells it otherwise.
             store._note_durable()
         return store, Found(hard_state, snapshot, _read_entries(log.view, point, voters_of))
+
+    @property
+    def view(self) -> LogView:
+        """What is stored, for readers."""
+        return self._log.view
+
+    def vote_in(self, term: Term) -> NodeId:
+        """Whom this node voted for in `term`, as far as it is durable; NO_NODE: nobody."""
+        state = self._hard_state
+        return state.vote if state is not None and state.term == term else NO_NODE
 
     def save(
         self,

@@ -100,14 +100,16 @@ class MemoryCluster:
         await asyncio.gather(*(process.start() for process in self.processes.values()))
         return self
 
-    def _make(self, node_id: int, settings: Mapping[str, str]) -> SimProcess:
-        flags = {"node.id": str(node_id), **settings, **self._settings}
+    def _make(
+        self, node_id: int, settings: Mapping[str, str], files: MemoryFiles | None = None
+    ) -> SimProcess:
+        flags = {"node.id": str(node_id), **self._settings, **settings}
         config, entries = load_node_config(flags=flags)
         name = "process" if node_id == FIRST else f"process/{node_id}"
         process = self.processes[node_id] = SimProcess(
             loop=asyncio.get_running_loop(),
             network=self.network,
-            files=MemoryFiles(),
+            files=files or MemoryFiles(),
             clock=self.clock,
             rng=self._rng.child(name),
             trace=self.trace,
@@ -212,14 +214,20 @@ class MemoryCluster:
         await process.start()
 
     async def add(
-        self, node: int, *, peers: Sequence[int], config: Mapping[str, str] | None = None
+        self,
+        node: int,
+        *,
+        peers: Sequence[int],
+        config: Mapping[str, str] | None = None,
+        files: MemoryFiles | None = None,
     ) -> None:
         """Start another node, which is told of `peers`; returns once it serves.
 
-        A node id that there was before begins with an empty disk.
+        Without `files` it begins with an empty disk, also under a node id that there was before.
         """
         settings = {"cluster.peers": peers_of(*sorted({node, *peers}))}
-        await self._make(node, {**addresses_of(node), **settings, **(config or {})}).start()
+        own = {**addresses_of(node), **settings, **(config or {})}
+        await self._make(node, own, files).start()
 
     def isolate(self, *nodes: int) -> None:
         """Cut nodes off from the other nodes until `heal`; clients reach them still."""

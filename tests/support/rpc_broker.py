@@ -12,21 +12,28 @@ from logd_wire import decode_batch, iter_headers, stamp, verify_produced_batch
 from logd_wire.errors import InvalidRequestError, LogdError, OffsetOutOfRangeError
 
 from logd.metadata import (
+    AddVoter,
     AlterTopic,
     ClusterImage,
     CreateTopic,
     DeleteTopic,
+    FenceNode,
     FormCluster,
     MetadataMachine,
     MetadataSettings,
     RegisterNode,
     TopicImage,
+    UnfenceNode,
 )
-from logd.model.ids import ClusterId, DirectoryId, NodeId, TopicId
+from logd.model.ids import ClusterId, LogIndex, NodeId, TopicId
 from logd.model.node_config import load_node_config
 from logd.runtime.budget import ByteBudget, ConnectionBudget
+from logd.runtime.consensus_driver import ConsensusStatus
+from logd.runtime.quorum_view import StoredEntry
+from tests.support.rpc_quorum import CLUSTER_ID, FakeQuorum, directory_of
 
-CLUSTER_ID = bytes(range(16))
+__all__ = ["APPEND_TIME_MS", "CLUSTER_ID", "FakeBroker", "MemoryLog", "MemorySession", "frame"]
+
 APPEND_TIME_MS = 1_700_000_000_000
 
 
@@ -153,8 +160,11 @@ class FakeBroker:
         self.config, self.config_entries = load_node_config()
         self.identity = SimpleNamespace(cluster_id=CLUSTER_ID, node_id=1, version="0.0.0-test")
         self._machine = MetadataMachine(MetadataSettings())
+        #: The metadata quorum: this node leads it.
+        self.view = FakeQuorum()
         self._submit(FormCluster(ClusterId(CLUSTER_ID)))
-        self._submit(RegisterNode(NodeId(1), DirectoryId(CLUSTER_ID), CLUSTER_ID, "127.0.0.1:7171"))
+        self.register(1, "127.0.0.1:7171")
+        self._submit(AddVoter(NodeId(1)))
         self._logs: dict[tuple[bytes, int], MemoryLog] = {}
         self._topics_made = 0
         limits = self.config.limits
@@ -177,7 +187,33 @@ class FakeBroker:
     def _submit(self, command: Any) -> Any:
         outcome = self._machine.handle(command, 0)
         self._machine.replay(*outcome.records)
+        self.view.append(outcome.records, self._machine.image)
         return outcome.reply
+
+    @property
+    def quorum(self) -> ConsensusStatus:
+        return self.view.state
+
+    async def read_raft_log(
+        self, start: LogIndex, *, entries_max: int, bytes_max: int
+    ) -> tuple[StoredEntry, ...]:
+        return await self.view.read_log(start, entries_max=entries_max, bytes_max=bytes_max)
+
+    async def submit(self, command: Any) -> Any:
+        self._fail(type(command).__name__)
+        return self._submit(command)
+
+    def register(self, number: int, address: str, *, rack: str = "", fenced: bool = False) -> None:
+        """Have one more node take part, with the directory and incarnation `number`."""
+        node_id, directory = NodeId(number), directory_of(number)
+        incarnation = number.to_bytes(16, "big")
+        peer = f"peer-{number}:7172"
+        self._submit(RegisterNode(node_id, directory, incarnation, address, rack, peer))
+        if not fenced:
+            self._submit(UnfenceNode(node_id, incarnation))
+
+    def fence(self, number: int) -> None:
+        self._submit(FenceNode(NodeId(number), number.to_bytes(16, "big")))
 
     def _fail(self, method: str) -> None:
         if (failure := self.failures.get(method)) is not None:

@@ -41,6 +41,11 @@ UNARY: Final[dict[str, type[Message]]] = {
     ADMIN + "TrimTopic": admin_pb2.TrimTopicRequest,
     ADMIN + "DescribeCluster": admin_pb2.DescribeClusterRequest,
     ADMIN + "DescribeConfig": admin_pb2.DescribeConfigRequest,
+    ADMIN + "DescribeQuorum": admin_pb2.DescribeQuorumRequest,
+    ADMIN + "ReadRaftLog": admin_pb2.ReadRaftLogRequest,
+    ADMIN + "AddNode": admin_pb2.AddNodeRequest,
+    ADMIN + "RemoveNode": admin_pb2.RemoveNodeRequest,
+    ADMIN + "ReplaceNode": admin_pb2.ReplaceNodeRequest,
 }
 NAMES: Final = {
     "empty": "",

@@ -18,6 +18,7 @@ from logd_client import (
     OffsetAndTimestamp,
     Producer,
     ProducerRecord,
+    QuorumInfo,
     ReadError,
     Record,
     RecordMetadata,
@@ -169,6 +170,10 @@ def admin() -> None:
         client.add_partitions("t", 12)
         assert_type(client.delete_records("t", {0: 10}), dict[int, int])
         assert_type(client.describe_cluster(), ClusterInfo)
+        assert_type(client.describe_quorum(), QuorumInfo)
+        assert_type(client.read_raft_log(10).entries[0].committed, bool | None)
+        assert_type(client.add_node(4), list[int])
+        client.remove_node(4, directory_id=client.describe_cluster().members[0].directory_id)
         client.delete_topic("t")
 
 

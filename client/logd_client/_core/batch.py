@@ -55,6 +55,7 @@ class ProducerBatch:
         "replicas",
         "sequence",
         "topic",
+        "topic_id",
         "waiter",
     )
 
@@ -90,6 +91,7 @@ class ProducerBatch:
         self.waiter: object = None
         # sending
         self.address = ""
+        self.topic_id = b""
         self.count = 0
         self.encoded: bytes | None = None
         self.producer_id = -1

@@ -65,6 +65,7 @@ class PartitionReader:
         "position",
         "reset",
         "subscription_id",
+        "topic_id",
         "tp",
     )
 
@@ -83,6 +84,7 @@ class PartitionReader:
         self.subscription_id = 0
         self.address = ""
         self.leader_epoch = -1
+        self.topic_id = b""
         self.paused = False
         self.looking_up = False
         self.error: LogdError | None = None

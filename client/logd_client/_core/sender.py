@@ -15,7 +15,7 @@ Order and exactly-once within a partition rest on these rules (`docs/architectur
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -176,6 +176,7 @@ class Sender:
             queue.closed.popleft()
             in_flight.append(batch)
             batch.address = leader.address
+            batch.topic_id = leader.topic_id
             counts = self._node_in_flight
             counts[leader.address] = counts.get(leader.address, 0) + 1
             sends.append(Send(leader, batch))
@@ -399,12 +400,16 @@ class Sender:
         self._fail(queue, batch, error)
         self._look[queue] = None
 
-    def on_metadata(self) -> None:
-        """Something about leaders is new: partitions that waited for that are looked at."""
-        self.wants_metadata.clear()
+    def on_metadata(self, topics: Iterable[str]) -> None:
+        """Leaders of `topics` may be known now: partitions that waited for that are looked at."""
+        for name in topics:
+            self.wants_metadata.pop(name, None)
         for queue in list(self._blocked):
             leader = self._leader_of(queue.topic.name, queue.partition)
-            if leader is not None and leader.epoch != queue.leader_epoch:
+            if leader is not None and (leader.epoch, leader.topic_id) != (
+                queue.leader_epoch,
+                queue.topic_id,
+            ):
                 queue.blocked_until_ms = 0.0
                 del self._blocked[queue]
                 self._look[queue] = None

@@ -123,6 +123,7 @@ class Subscriptions:
         self._next_id += 1
         reader.address = leader.address
         reader.leader_epoch = leader.epoch
+        reader.topic_id = leader.topic_id
         self._state.subscribed[reader.subscription_id] = reader
         plan.subscribe.append(
             Subscribe(leader, reader.subscription_id, reader.tp.partition, reader.fetch_offset)
@@ -259,7 +260,10 @@ class Subscriptions:
         with state.lock:
             for reader in list(state.blocked):
                 leader = self._leader_of(*reader.tp)
-                if leader is not None and leader.epoch != reader.leader_epoch:
+                if leader is not None and (leader.epoch, leader.topic_id) != (
+                    reader.leader_epoch,
+                    reader.topic_id,
+                ):
                     del state.blocked[reader]
                     reader.blocked_until_ms = 0.0
                     state.work[reader] = None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
 from google.protobuf.message import Message
 from logd_proto.v1 import admin_pb2
 from logd_wire.errors import (
-    BootstrapError,
     ErrorCode,
     LogdError,
     NetworkError,
@@ -19,15 +20,26 @@ from logd_wire.errors import (
 )
 
 from logd_client._core.backoff import Backoff
-from logd_client._engine.cluster import Cluster, ClusterConfig
+from logd_client._engine.cluster import ASK_TIMEOUT_MS, Cluster, ClusterConfig
+from logd_client._engine.descriptions import (
+    cluster_info,
+    config_entry,
+    quorum_info,
+    raft_log_page,
+    topic_info,
+)
 from logd_client._engine.ports import Clock, Rng
 from logd_client._transport import methods
 from logd_client._transport.api import Transport
 from logd_client._transport.errors import from_proto
-from logd_client.values import ClusterInfo, ConfigEntry, NodeInfo, PartitionInfo, TopicInfo
+from logd_client.values import ClusterInfo, ConfigEntry, QuorumInfo, RaftLogPage, TopicInfo
+
+logger = logging.getLogger("logd.client.admin")
 
 #: Refusals after which a change may be sent again: it has certainly not happened.
 _NOT_DONE = frozenset({ErrorCode.OVERLOADED, ErrorCode.NOT_CONTROLLER, ErrorCode.SHUTTING_DOWN})
+#: Hints in a row that are followed without a wait.
+HINTS_AT_ONCE_MAX: Final = 2
 
 
 class AdminEngine:
@@ -59,6 +71,7 @@ class AdminEngine:
             try:
                 return await connection.call(method, request, timeout_ms=left_ms)
             except (NetworkError, TimeoutError) as error:
+                self.cluster.go_elsewhere(connection.address, error)
                 what = method.rpartition("/")[2]
                 raise OutcomeUnknownError(
                     f"outcome unknown: {what} was sent, and no answer came ({error.message})",
@@ -69,7 +82,7 @@ class AdminEngine:
 
         return await self._patiently(once)
 
-    async def _patiently(self, call: Any) -> Any:
+    async def _patiently(self, call: Callable[[float], Awaitable[Any]]) -> Any:
         deadline_ms = self.clock.monotonic_ms() + self._config.request_timeout_ms
         attempt = 0
         while True:
@@ -77,13 +90,22 @@ class AdminEngine:
             try:
                 return await call(max(1.0, left_ms))
             except LogdError as error:
+                if error.code not in _NOT_DONE:
+                    raise
                 attempt += 1
                 delay_ms = self._backoff.delay_ms(attempt, self._rng)
-                if error.code not in _NOT_DONE or delay_ms >= left_ms:
+                # A hint is followed at once; but two nodes may name each other.
+                if self._hinted(error) and attempt <= HINTS_AT_ONCE_MAX:
+                    delay_ms = 0.0
+                if delay_ms >= left_ms:
                     raise
-            except BootstrapError:
-                raise
             await self.clock.sleep_ms(delay_ms)
+
+    def _hinted(self, error: LogdError) -> bool:
+        """Whether a refusal named the node to go to; its sender is asked last from now on."""
+        if error.code is ErrorCode.OVERLOADED or not error.broker:
+            return False
+        return self.cluster.go_elsewhere(error.broker, error)
 
     # ---- topics ----------------------------------------------------------------------------
 
@@ -141,69 +163,154 @@ class AdminEngine:
             names=list(names), include_internal=include_internal
         )
         response = await self._read(methods.DESCRIBE_TOPICS, request)
-        return [topic_info(topic) for topic in response.topics]
+        topics = [topic_info(topic) for topic in response.topics]
+        return await self._measured(topics)
+
+    async def _measured(self, topics: Sequence[TopicInfo]) -> list[TopicInfo]:
+        """Offsets and sizes of partitions that the answering node does not have, asked from their
+        leaders; what a leader does not answer stays unknown."""
+        wanted: dict[int, dict[str, None]] = {}
+        for topic in topics:
+            for part in topic.partitions:
+                if part.end_offset < 0 and part.leader is not None:
+                    wanted.setdefault(part.leader, {})[topic.name] = None
+        if not wanted:
+            return list(topics)
+        await self._know_nodes(wanted)
+        answers = await asyncio.gather(
+            *(self._described_by(node_id, list(names)) for node_id, names in wanted.items())
+        )
+        found = {
+            (topic.name, part.partition): part
+            for answer in answers
+            for topic in answer
+            for part in topic.partitions
+            if part.end_offset >= 0
+        }
+        return [
+            replace(
+                topic,
+                partitions=tuple(
+                    found.get((topic.name, part.partition), part) if part.end_offset < 0 else part
+                    for part in topic.partitions
+                ),
+            )
+            for topic in topics
+        ]
+
+    async def _know_nodes(self, node_ids: Iterable[int]) -> None:
+        if any(self.cluster.address_of(node_id) is None for node_id in node_ids):
+            await self.cluster.refresh(())
+
+    async def _described_by(self, node_id: int, names: list[str]) -> list[TopicInfo]:
+        try:
+            answer = await self.cluster.ask_node(
+                node_id,
+                methods.DESCRIBE_TOPICS,
+                admin_pb2.DescribeTopicsRequest(names=names),
+                timeout_ms=self._config.request_timeout_ms,
+            )
+            return [topic_info(topic) for topic in answer.topics]
+        except LogdError as error:
+            logger.info("node %d does not tell about its partitions: %s", node_id, error)
+            return []
 
     async def delete_records(self, name: str, before: Mapping[int, int]) -> dict[int, int]:
-        """Trim partitions; raises the first partition's error after all were tried."""
+        """Trim partitions, each at its leader; raises the first partition's error after all were
+        tried."""
+        await self.cluster.refresh([name])
+        by_leader: dict[int | None, dict[int, int]] = {}
+        for partition, offset in before.items():
+            leader = self.cluster.metadata.leader(name, partition)
+            node_id = None if leader is None else leader.node_id
+            by_leader.setdefault(node_id, {})[partition] = offset
+        answers = await asyncio.gather(
+            *(self._trim_at(node_id, name, part) for node_id, part in by_leader.items()),
+            return_exceptions=True,
+        )
+        starts: dict[int, int] = {}
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+            for part in answer.partitions:
+                if part.HasField("error"):
+                    raise from_proto(part.error, broker=None)
+                starts[part.partition] = part.start_offset
+        return {partition: starts[partition] for partition in before if partition in starts}
+
+    async def _trim_at(self, node_id: int | None, name: str, before: Mapping[int, int]) -> Any:
+        """One node's part; without a leader any node may say what is wrong."""
         request = admin_pb2.TrimTopicRequest(name=name)
         for partition, offset in before.items():
             request.partitions.add(partition=partition, before_offset=offset)
-        response = await self._read(methods.TRIM_TOPIC, request)
-        for part in response.partitions:
-            if part.HasField("error"):
-                raise from_proto(part.error, broker=None)
-        return {part.partition: part.start_offset for part in response.partitions}
+        if node_id is None:
+            return await self._read(methods.TRIM_TOPIC, request)
+        return await self._patiently(
+            lambda left_ms: self.cluster.ask_node(
+                node_id, methods.TRIM_TOPIC, request, timeout_ms=left_ms
+            )
+        )
 
     # ---- the cluster -----------------------------------------------------------------------
 
     async def describe_cluster(self) -> ClusterInfo:
-        answer = await self._read(methods.DESCRIBE_CLUSTER, admin_pb2.DescribeClusterRequest())
-        return ClusterInfo(
-            cluster_id=answer.cluster_id,
-            controller_id=_known(answer.controller_id),
-            node_id=answer.node_id,
-            version=answer.version,
-            nodes=tuple(NodeInfo(node.id, node.address, node.rack) for node in answer.nodes),
+        """As the controller sees it, where it can be reached: only it knows how far others are."""
+        request = admin_pb2.DescribeClusterRequest()
+        answer = await self._read(methods.DESCRIBE_CLUSTER, request)
+        if answer.controller_id in (-1, answer.node_id):
+            return cluster_info(answer)
+        try:
+            await self._know_nodes([answer.controller_id])
+            answer = await self.cluster.ask_node(
+                answer.controller_id, methods.DESCRIBE_CLUSTER, request, timeout_ms=ASK_TIMEOUT_MS
+            )
+        except LogdError as error:
+            logger.info("the controller does not describe the cluster: %s", error)
+        return cluster_info(answer)
+
+    async def describe_quorum(self, node_id: int | None = None) -> QuorumInfo:
+        """One node's part in the quorum; None: of a node that answers."""
+        request = admin_pb2.DescribeQuorumRequest()
+        return quorum_info(await self._read_at(node_id, methods.DESCRIBE_QUORUM, request))
+
+    async def read_raft_log(
+        self, start: int, max_entries: int, node_id: int | None = None
+    ) -> RaftLogPage:
+        """Entries of one node's metadata log; None: of a node that answers."""
+        request = admin_pb2.ReadRaftLogRequest(start_index=start, max_entries=max_entries)
+        return raft_log_page(await self._read_at(node_id, methods.READ_RAFT_LOG, request))
+
+    async def _read_at(self, node_id: int | None, method: str, request: Message) -> Any:
+        if node_id is None:
+            return await self._read(method, request)
+        await self._know_nodes([node_id])
+        return await self.cluster.ask_node(
+            node_id, method, request, timeout_ms=self._config.request_timeout_ms
         )
+
+    # ---- members ---------------------------------------------------------------------------
+
+    async def add_node(self, node_id: int) -> list[int]:
+        """Make a registered node a voter; returns the voters. May be repeated."""
+        request = admin_pb2.AddNodeRequest(node_id=node_id)
+        return list((await self._change(methods.ADD_NODE, request)).voters)
+
+    async def remove_node(self, node_id: int, directory_id: bytes) -> list[int]:
+        """Take a node out; returns the voters that are left. May be repeated with the same
+        directory."""
+        request = admin_pb2.RemoveNodeRequest(node_id=node_id, directory_id=directory_id)
+        return list((await self._change(methods.REMOVE_NODE, request)).voters)
+
+    async def replace_node(
+        self, node_id: int, directory_id: bytes, *, accept_data_loss: bool
+    ) -> list[int]:
+        """Strike out a node's lost directory; returns the voters. May be repeated with the same
+        directory."""
+        request = admin_pb2.ReplaceNodeRequest(
+            node_id=node_id, directory_id=directory_id, accept_data_loss=accept_data_loss
+        )
+        return list((await self._change(methods.REPLACE_NODE, request)).voters)
 
     async def describe_configs(self) -> list[ConfigEntry]:
         answer = await self._read(methods.DESCRIBE_CONFIG, admin_pb2.DescribeConfigRequest())
-        return [_entry(entry) for entry in answer.entries]
-
-
-def topic_info(topic: admin_pb2.TopicDescription) -> TopicInfo:
-    """The description in plain values; raises its error if it has one."""
-    if topic.HasField("error"):
-        raise from_proto(topic.error, broker=None)
-    return TopicInfo(
-        name=topic.name,
-        id=str(uuid.UUID(bytes=topic.topic_id)) if len(topic.topic_id) == 16 else "",
-        internal=topic.internal,
-        partitions=tuple(_partition(each) for each in topic.partitions),
-        config={entry.name: entry.value for entry in topic.config},
-        config_entries=tuple(_entry(entry) for entry in topic.config),
-        durability=topic.durability,
-    )
-
-
-def _partition(part: admin_pb2.PartitionDescription) -> PartitionInfo:
-    return PartitionInfo(
-        partition=part.partition,
-        leader=_known(part.leader_id),
-        leader_epoch=part.leader_epoch,
-        replicas=tuple(part.replicas),
-        isr=tuple(part.isr),
-        start_offset=part.start_offset,
-        end_offset=part.end_offset,
-        size_bytes=part.size_bytes,
-        segments=part.segments,
-        damage=tuple(part.damage),
-    )
-
-
-def _entry(entry: admin_pb2.ConfigEntry) -> ConfigEntry:
-    return ConfigEntry(entry.name, entry.value, entry.source, entry.dynamic, entry.doc)
-
-
-def _known(node_id: int) -> int | None:
-    return None if node_id < 0 else node_id
+        return [config_entry(entry) for entry in answer.entries]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,14 +14,16 @@ from logd_wire.errors import (
     BootstrapError,
     ClosedError,
     ErrorCode,
+    InvalidRequestError,
     LogdError,
     NetworkError,
     NotLeaderError,
-    TimeoutError,
+    UnknownTopicError,
     error_for,
 )
 
 from logd_client._core.backoff import Backoff
+from logd_client._core.candidates import Candidates
 from logd_client._core.metadata import (
     MetadataCache,
     PartitionState,
@@ -39,6 +41,21 @@ logger = logging.getLogger("logd.client.cluster")
 
 #: A node that does not answer the first call for so long is passed over.
 HELLO_TIMEOUT_MS: Final = 5_000.0
+#: A node that does not answer another call for so long is passed over while there are others.
+ASK_TIMEOUT_MS: Final = 5_000.0
+
+#: Answers after which another node may do better.
+_ELSEWHERE: Final = frozenset(
+    {
+        ErrorCode.NETWORK,
+        ErrorCode.TIMEOUT,
+        ErrorCode.REQUEST_TIMED_OUT,
+        ErrorCode.SHUTTING_DOWN,
+        ErrorCode.STORAGE_FAILED,
+        ErrorCode.NOT_CONTROLLER,
+        ErrorCode.CLUSTER_ID_MISMATCH,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +71,13 @@ class ClusterConfig:
 class Connection:
     """One node. The first call on a connection, and on each one made after a loss, is Hello."""
 
-    def __init__(self, channel: Channel, client_id: str, metadata: MetadataCache) -> None:
+    def __init__(
+        self, channel: Channel, client_id: str, metadata: MetadataCache, candidates: Candidates
+    ) -> None:
         self._channel = channel
         self._client_id = client_id
         self._metadata = metadata
+        self._candidates = candidates
         self._hello: asyncio.Task[log_pb2.HelloResponse] | None = None
 
     @property
@@ -94,10 +114,11 @@ class Connection:
                 hint="upgrade logd-client",
                 broker=self.address,
             )
+        self._candidates.heard_of(self.address)
         return response
 
     def lost(self) -> None:
-        """The connection broke: the next call says Hello again."""
+        """The connection broke, or may have: the next call says Hello again."""
         self._hello = None
 
     async def call(self, method: str, request: Message, *, timeout_ms: float) -> Any:
@@ -132,7 +153,7 @@ class Cluster:
         #: Topics whose metadata is known to be old; a refresh takes them off.
         self.stale_topics: dict[str, None] = {}
         self._connections: dict[str, Connection] = {}
-        self._good_address = ""
+        self._candidates = Candidates()
         self._closed = False
         self._backoff = Backoff()
 
@@ -143,7 +164,10 @@ class Cluster:
         found = self._connections.get(address)
         if found is None:
             found = Connection(
-                self._transport.connect(address), self.config.client_id, self.metadata
+                self._transport.connect(address),
+                self.config.client_id,
+                self.metadata,
+                self._candidates,
             )
             self._connections[address] = found
         return found
@@ -151,54 +175,127 @@ class Cluster:
     async def ask(self, method: str, request: Message, *, timeout_ms: float) -> Any:
         """Ask any node that answers; for calls that may be repeated.
 
-        Raises what the node answered; BootstrapError when no address could be used.
+        Raises what the nodes answered; BootstrapError when no address could be used.
         """
-        causes: list[tuple[str, LogdError]] = []
-        for address in self._candidates():
+        answer, _ = await self._ask(method, request, timeout_ms)
+        return answer
+
+    async def _ask(self, method: str, request: Message, timeout_ms: float) -> tuple[Any, str]:
+        """The answer, and the address that it came from."""
+        causes: dict[str, LogdError] = {}
+        waiting = self._in_order()
+        while waiting:
+            address = waiting.pop(0)
+            patience_ms = min(timeout_ms, ASK_TIMEOUT_MS) if waiting else timeout_ms
             try:
-                answer = await self.connection(address).call(method, request, timeout_ms=timeout_ms)
-            except (NetworkError, TimeoutError) as error:
-                causes.append((address, error))
-                continue
+                connection = self.connection(address)
+                answer = await connection.call(method, request, timeout_ms=patience_ms)
             except LogdError as error:
-                if error.code is not ErrorCode.SHUTTING_DOWN:
+                if error.code not in _ELSEWHERE:
                     raise
-                causes.append((address, error))
+                causes[address] = error
+                if self.go_elsewhere(address, error):
+                    waiting = [each for each in self._in_order() if each not in causes]
                 continue
-            self._good_address = address
-            return answer
-        self._good_address = ""
+            self._candidates.answered(address)
+            return answer, address
         raise _no_node(causes)
 
+    def address_of(self, node_id: int) -> str | None:
+        """Where a node is; None: not known."""
+        node = self.metadata.nodes.get(node_id)
+        return node.address if node is not None and node.address else None
+
+    async def ask_node(
+        self, node_id: int, method: str, request: Message, *, timeout_ms: float
+    ) -> Any:
+        """Ask exactly this node. Raises what it answers, NetworkError or TimeoutError, and
+        InvalidRequestError when the cluster has no such node."""
+        address = self.address_of(node_id)
+        if address is None:
+            known = ", ".join(map(str, sorted(self.metadata.nodes)))
+            raise InvalidRequestError(
+                f"the cluster has no node {node_id}", hint=f"its nodes are {known or 'not known'}"
+            )
+        return await self.connection(address).call(method, request, timeout_ms=timeout_ms)
+
+    def go_elsewhere(self, address: str, error: LogdError) -> bool:
+        """`address` could not do what it was asked for; whether it named who can."""
+        self._candidates.failed(address)
+        if not isinstance(error, NotLeaderError) or error.code is not ErrorCode.NOT_CONTROLLER:
+            return False
+        target = self.metadata.apply_controller_hint(
+            error.leader_id, error.leader_epoch, error.leader_address
+        )
+        if target in ("", address):
+            return False
+        self._candidates.prefer(target)
+        return True
+
     async def any_connection(self) -> Connection:
-        """A connection that just answered; raises BootstrapError when there is none."""
-        causes: list[tuple[str, LogdError]] = []
-        for address in self._candidates():
+        """A connection that answered just now; raises BootstrapError when there is none."""
+        causes: dict[str, LogdError] = {}
+        for address in self._in_order():
             connection = self.connection(address)
+            # What stood for a while may be gone without anybody having noticed.
+            connection.lost()
             try:
                 await connection.ready()
-            except (NetworkError, TimeoutError) as error:
-                causes.append((address, error))
+            except LogdError as error:
+                if error.code not in _ELSEWHERE:
+                    raise
+                causes[address] = error
+                self._candidates.failed(address)
                 continue
+            self._candidates.answered(address)
             return connection
         raise _no_node(causes)
 
-    def _candidates(self) -> Sequence[str]:
-        addresses = self.metadata.addresses(self.config.bootstrap_servers)
-        good = self._good_address
-        if good in addresses:
-            addresses.remove(good)
-            addresses.insert(0, good)
-        return addresses
+    def _in_order(self) -> list[str]:
+        hinted = self._candidates.preferred
+        known = self.metadata.addresses()
+        bootstrap = self.config.bootstrap_servers
+        return self._candidates.order(known, [*bootstrap, *([hinted] if hinted else [])])
 
     async def refresh(self, topics: Iterable[str], *, allow_auto_create: bool = False) -> None:
         """Learn about `topics` (none: only about the nodes)."""
         names = list(topics)
         request = log_pb2.GetMetadataRequest(topics=names, allow_auto_create=allow_auto_create)
-        answer = await self.ask(GET_METADATA, request, timeout_ms=self.config.request_timeout_ms)
-        self.metadata.update(snapshot_of(answer, self._good_address))
+        answer, address = await self._ask(GET_METADATA, request, self.config.request_timeout_ms)
+        if self.metadata.cluster_id not in ("", answer.cluster_id):
+            # The node of our cluster went away, and another one took its address since the Hello.
+            self.connection(address).lost()
+            self._candidates.failed(address)
+            return
+        if not self.metadata.update(snapshot_of(answer, address)):
+            # Whatever the reason to ask was, this node does not know more than we did.
+            self._candidates.had_nothing_new(address)
+        missing = [name for name in names if self._is_missing(name)]
+        if missing:
+            await self._ask_controller(missing, unless=address)
         for name in names:
             self.stale_topics.pop(name, None)
+
+    def _is_missing(self, name: str) -> bool:
+        state = self.metadata.topic(name)
+        return state is not None and isinstance(state.error, UnknownTopicError)
+
+    async def _ask_controller(self, names: list[str], *, unless: str) -> None:
+        """A topic that one node does not know may be so new that only the others know it."""
+        address = self.metadata.controller_address
+        if address in ("", unless):
+            return
+        request = log_pb2.GetMetadataRequest(topics=names)
+        try:
+            answer = await self.connection(address).call(
+                GET_METADATA,
+                request,
+                timeout_ms=min(self.config.request_timeout_ms, ASK_TIMEOUT_MS),
+            )
+        except LogdError as error:
+            logger.info("the controller at %s was not asked: %s", address, error)
+            return
+        self.metadata.update(snapshot_of(answer, address))
 
     async def refresh_until_heard(
         self, topics: Iterable[str], *, allow_auto_create: bool = False, patience_ms: float
@@ -221,10 +318,17 @@ class Cluster:
                 logger.info("no node answers, trying again: %s", error)
                 await self._clock.sleep_ms(delay_ms)
 
-    def apply_hint(self, topic: str, partition: int, error: LogdError) -> bool:
-        """Take over the leader that an error names; whether that was news."""
-        return isinstance(error, NotLeaderError) and self.metadata.apply_hint(
-            topic, partition, error.leader_id, error.leader_epoch, error.leader_address
+    def apply_hint(self, topic: str, topic_id: bytes, partition: int, error: LogdError) -> bool:
+        """Take over the leader that an error about `topic_id` names; whether that was news."""
+        if not isinstance(error, NotLeaderError) or error.code is ErrorCode.NOT_CONTROLLER:
+            return False
+        return self.metadata.apply_hint(
+            topic,
+            topic_id,
+            partition,
+            leader_id=error.leader_id,
+            leader_epoch=error.leader_epoch,
+            address=error.leader_address,
         )
 
     async def close(self) -> None:
@@ -235,8 +339,15 @@ class Cluster:
             await connection.close()
 
 
-def _no_node(causes: Sequence[tuple[str, LogdError]]) -> BootstrapError:
-    lines = "; ".join(f"{address}: {_in_words(error)}" for address, error in causes)
+def _no_node(causes: Mapping[str, LogdError]) -> LogdError:
+    """What to raise after every address was tried: an answer says more than silence."""
+    for error in causes.values():
+        if error.code is ErrorCode.NOT_CONTROLLER:
+            return error
+    silent = [each for each in causes.values() if each.code is not ErrorCode.CLUSTER_ID_MISMATCH]
+    if causes and not silent:
+        return next(iter(causes.values()))
+    lines = "; ".join(f"{address}: {_in_words(error)}" for address, error in causes.items())
     return BootstrapError(
         f"no node could be reached: {lines}",
         hint="check bootstrap_servers and that a node runs there",
@@ -253,8 +364,12 @@ def snapshot_of(answer: log_pb2.GetMetadataResponse, broker: str) -> Snapshot:
     return Snapshot(
         cluster_id=answer.cluster_id,
         controller_id=answer.controller_id,
-        nodes=tuple(NodeInfo(node.id, node.address, node.rack) for node in answer.nodes),
+        nodes=tuple(
+            NodeInfo(node.id, node.address, node.rack, node.fenced) for node in answer.nodes
+        ),
         topics=tuple(_topic_of(topic, broker) for topic in answer.topics),
+        index=answer.metadata_index,
+        controller_epoch=answer.controller_epoch,
     )
 
 

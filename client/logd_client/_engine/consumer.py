@@ -159,7 +159,9 @@ class ConsumerEngine:
     def _on_error(self, part: log_pb2.FetchedPartition, address: str) -> None:
         error = from_proto(part.error, broker=address)
         reader = self.subscriptions.reader_of(part.subscription_id)
-        news = reader is not None and self.cluster.apply_hint(*reader.tp, error)
+        news = reader is not None and self.cluster.apply_hint(
+            reader.tp.topic, reader.topic_id, reader.tp.partition, error
+        )
         self.subscriptions.on_error(part.subscription_id, error, self.clock.monotonic_ms())
         if news:
             self.subscriptions.on_metadata()

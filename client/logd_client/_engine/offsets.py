@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -63,8 +64,15 @@ async def list_offsets(
             answers[tp] = _no_leader(cluster, tp)
         else:
             by_address.setdefault(leader.address, []).append((tp, leader))
-    for address, group in by_address.items():
-        answers.update(await _ask_node(cluster, address, group, questions, timeout_ms))
+    # All nodes at once: one that does not answer keeps nobody else waiting.
+    found = await asyncio.gather(
+        *(
+            _ask_node(cluster, address, group, questions, timeout_ms)
+            for address, group in by_address.items()
+        )
+    )
+    for part in found:
+        answers.update(part)
     _note_stale(cluster, answers)
     return answers
 
@@ -93,10 +101,10 @@ async def _ask_node(
     except LogdError as error:
         return {tp: error for tp, _ in group}
     found: dict[TopicPartition, Answer] = {}
-    for (tp, _), answer in zip(group, response.answers, strict=True):
+    for (tp, leader), answer in zip(group, response.answers, strict=True):
         if answer.HasField("error"):
             refusal = from_proto(answer.error, broker=address)
-            cluster.apply_hint(*tp, refusal)
+            cluster.apply_hint(tp.topic, leader.topic_id, tp.partition, refusal)
             found[tp] = refusal
         else:
             found[tp] = OffsetAndTimestamp(answer.offset, answer.timestamp_ms, answer.leader_epoch)

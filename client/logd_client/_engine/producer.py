@@ -143,10 +143,10 @@ class ProducerEngine:
         if isinstance(answer, Ack):
             self.sender.on_ack(batch, answer, now_ms)
             return
-        news = self.cluster.apply_hint(batch.topic, batch.partition, answer)
+        news = self.cluster.apply_hint(batch.topic, batch.topic_id, batch.partition, answer)
         self.sender.on_failure(batch, answer, now_ms, sent=sent)
         if news:
-            self.sender.on_metadata()
+            self.sender.on_metadata([batch.topic])
 
     # ---- what the sender needs ---------------------------------------------------------------
 
@@ -163,7 +163,7 @@ class ProducerEngine:
             self._note_vanished(names)
         for name in names:
             self._learn_partitions(name)
-        self.sender.on_metadata()
+        self.sender.on_metadata(names)
         self._pump_soon()
 
     def _note_vanished(self, names: Iterable[str]) -> None:

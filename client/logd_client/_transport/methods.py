@@ -20,6 +20,11 @@ DESCRIBE_TOPICS: Final = "/logd.v1.Admin/DescribeTopics"
 TRIM_TOPIC: Final = "/logd.v1.Admin/TrimTopic"
 DESCRIBE_CLUSTER: Final = "/logd.v1.Admin/DescribeCluster"
 DESCRIBE_CONFIG: Final = "/logd.v1.Admin/DescribeConfig"
+DESCRIBE_QUORUM: Final = "/logd.v1.Admin/DescribeQuorum"
+READ_RAFT_LOG: Final = "/logd.v1.Admin/ReadRaftLog"
+ADD_NODE: Final = "/logd.v1.Admin/AddNode"
+REMOVE_NODE: Final = "/logd.v1.Admin/RemoveNode"
+REPLACE_NODE: Final = "/logd.v1.Admin/ReplaceNode"
 
 RESPONSES: Final[dict[str, type[Message]]] = {
     HELLO: log_pb2.HelloResponse,
@@ -35,4 +40,9 @@ RESPONSES: Final[dict[str, type[Message]]] = {
     TRIM_TOPIC: admin_pb2.TrimTopicResponse,
     DESCRIBE_CLUSTER: admin_pb2.DescribeClusterResponse,
     DESCRIBE_CONFIG: admin_pb2.DescribeConfigResponse,
+    DESCRIBE_QUORUM: admin_pb2.DescribeQuorumResponse,
+    READ_RAFT_LOG: admin_pb2.ReadRaftLogResponse,
+    ADD_NODE: admin_pb2.AddNodeResponse,
+    REMOVE_NODE: admin_pb2.RemoveNodeResponse,
+    REPLACE_NODE: admin_pb2.ReplaceNodeResponse,
 }

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from logd_client._administering import new_life, trim_points
+from logd_client._administering import directory_bytes, new_life, trim_points
 from logd_client._config import options_from
 from logd_client._runtime import Environment
-from logd_client.values import ClusterInfo, ConfigEntry, TopicInfo
+from logd_client.values import ClusterInfo, ConfigEntry, QuorumInfo, RaftLogPage, TopicInfo
 
 
 class Admin:
@@ -122,6 +122,45 @@ class Admin:
     async def describe_cluster(self) -> ClusterInfo:
         """Identity, nodes, controller."""
         return await self._life.arun(self._life.use().describe_cluster())
+
+    async def describe_quorum(self, node_id: int | None = None) -> QuorumInfo:
+        """One node's part in the metadata quorum; None: of any node that answers."""
+        call = self._life.use().describe_quorum(node_id)
+        return await self._life.arun(call)
+
+    async def read_raft_log(
+        self, start: int = 0, *, max_entries: int = 100, node_id: int | None = None
+    ) -> RaftLogPage:
+        """Entries of one node's metadata log, from the index `start` on, in words. What lies below
+        its snapshot is gone: `first_index` says where the log begins."""
+        call = self._life.use().read_raft_log(start, max_entries, node_id)
+        return await self._life.arun(call)
+
+    async def add_node(self, node_id: int) -> list[int]:
+        """Make a registered node a voter; returns the voters. May be repeated. A retriable error
+        says that it has to catch up first."""
+        call = self._life.use().add_node(node_id)
+        return await self._life.arun(call)
+
+    async def remove_node(self, node_id: int, *, directory_id: str = "") -> list[int]:
+        """Take a node out of the cluster for good; returns the voters that are left.
+
+        `directory_id` (see `describe_cluster`) says which of the node's data directories is meant,
+        so that the call may be repeated without removing one that came later."""
+        call = self._life.use().remove_node(node_id, directory_bytes(directory_id))
+        return await self._life.arun(call)
+
+    async def replace_node(
+        self, node_id: int, *, directory_id: str = "", accept_data_loss: bool = False
+    ) -> list[int]:
+        """Strike out a node's lost data directory, so that the node may come back with an empty
+        one; returns the voters that are left. `directory_id` as with `remove_node`.
+
+        `accept_data_loss`: also where that directory held the only full copy of a partition."""
+        call = self._life.use().replace_node(
+            node_id, directory_bytes(directory_id), accept_data_loss=accept_data_loss
+        )
+        return await self._life.arun(call)
 
     async def describe_configs(self) -> list[ConfigEntry]:
         """Configuration of the node that answers, each value with its source."""

@@ -1,11 +1,25 @@
 from logd_proto.v1 import common_pb2 as _common_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class QuorumRole(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    QUORUM_ROLE_UNSPECIFIED: _ClassVar[QuorumRole]
+    QUORUM_ROLE_FOLLOWER: _ClassVar[QuorumRole]
+    QUORUM_ROLE_PRE_CANDIDATE: _ClassVar[QuorumRole]
+    QUORUM_ROLE_CANDIDATE: _ClassVar[QuorumRole]
+    QUORUM_ROLE_LEADER: _ClassVar[QuorumRole]
+QUORUM_ROLE_UNSPECIFIED: QuorumRole
+QUORUM_ROLE_FOLLOWER: QuorumRole
+QUORUM_ROLE_PRE_CANDIDATE: QuorumRole
+QUORUM_ROLE_CANDIDATE: QuorumRole
+QUORUM_ROLE_LEADER: QuorumRole
 
 class CreateTopicRequest(_message.Message):
     __slots__ = ("name", "partitions", "replication_factor", "config", "validate_only")
@@ -180,18 +194,198 @@ class DescribeClusterRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class DescribeClusterResponse(_message.Message):
-    __slots__ = ("cluster_id", "controller_id", "node_id", "version", "nodes")
+    __slots__ = ("cluster_id", "controller_id", "node_id", "version", "nodes", "members", "metadata_index", "controller_epoch")
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     CONTROLLER_ID_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_INDEX_FIELD_NUMBER: _ClassVar[int]
+    CONTROLLER_EPOCH_FIELD_NUMBER: _ClassVar[int]
     cluster_id: str
     controller_id: int
     node_id: int
     version: str
     nodes: _containers.RepeatedCompositeFieldContainer[_common_pb2.Node]
-    def __init__(self, cluster_id: _Optional[str] = ..., controller_id: _Optional[int] = ..., node_id: _Optional[int] = ..., version: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[_common_pb2.Node, _Mapping]]] = ...) -> None: ...
+    members: _containers.RepeatedCompositeFieldContainer[NodeDescription]
+    metadata_index: int
+    controller_epoch: int
+    def __init__(self, cluster_id: _Optional[str] = ..., controller_id: _Optional[int] = ..., node_id: _Optional[int] = ..., version: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[_common_pb2.Node, _Mapping]]] = ..., members: _Optional[_Iterable[_Union[NodeDescription, _Mapping]]] = ..., metadata_index: _Optional[int] = ..., controller_epoch: _Optional[int] = ...) -> None: ...
+
+class NodeDescription(_message.Message):
+    __slots__ = ("id", "address", "peer_address", "rack", "fenced", "directory_id", "incarnation_id", "voter", "controller", "lag", "heard")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    PEER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    RACK_FIELD_NUMBER: _ClassVar[int]
+    FENCED_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_ID_FIELD_NUMBER: _ClassVar[int]
+    VOTER_FIELD_NUMBER: _ClassVar[int]
+    CONTROLLER_FIELD_NUMBER: _ClassVar[int]
+    LAG_FIELD_NUMBER: _ClassVar[int]
+    HEARD_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    address: str
+    peer_address: str
+    rack: str
+    fenced: bool
+    directory_id: bytes
+    incarnation_id: bytes
+    voter: bool
+    controller: bool
+    lag: int
+    heard: bool
+    def __init__(self, id: _Optional[int] = ..., address: _Optional[str] = ..., peer_address: _Optional[str] = ..., rack: _Optional[str] = ..., fenced: bool = ..., directory_id: _Optional[bytes] = ..., incarnation_id: _Optional[bytes] = ..., voter: bool = ..., controller: bool = ..., lag: _Optional[int] = ..., heard: bool = ...) -> None: ...
+
+class DescribeQuorumRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DescribeQuorumResponse(_message.Message):
+    __slots__ = ("cluster_id", "node_id", "role", "term", "vote", "leader_id", "commit_index", "applied_index", "end_index", "snapshot_index", "snapshot_term", "voters", "progress")
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    VOTE_FIELD_NUMBER: _ClassVar[int]
+    LEADER_ID_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_INDEX_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_INDEX_FIELD_NUMBER: _ClassVar[int]
+    END_INDEX_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_INDEX_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_TERM_FIELD_NUMBER: _ClassVar[int]
+    VOTERS_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    cluster_id: str
+    node_id: int
+    role: QuorumRole
+    term: int
+    vote: int
+    leader_id: int
+    commit_index: int
+    applied_index: int
+    end_index: int
+    snapshot_index: int
+    snapshot_term: int
+    voters: _containers.RepeatedCompositeFieldContainer[QuorumVoter]
+    progress: _containers.RepeatedCompositeFieldContainer[QuorumProgress]
+    def __init__(self, cluster_id: _Optional[str] = ..., node_id: _Optional[int] = ..., role: _Optional[_Union[QuorumRole, str]] = ..., term: _Optional[int] = ..., vote: _Optional[int] = ..., leader_id: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., end_index: _Optional[int] = ..., snapshot_index: _Optional[int] = ..., snapshot_term: _Optional[int] = ..., voters: _Optional[_Iterable[_Union[QuorumVoter, _Mapping]]] = ..., progress: _Optional[_Iterable[_Union[QuorumProgress, _Mapping]]] = ...) -> None: ...
+
+class QuorumVoter(_message.Message):
+    __slots__ = ("node_id", "directory_id", "address")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    directory_id: bytes
+    address: str
+    def __init__(self, node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ..., address: _Optional[str] = ...) -> None: ...
+
+class QuorumProgress(_message.Message):
+    __slots__ = ("node_id", "match_index", "next_index", "voter", "active", "state")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    MATCH_INDEX_FIELD_NUMBER: _ClassVar[int]
+    NEXT_INDEX_FIELD_NUMBER: _ClassVar[int]
+    VOTER_FIELD_NUMBER: _ClassVar[int]
+    ACTIVE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    match_index: int
+    next_index: int
+    voter: bool
+    active: bool
+    state: str
+    def __init__(self, node_id: _Optional[int] = ..., match_index: _Optional[int] = ..., next_index: _Optional[int] = ..., voter: bool = ..., active: bool = ..., state: _Optional[str] = ...) -> None: ...
+
+class ReadRaftLogRequest(_message.Message):
+    __slots__ = ("start_index", "max_entries")
+    START_INDEX_FIELD_NUMBER: _ClassVar[int]
+    MAX_ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    start_index: int
+    max_entries: int
+    def __init__(self, start_index: _Optional[int] = ..., max_entries: _Optional[int] = ...) -> None: ...
+
+class ReadRaftLogResponse(_message.Message):
+    __slots__ = ("entries", "first_index", "commit_index", "end_index", "next_index")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    FIRST_INDEX_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_INDEX_FIELD_NUMBER: _ClassVar[int]
+    END_INDEX_FIELD_NUMBER: _ClassVar[int]
+    NEXT_INDEX_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[RaftLogEntry]
+    first_index: int
+    commit_index: int
+    end_index: int
+    next_index: int
+    def __init__(self, entries: _Optional[_Iterable[_Union[RaftLogEntry, _Mapping]]] = ..., first_index: _Optional[int] = ..., commit_index: _Optional[int] = ..., end_index: _Optional[int] = ..., next_index: _Optional[int] = ...) -> None: ...
+
+class RaftLogEntry(_message.Message):
+    __slots__ = ("index", "next_index", "term", "time_ms", "committed", "records")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    NEXT_INDEX_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    next_index: int
+    term: int
+    time_ms: int
+    committed: bool
+    records: _containers.RepeatedCompositeFieldContainer[RaftLogRecord]
+    def __init__(self, index: _Optional[int] = ..., next_index: _Optional[int] = ..., term: _Optional[int] = ..., time_ms: _Optional[int] = ..., committed: bool = ..., records: _Optional[_Iterable[_Union[RaftLogRecord, _Mapping]]] = ...) -> None: ...
+
+class RaftLogRecord(_message.Message):
+    __slots__ = ("type", "text")
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    type: str
+    text: str
+    def __init__(self, type: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+
+class AddNodeRequest(_message.Message):
+    __slots__ = ("node_id",)
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    def __init__(self, node_id: _Optional[int] = ...) -> None: ...
+
+class AddNodeResponse(_message.Message):
+    __slots__ = ("voters",)
+    VOTERS_FIELD_NUMBER: _ClassVar[int]
+    voters: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, voters: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class RemoveNodeRequest(_message.Message):
+    __slots__ = ("node_id", "directory_id")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    directory_id: bytes
+    def __init__(self, node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ...) -> None: ...
+
+class RemoveNodeResponse(_message.Message):
+    __slots__ = ("voters",)
+    VOTERS_FIELD_NUMBER: _ClassVar[int]
+    voters: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, voters: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class ReplaceNodeRequest(_message.Message):
+    __slots__ = ("node_id", "directory_id", "accept_data_loss")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCEPT_DATA_LOSS_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    directory_id: bytes
+    accept_data_loss: bool
+    def __init__(self, node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ..., accept_data_loss: bool = ...) -> None: ...
+
+class ReplaceNodeResponse(_message.Message):
+    __slots__ = ("voters",)
+    VOTERS_FIELD_NUMBER: _ClassVar[int]
+    voters: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, voters: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class DescribeConfigRequest(_message.Message):
     __slots__ = ()

@@ -185,6 +185,11 @@ REQUESTS: dict[str, Message] = {
     ),
     ADMIN + "DescribeCluster": admin_pb2.DescribeClusterRequest(),
     ADMIN + "DescribeConfig": admin_pb2.DescribeConfigRequest(),
+    ADMIN + "DescribeQuorum": admin_pb2.DescribeQuorumRequest(),
+    ADMIN + "ReadRaftLog": admin_pb2.ReadRaftLogRequest(),
+    ADMIN + "AddNode": admin_pb2.AddNodeRequest(node_id=1),
+    ADMIN + "RemoveNode": admin_pb2.RemoveNodeRequest(node_id=1),
+    ADMIN + "ReplaceNode": admin_pb2.ReplaceNodeRequest(node_id=1),
 }
 
 

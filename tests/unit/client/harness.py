@@ -42,11 +42,12 @@ class World:
 
     cluster: MemoryCluster = field(default_factory=MemoryCluster)
     seed: int = 0
+    servers: tuple[str, ...] = ("n1:7171",)
 
     def __post_init__(self) -> None:
         self.clock = SimClock(asyncio.get_running_loop())
         self.rng = SimRng(self.seed)
-        self.bootstrap = ClusterConfig(bootstrap_servers=("n1:7171",))
+        self.bootstrap = ClusterConfig(bootstrap_servers=self.servers)
 
     def producer(
         self,

@@ -1,102 +1,45 @@
 """A small log in memory behind the client's `Transport`: real batches, real proto messages.
 
 It keeps the rules that a client depends on: producer windows of five batches, leaders with
-epochs, offsets, credit. Faults are scripted: `refuse`, `lose_answer`, `down`, `break_streams`.
+epochs, offsets, credit. Faults are scripted: `refuse`, `lose_answer`, `down`, `break_streams`,
+nodes that lag behind (`freeze`), that are not counted on (`fence`), or have left (`remove`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import builtins
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.message import Message
 from logd_client._transport import methods
-from logd_proto.v1 import admin_pb2, common_pb2, log_pb2
-from logd_wire import WireRecord, decode_batch, iter_headers, stamp, verify_batch
+from logd_proto.v1 import admin_pb2, log_pb2
 from logd_wire.errors import (
     ErrorCode,
     LogdError,
     NetworkError,
     NotLeaderError,
-    OffsetOutOfRangeError,
-    OutOfOrderSequenceError,
+    TimeoutError,
     TopicExistsError,
     UnknownTopicError,
     error_for,
 )
 
-WINDOW = 5
+from tests.unit.client.memory_log import MemoryLog, to_proto
 
-
-def to_proto(error: LogdError) -> common_pb2.Error:
-    message = common_pb2.Error(
-        code=error.code,
-        message=error.message,
-        hint=error.hint,
-        retriable=error.retriable,
-        next_offset=error.next_offset,
-    )
-    if isinstance(error, NotLeaderError):
-        message.leader.leader_id = error.leader_id
-        message.leader.leader_epoch = error.leader_epoch
-        message.leader.address = error.leader_address
-    return message
-
-
-@dataclass
-class MemoryLog:
-    """One partition."""
-
-    leader: int
-    epoch: int = 0
-    batches: list[bytes] = field(default_factory=list)
-    start: int = 0
-    end: int = 0
-    #: Producer id -> (first sequence, last sequence, base offset) of its last batches.
-    windows: dict[int, deque[tuple[int, int, int]]] = field(default_factory=dict)
-
-    def append(self, batch: bytes) -> tuple[int, bool]:
-        """Return the base offset and whether it was there before."""
-        header = verify_batch(batch, exact=True)
-        if header.producer_id >= 0:
-            window = self.windows.get(header.producer_id)
-            first, last = header.base_sequence, header.last_sequence
-            for known_first, known_last, offset in window or ():
-                if (known_first, known_last) == (first, last):
-                    return offset, True
-            if window and first != (window[-1][1] + 1) & 0x7FFFFFFF:
-                raise OutOfOrderSequenceError(f"sequence {first} after {window[-1][1]}")
-            window = self.windows.setdefault(header.producer_id, deque(maxlen=WINDOW))
-            window.append((first, last, self.end))
-        offset = self.end
-        self.batches.append(stamp(batch, offset, self.epoch))
-        self.end += header.last_offset_delta + 1
-        return offset, False
-
-    def records(self) -> list[WireRecord]:
-        return [record for batch in self.batches for record in decode_batch(batch)]
-
-    def values(self) -> list[bytes | None]:
-        return [record.value for record in self.records()]
-
-    def read(self, offset: int, bytes_max: int) -> tuple[bytes, int]:
-        if not self.start <= offset <= self.end:
-            raise OffsetOutOfRangeError(
-                f"offset {offset} is not in {self.start} to {self.end}", next_offset=self.start
-            )
-        found, next_offset = b"", offset
-        for batch in self.batches:
-            (_, header), *_ = iter_headers(batch)
-            if header.next_offset <= offset:
-                continue
-            if found and len(found) + len(batch) > bytes_max:
-                break
-            found += batch
-            next_offset = header.next_offset
-        return found, next_offset
+#: Calls that a node answers without a controller.
+_ANYWHERE = frozenset(
+    {
+        methods.HELLO,
+        methods.GET_METADATA,
+        methods.LIST_OFFSETS,
+        methods.DESCRIBE_TOPICS,
+        methods.DESCRIBE_CLUSTER,
+        methods.TRIM_TOPIC,
+    }
+)
 
 
 class MemoryStream:
@@ -158,6 +101,8 @@ class MemoryChannel:
         await self._cluster.travel()
         self._cluster.check_up(self.address)
         self._cluster.calls.append((self.address, method, request))
+        if self.address in self._cluster.hung:
+            await never(timeout_ms, self.address)
         return self._cluster.answer(self.address, method, request)
 
     def stream(self, method: str) -> MemoryStream:
@@ -172,8 +117,21 @@ class MemoryChannel:
                 stream.cancel()
 
 
+async def never(timeout_ms: float, address: str) -> None:
+    """What a caller sees of a node that takes calls and does not answer."""
+    try:
+        async with asyncio.timeout(timeout_ms / 1000):
+            await asyncio.Event().wait()
+    except builtins.TimeoutError:
+        raise TimeoutError("no answer in time", broker=address) from None
+
+
 class MemoryCluster:
-    """All nodes; node n listens at `n<n>:7171`."""
+    """All nodes; node n listens at `n<n>:7171`.
+
+    `index` grows with every change of the metadata. A node answers with what it has followed: all
+    of it, unless it is frozen.
+    """
 
     def __init__(self, nodes: int = 1, *, latency_ms: float = 1.0) -> None:
         self.nodes = {number: f"n{number}:7171" for number in range(1, nodes + 1)}
@@ -182,9 +140,25 @@ class MemoryCluster:
         self.ids: dict[str, bytes] = {}
         self.streams: dict[MemoryStream, None] = {}
         self.down: dict[str, str] = {}
+        #: Addresses of nodes that take calls and never answer.
+        self.hung: set[str] = set()
+        #: Nodes that left the cluster and go on listening.
+        self.left: set[str] = set()
+        #: Addresses at which another cluster answers.
+        self.foreign: set[str] = set()
+        self.fenced: set[int] = set()
+        self.index = 1
+        self.controller, self.controller_epoch = 1, 1
+        #: Address -> the metadata that its node stopped at.
+        self.frozen: dict[str, log_pb2.GetMetadataResponse] = {}
+        #: Address -> (controller id, epoch, address) in its refusal of calls that change something.
+        self.not_controller: dict[str, tuple[int, int, str]] = {}
         self.next_producer_id = 100
+        self.made = 0
         self.auto_create = False
         self.cluster_id = "c"
+        #: Method -> what every node answers, for calls that mean nothing here.
+        self.canned: dict[str, Message] = {}
         #: Every unary call and stream message, in order.
         self.calls: list[tuple[str, str, Message]] = []
         self.written: list[tuple[str, Message]] = []
@@ -214,8 +188,41 @@ class MemoryCluster:
         nodes = list(self.nodes)
         logs = [MemoryLog(leader=nodes[number % len(nodes)]) for number in range(partitions)]
         self.topics[name] = logs
-        self.ids[name] = (len(self.ids) + 1).to_bytes(16, "big")
+        self.made += 1
+        self.ids[name] = self.made.to_bytes(16, "big")
+        self.index += 1
         return logs
+
+    def delete(self, name: str) -> None:
+        del self.topics[name], self.ids[name]
+        self.index += 1
+
+    def freeze(self, node: int) -> None:
+        """From now on the node follows the metadata no further."""
+        request = log_pb2.GetMetadataRequest(topics=list(self.topics))
+        self.frozen[self.nodes[node]] = self._metadata("", request)
+
+    def fence(self, node: int) -> None:
+        """The controller counts on the node no more: its partitions lose their leader."""
+        self.fenced.add(node)
+        self._unlead(node)
+
+    def unfence(self, node: int) -> None:
+        self.fenced.discard(node)
+        self.index += 1
+
+    def remove(self, node: int) -> None:
+        """The node leaves; its process goes on answering what it knows."""
+        self.freeze(node)
+        self._unlead(node)
+        self.left.add(self.nodes.pop(node))
+
+    def _unlead(self, node: int) -> None:
+        for logs in self.topics.values():
+            for log in logs:
+                if log.leader == node:
+                    log.leader, log.epoch = -1, log.epoch + 1
+        self.index += 1
 
     def take_down(self, address: str, why: str = "connection refused") -> None:
         self.down[address] = why
@@ -229,11 +236,17 @@ class MemoryCluster:
     def move_leader(self, name: str, partition: int, node: int) -> None:
         log = self.topics[name][partition]
         log.leader, log.epoch = node, log.epoch + 1
+        self.index += 1
+
+    def move_node(self, node: int, address: str) -> None:
+        """The node comes back at another address."""
+        self.nodes[node] = address
+        self.index += 1
 
     def check_up(self, address: str) -> None:
         if address in self.down:
             raise NetworkError(self.down[address], broker=address)
-        if address not in self.nodes.values():
+        if address not in {*self.nodes.values(), *self.left}:
             raise NetworkError(f"DNS: {address} is not known", broker=address)
 
     def called(self, method: str) -> int:
@@ -242,11 +255,14 @@ class MemoryCluster:
     # ---- unary calls ---------------------------------------------------------------------------
 
     def answer(self, address: str, method: str, request: Any) -> Message:
+        self._check_controller(address, method)
+        if method in self.canned:
+            return self.canned[method]
         match method:
             case methods.HELLO:
-                return self._hello(request)
+                return self._hello(address, request)
             case methods.GET_METADATA:
-                return self._metadata(request)
+                return self._metadata(address, request)
             case methods.INIT_PRODUCER_ID:
                 self.next_producer_id += 1
                 return log_pb2.InitProducerIdResponse(producer_id=self.next_producer_id)
@@ -254,46 +270,88 @@ class MemoryCluster:
                 return log_pb2.ListOffsetsResponse(
                     answers=[self._offset(address, query) for query in request.queries]
                 )
+            case methods.TRIM_TOPIC:
+                return self._trim(address, request)
+            case methods.DESCRIBE_TOPICS:
+                names = list(request.names) or sorted(self.topics)
+                return admin_pb2.DescribeTopicsResponse(
+                    topics=[self._describe(name, address) for name in names]
+                )
+            case _:
+                return self._changed(address, method, request)
+
+    def _changed(self, address: str, method: str, request: Any) -> Message:
+        match method:
             case methods.CREATE_TOPIC:
                 if request.name in self.topics:
                     raise TopicExistsError(f"topic {request.name!r} exists")
                 self.create(request.name, request.partitions or 1)
-                return admin_pb2.CreateTopicResponse(topic=self._describe(request.name))
+                return admin_pb2.CreateTopicResponse(topic=self._describe(request.name, address))
             case methods.DELETE_TOPIC:
-                if self.topics.pop(request.name, None) is None:
+                if request.name not in self.topics:
                     raise UnknownTopicError(f"no topic {request.name!r}")
+                self.delete(request.name)
                 return admin_pb2.DeleteTopicResponse()
-            case methods.DESCRIBE_TOPICS:
-                names = list(request.names) or sorted(self.topics)
-                return admin_pb2.DescribeTopicsResponse(
-                    topics=[self._describe(name) for name in names]
-                )
             case _:
                 raise AssertionError(method)
 
-    def _hello(self, request: log_pb2.HelloRequest) -> log_pb2.HelloResponse:
-        if request.expected_cluster_id not in ("", self.cluster_id):
+    def _check_controller(self, address: str, method: str) -> None:
+        if address in self.not_controller and method not in _ANYWHERE:
+            refusal = NotLeaderError("no controller", code=ErrorCode.NOT_CONTROLLER, broker=address)
+            hint = self.not_controller[address]
+            refusal.leader_id, refusal.leader_epoch, refusal.leader_address = hint
+            raise refusal
+
+    def _hello(self, address: str, request: log_pb2.HelloRequest) -> log_pb2.HelloResponse:
+        cluster_id = "another" if address in self.foreign else self.cluster_id
+        if request.expected_cluster_id not in ("", cluster_id):
             code = ErrorCode.CLUSTER_ID_MISMATCH
-            raise error_for(code, f"this is another cluster, {self.cluster_id}")
+            raise error_for(code, f"this is another cluster, {cluster_id}")
         return log_pb2.HelloResponse(
             cluster_id=self.cluster_id, protocol_version_min=1, protocol_version_max=1
         )
 
-    def _describe(self, name: str) -> admin_pb2.TopicDescription:
+    def _describe(self, name: str, address: str) -> admin_pb2.TopicDescription:
         if name not in self.topics:
             return admin_pb2.TopicDescription(
                 name=name, error=to_proto(UnknownTopicError(f"no topic {name!r}"))
             )
         topic = admin_pb2.TopicDescription(name=name, topic_id=self.ids[name], durability="d")
         for number, log in enumerate(self.topics[name]):
-            topic.partitions.add(partition=number, leader_id=log.leader, end_offset=log.end)
+            here = self.nodes.get(log.leader) == address
+            start, end = (log.start, log.end) if here else (-1, -1)
+            topic.partitions.add(
+                partition=number, leader_id=log.leader, start_offset=start, end_offset=end
+            )
         topic.config.add(name="retention.ms", value="1", source="default")
         return topic
 
-    def _metadata(self, request: log_pb2.GetMetadataRequest) -> log_pb2.GetMetadataResponse:
-        answer = log_pb2.GetMetadataResponse(cluster_id=self.cluster_id, controller_id=1)
-        for number, address in self.nodes.items():
-            answer.nodes.add(id=number, address=address)
+    def _trim(
+        self, address: str, request: admin_pb2.TrimTopicRequest
+    ) -> admin_pb2.TrimTopicResponse:
+        answer = admin_pb2.TrimTopicResponse()
+        for part in request.partitions:
+            try:
+                _, log = self._led(address, self.ids[request.name], part.partition)
+            except LogdError as error:
+                answer.partitions.add(partition=part.partition, error=to_proto(error))
+                continue
+            log.start = log.end if part.before_offset < 0 else part.before_offset
+            answer.partitions.add(partition=part.partition, start_offset=log.start)
+        return answer
+
+    def _metadata(
+        self, address: str, request: log_pb2.GetMetadataRequest
+    ) -> log_pb2.GetMetadataResponse:
+        if address in self.frozen:
+            return _part_of(self.frozen[address], request)
+        answer = log_pb2.GetMetadataResponse(
+            cluster_id=self.cluster_id,
+            controller_id=self.controller,
+            controller_epoch=self.controller_epoch,
+        )
+        for number, place in self.nodes.items():
+            answer.nodes.add(id=number, address=place, fenced=number in self.fenced)
         for name in request.topics:
             if name not in self.topics and self.auto_create and request.allow_auto_create:
                 self.create(name)
@@ -304,6 +362,7 @@ class MemoryCluster:
             topic = answer.topics.add(name=name, topic_id=self.ids[name])
             for number, log in enumerate(self.topics[name]):
                 topic.partitions.add(partition=number, leader_id=log.leader, leader_epoch=log.epoch)
+        answer.metadata_index = self.index
         return answer
 
     def _offset(self, address: str, query: log_pb2.OffsetQuery) -> log_pb2.OffsetAnswer:
@@ -325,10 +384,11 @@ class MemoryCluster:
         if not names or names[0] not in self.topics:
             raise UnknownTopicError(f"no topic with id {topic_id.hex()}")
         log = self.topics[names[0]][partition]
-        if self.nodes[log.leader] != address:
+        if self.nodes.get(log.leader) != address:
             error = NotLeaderError(f"{address} does not lead {names[0]}[{partition}]")
-            error.leader_id, error.leader_epoch = log.leader, log.epoch
-            error.leader_address = self.nodes[log.leader]
+            if address not in self.frozen:
+                error.leader_id, error.leader_epoch = log.leader, log.epoch
+                error.leader_address = self.nodes.get(log.leader, "")
             raise error
         return names[0], log
 
@@ -409,6 +469,20 @@ class MemoryCluster:
     def _push_if_open(self, stream: MemoryStream) -> None:
         if stream.error is None:
             self._push(stream)
+
+
+def _part_of(
+    known: log_pb2.GetMetadataResponse, request: log_pb2.GetMetadataRequest
+) -> log_pb2.GetMetadataResponse:
+    """What a frozen node answers."""
+    answer = log_pb2.GetMetadataResponse()
+    answer.CopyFrom(known)
+    del answer.topics[:]
+    by_name = {topic.name: topic for topic in known.topics}
+    for name in request.topics:
+        error = to_proto(UnknownTopicError(f"no topic {name!r}"))
+        answer.topics.append(by_name.get(name) or log_pb2.TopicMetadata(name=name, error=error))
+    return answer
 
 
 def refusals(*codes: ErrorCode) -> Callable[[log_pb2.ProduceBatch], LogdError | None]:

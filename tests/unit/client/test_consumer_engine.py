@@ -16,7 +16,8 @@ from logd_wire.errors import (
 )
 
 from tests.unit.client.harness import TP, World, read, run
-from tests.unit.client.memory_cluster import MemoryCluster, MemoryLog
+from tests.unit.client.memory_cluster import MemoryCluster
+from tests.unit.client.memory_log import MemoryLog
 
 
 def offsets(records: list[Record[bytes, bytes]]) -> list[int]:

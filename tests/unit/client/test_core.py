@@ -164,10 +164,25 @@ def test_the_retry_budget_bounds_retries_to_a_tenth_of_the_successes() -> None:
 # ---- metadata ----------------------------------------
 
 
-def snapshot(*partitions: PartitionState, topic_id: bytes = b"1" * 16) -> Snapshot:
+OTHER = b"2" * 16
+ID = b"1" * 16
+
+
+def snapshot(
+    *partitions: PartitionState,
+    topic_id: bytes = ID,
+    index: int = 0,
+    controller: tuple[int, int] = (1, 0),
+    nodes: tuple[NodeInfo, ...] = (NodeInfo(1, "a:1"), NodeInfo(2, "b:1")),
+) -> Snapshot:
     topic = TopicState("t", topic_id, dict(enumerate(partitions)))
-    nodes = (NodeInfo(1, "a:1"), NodeInfo(2, "b:1"))
-    return Snapshot("c", 1, nodes, (topic,))
+    return Snapshot("c", controller[0], nodes, (topic,), index, controller[1])
+
+
+def hint(  # noqa: PLR0917
+    cache: MetadataCache, node: int, epoch: int, address: str, topic_id: bytes = ID, name: str = "t"
+) -> bool:
+    return cache.apply_hint(name, topic_id, 0, leader_id=node, leader_epoch=epoch, address=address)
 
 
 def led(cache: MetadataCache) -> Leader:
@@ -183,8 +198,8 @@ def test_older_knowledge_never_replaces_newer() -> None:
     assert led(cache).node_id == 1
     cache.update(snapshot(PartitionState(2, 6)))
     assert led(cache).address == "b:1"
-    assert not cache.apply_hint("t", 0, 1, 6, "a:1")
-    assert cache.apply_hint("t", 0, 1, 7, "a:1")
+    assert not hint(cache, 1, 6, "a:1")
+    assert hint(cache, 1, 7, "a:1")
     assert led(cache).epoch == 7
     cache.update(snapshot(PartitionState(2, 6)))
     assert led(cache).node_id == 1
@@ -203,10 +218,10 @@ def test_a_topic_made_again_begins_anew() -> None:
 def test_a_hint_may_name_a_node_that_is_not_known_yet() -> None:
     cache = MetadataCache()
     cache.update(snapshot(PartitionState(1, 0)))
-    assert cache.apply_hint("t", 0, 9, 1, "new:1")
+    assert hint(cache, 9, 1, "new:1")
     assert led(cache).address == "new:1"
-    assert not cache.apply_hint("t", 0, -1, 2, "")
-    assert not cache.apply_hint("other", 0, 1, 2, "a:1")
+    assert not hint(cache, -1, 2, "")
+    assert not hint(cache, 1, 2, "a:1", name="other")
     cache.update(snapshot(PartitionState(-1, 2)))
     assert cache.leader("t", 0) is None
     assert cache.available("t") == []

@@ -13,7 +13,8 @@ from logd_wire.errors import (
 )
 
 from tests.unit.client.harness import World, run
-from tests.unit.client.memory_cluster import MemoryCluster, MemoryLog, refusals
+from tests.unit.client.memory_cluster import MemoryCluster, refusals
+from tests.unit.client.memory_log import MemoryLog
 
 
 def batches_written(cluster: MemoryCluster) -> list[log_pb2.ProduceBatch]:

@@ -20,7 +20,7 @@ from logd_client._core.ports import FreeLock
 from logd_client._core.sender import Ack, Sender
 from logd_wire.errors import ErrorCode, LogdError, NetworkError, error_for
 
-from tests.unit.client.memory_cluster import MemoryLog
+from tests.unit.client.memory_log import MemoryLog
 
 DELIVERY_TIMEOUT_MS = 30_000.0
 RETRIABLE = [ErrorCode.OVERLOADED, ErrorCode.NOT_LEADER, ErrorCode.STORAGE_FULL]
@@ -148,7 +148,7 @@ class SenderMachine(RuleBasedStateMachine):
     @rule()
     def move_leader(self) -> None:
         self.epoch += 1
-        self.sender.on_metadata()
+        self.sender.on_metadata(list(self.sender.wants_metadata))
 
     def _append(self, message: Message) -> Ack | LogdError:
         try:

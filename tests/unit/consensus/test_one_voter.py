@@ -32,7 +32,7 @@ def test_the_first_start_is_an_election() -> None:
     core = disk.start()
     assert (core.role, core.term, core.leader_id) == (Role.CANDIDATE, 1, None)
     first = core.ready()
-    assert first.hard_state == HardState(Term(1), NodeId(1), IDENTITY)
+    assert first.hard_state == HardState(Term(1), NodeId(1), IDENTITY, True)
     assert (first.entries, first.committed) == ((), ())
     core.advance(first)
     assert (core.role, core.leader_id) == (Role.LEADER, 1)
@@ -200,7 +200,9 @@ def test_nobody_votes_under_another_s_name(identity: object) -> None:
 def test_a_log_that_does_not_fit_is_refused(
     hard_term: int | None, entries: list[Entry], words: str
 ) -> None:
-    hard_state = None if hard_term is None else HardState(Term(hard_term), NodeId(1), IDENTITY)
+    hard_state = None
+    if hard_term is not None:
+        hard_state = HardState(Term(hard_term), NodeId(1), IDENTITY, True)
     with pytest.raises(StorageFailedError, match=words) as caught:
         OneVoter(IDENTITY, hard_state, entries)
     assert not caught.value.retriable
@@ -208,10 +210,10 @@ def test_a_log_that_does_not_fit_is_refused(
 
 def test_a_vote_for_somebody_else_is_outlived() -> None:
     """A folder of a larger group: the next term is free, whoever got the vote of the last."""
-    disk = Disk(HardState(Term(5), NodeId(2), IDENTITY), [entry(0, 4)])
+    disk = Disk(HardState(Term(5), NodeId(2), IDENTITY, True), [entry(0, 4)])
     core = started(disk)
     assert (core.role, core.term) == (Role.LEADER, 6)
-    assert disk.hard_state == HardState(Term(6), NodeId(1), IDENTITY)
+    assert disk.hard_state == HardState(Term(6), NodeId(1), IDENTITY, True)
 
 
 def test_the_driver_is_held_to_its_order() -> None:

@@ -57,7 +57,6 @@ from tests.unit.metadata.samples import (
     unfence,
 )
 
-
 # --- the cluster ----------------------------------------------------------------------------------
 
 

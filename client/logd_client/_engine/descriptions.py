@@ -1,0 +1,151 @@
+"""What nodes tell about topics, the cluster and the quorum, as plain values."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Final
+
+from logd_proto.v1 import admin_pb2
+
+from logd_client._transport.errors import from_proto
+from logd_client.values import (
+    ClusterInfo,
+    ConfigEntry,
+    MemberInfo,
+    NodeInfo,
+    PartitionInfo,
+    ProgressInfo,
+    QuorumInfo,
+    RaftEntryInfo,
+    RaftLogPage,
+    RaftRecordInfo,
+    TopicInfo,
+    VoterInfo,
+)
+
+_ROLES: Final = {
+    admin_pb2.QUORUM_ROLE_FOLLOWER: "follower",
+    admin_pb2.QUORUM_ROLE_PRE_CANDIDATE: "pre-candidate",
+    admin_pb2.QUORUM_ROLE_CANDIDATE: "candidate",
+    admin_pb2.QUORUM_ROLE_LEADER: "leader",
+}
+
+
+def topic_info(topic: admin_pb2.TopicDescription) -> TopicInfo:
+    """The description in plain values; raises its error if it has one."""
+    if topic.HasField("error"):
+        raise from_proto(topic.error, broker=None)
+    return TopicInfo(
+        name=topic.name,
+        id=str(uuid.UUID(bytes=topic.topic_id)) if len(topic.topic_id) == 16 else "",
+        internal=topic.internal,
+        partitions=tuple(_partition(each) for each in topic.partitions),
+        config={entry.name: entry.value for entry in topic.config},
+        config_entries=tuple(config_entry(entry) for entry in topic.config),
+        durability=topic.durability,
+    )
+
+
+def _partition(part: admin_pb2.PartitionDescription) -> PartitionInfo:
+    return PartitionInfo(
+        partition=part.partition,
+        leader=_known(part.leader_id),
+        leader_epoch=part.leader_epoch,
+        replicas=tuple(part.replicas),
+        isr=tuple(part.isr),
+        start_offset=part.start_offset,
+        end_offset=part.end_offset,
+        size_bytes=part.size_bytes,
+        segments=part.segments,
+        damage=tuple(part.damage),
+    )
+
+
+def config_entry(entry: admin_pb2.ConfigEntry) -> ConfigEntry:
+    return ConfigEntry(entry.name, entry.value, entry.source, entry.dynamic, entry.doc)
+
+
+def _known(node_id: int) -> int | None:
+    return None if node_id < 0 else node_id
+
+
+def cluster_info(answer: admin_pb2.DescribeClusterResponse) -> ClusterInfo:
+    return ClusterInfo(
+        cluster_id=answer.cluster_id,
+        controller_id=_known(answer.controller_id),
+        node_id=answer.node_id,
+        version=answer.version,
+        nodes=tuple(
+            NodeInfo(node.id, node.address, node.rack, node.fenced) for node in answer.nodes
+        ),
+        members=tuple(_member(each) for each in answer.members),
+        metadata_index=answer.metadata_index,
+        controller_epoch=answer.controller_epoch,
+    )
+
+
+def _member(node: admin_pb2.NodeDescription) -> MemberInfo:
+    return MemberInfo(
+        id=node.id,
+        address=node.address,
+        peer_address=node.peer_address,
+        rack=node.rack,
+        fenced=node.fenced,
+        directory_id=node.directory_id.hex(),
+        incarnation_id=node.incarnation_id.hex(),
+        voter=node.voter,
+        controller=node.controller,
+        lag=_known(node.lag),
+        heard=node.heard if node.HasField("heard") else None,
+    )
+
+
+def quorum_info(answer: admin_pb2.DescribeQuorumResponse) -> QuorumInfo:
+    return QuorumInfo(
+        cluster_id=answer.cluster_id,
+        node_id=answer.node_id,
+        role=_ROLES.get(answer.role, "unknown"),
+        term=answer.term,
+        vote=_known(answer.vote),
+        leader_id=_known(answer.leader_id),
+        commit_index=answer.commit_index,
+        applied_index=answer.applied_index,
+        end_index=answer.end_index,
+        snapshot_index=answer.snapshot_index,
+        snapshot_term=answer.snapshot_term,
+        voters=tuple(
+            VoterInfo(voter.node_id, voter.directory_id.hex(), voter.address)
+            for voter in answer.voters
+        ),
+        progress=tuple(
+            ProgressInfo(
+                each.node_id,
+                each.match_index,
+                each.next_index,
+                each.voter,
+                each.active,
+                each.state,
+            )
+            for each in answer.progress
+        ),
+    )
+
+
+def raft_log_page(answer: admin_pb2.ReadRaftLogResponse) -> RaftLogPage:
+    return RaftLogPage(
+        entries=tuple(
+            RaftEntryInfo(
+                index=entry.index,
+                next_index=entry.next_index,
+                term=entry.term,
+                timestamp_ms=entry.time_ms,
+                committed=entry.committed,
+                records=tuple(RaftRecordInfo(each.type, each.text) for each in entry.records),
+            )
+            for entry in answer.entries
+        ),
+        first_index=answer.first_index,
+        commit_index=answer.commit_index,
+        end_index=answer.end_index,
+        next_index=answer.next_index,
+    )
