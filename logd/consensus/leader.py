@@ -276,22 +276,25 @@ class Leader:
     def flush(self) -> None:
         """Send each peer what it lacks and may be sent; calling it again sends nothing more."""
         for node_id, peer in self._peers.items():
-            while peer.may_send and self._send_next(node_id, peer):
-                pass
+            while peer.may_send and self._has_news_for(peer):
+                self._send_next(node_id, peer)
 
-    def _send_next(self, to: NodeId, peer: Peer) -> bool:
-        """Send one message of the log; False: there is nothing to send."""
+    def _has_news_for(self, peer: Peer) -> bool:
+        """Entries, a commit that it was not told of, or the question where the logs agree."""
         member = self._member
+        return (
+            peer.next_index != member.log.end_index
+            or peer.commit_told < member.commit_index
+            or peer.state is PeerState.PROBE
+        )
+
+    def _send_next(self, to: NodeId, peer: Peer) -> None:
         at = self._point_at(peer.next_index)
         if at is None:
             self._send_snapshot(to, peer)
-            return True
-        entries = member.log.entries_from(at.index, bytes_max=MESSAGE_BYTES_MAX)
-        has_news = entries or peer.state is PeerState.PROBE
-        if not has_news and peer.commit_told >= member.commit_index:
-            return False
-        self._send_append(to, peer, at, entries)
-        return True
+        else:
+            entries = self._member.log.entries_from(at.index, bytes_max=MESSAGE_BYTES_MAX)
+            self._send_append(to, peer, at, entries)
 
     def _point_at(self, index: LogIndex) -> LogPoint | None:
         term = self._member.log.term_at(index)

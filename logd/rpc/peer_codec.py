@@ -7,7 +7,7 @@ it is handed in, because the payloads' format belongs to the runtime.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, assert_never
 
 from google.protobuf.message import Message as ProtoMessage
@@ -175,9 +175,10 @@ def decode_introduction(frame: pb.RaftRequest) -> Route:
 
 
 def decode_messages(
-    messages: Iterable[pb.RaftMessage], route: Route, voters_of: VotersOf
+    messages: Sequence[pb.RaftMessage], route: Route, voters_of: VotersOf
 ) -> list[Message]:
     """Return the messages of one frame; raises InvalidRequestError when one is none."""
+    values.count_at_most("messages in one frame", len(messages), FRAME_MESSAGES_MAX)
     directory = route.sender.directory_id
     return [
         Message(route.sender.node_id, directory, route.receiver, decode_body(each, voters_of))
@@ -271,7 +272,9 @@ def _voters(payloads: tuple[bytes, ...], voters_of: VotersOf) -> Voters | None:
         raise
     except LogdError as error:
         # What is wrong with the bytes of a peer is no failure of this node's storage.
-        raise InvalidRequestError(f"an entry cannot be read: {error.message}") from None
+        raise InvalidRequestError(
+            f"an entry cannot be read: {error.message}", hint=error.hint
+        ) from None
 
 
 # --- calls ----------------------------------------------------------------------------------------

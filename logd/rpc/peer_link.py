@@ -15,7 +15,7 @@ from typing import Final
 from google.protobuf.message import Message
 from logd_client._transport.api import Channel, Stream
 from logd_proto.v1 import peer_pb2 as pb
-from logd_wire.errors import ErrorCode, LogdError, NetworkError
+from logd_wire.errors import LogdError, NetworkError
 
 from logd.consensus.messages import Body
 from logd.rpc.peer_codec import RAFT, Route, encode_body, encode_introduction
@@ -30,8 +30,8 @@ BACKOFF_MS_MAX: Final = 1_000
 STEADY_MS: Final = 1_000
 #: How long a broken stream may take to say why.
 _REASON_S: Final = 0.2
-#: Failures that need nobody's attention: nodes come and go.
-_ORDINARY: Final = frozenset({ErrorCode.NETWORK, ErrorCode.SHUTTING_DOWN, ErrorCode.TIMEOUT})
+#: Stands for all failures that pass by themselves: nodes come and go.
+_GONE: Final = "gone"
 
 
 class Backoff:
@@ -63,7 +63,10 @@ class PeerLink:
         self._backoff = Backoff(rng)
         self._outbox = Outbox()
         self._news = asyncio.Event()
+        #: What was logged last: `_GONE`, a refusal, or nothing.
         self._told = ""
+        #: When the last stream was opened.
+        self._began_ms = 0
         self._task = asyncio.ensure_future(self._run())
         self._task.set_name(f"peer {route.receiver}")
 
@@ -89,7 +92,7 @@ class PeerLink:
             await self._channel.close()
 
     async def _one_stream(self) -> None:
-        began_ms = self._clock.monotonic_ms()
+        self._began_ms = self._clock.monotonic_ms()
         stream = self._channel.stream(RAFT)
         try:
             error = await self._talk(stream)
@@ -100,7 +103,7 @@ class PeerLink:
         finally:
             stream.cancel()
             self._outbox.limit(APART)
-        if self._clock.monotonic_ms() - began_ms >= STEADY_MS:
+        if self._is_steady:
             self._backoff.reset()
         self._tell(error)
 
@@ -134,19 +137,29 @@ class PeerLink:
             frame.messages.extend(map(encode_body, bodies))
             await stream.write(frame)
             self._outbox.limit(CONNECTED)
+            self._written()
             frame = pb.RaftRequest()
 
     def _on_end(self, _reading: asyncio.Future[Message | None]) -> None:
         self._news.set()
 
+    @property
+    def _is_steady(self) -> bool:
+        return self._clock.monotonic_ms() - self._began_ms >= STEADY_MS
+
+    def _written(self) -> None:
+        # That one frame was taken does not say yet that anybody is there.
+        if self._told == _GONE and self._is_steady:
+            self._told = ""
+            logger.info("peer %d at %s can be reached", self.route.receiver, self.address)
+
     def _tell(self, error: LogdError) -> None:
-        """Log why the stream ended, once for each reason in a row."""
-        text = str(error)
-        level = logging.INFO if error.code in _ORDINARY else logging.WARNING
-        if text == self._told:
-            level = logging.DEBUG
-        self._told = text
-        logger.log(level, "peer %d at %s: %s", self.route.receiver, self.address, text)
+        """Log why the stream ended: once until it is connected again, once for each refusal."""
+        reason = _GONE if error.retriable else str(error)
+        if reason != self._told:
+            level = logging.INFO if error.retriable else logging.WARNING
+            logger.log(level, "peer %d at %s: %s", self.route.receiver, self.address, error)
+        self._told = reason
 
 
 def _is_cancelled() -> bool:

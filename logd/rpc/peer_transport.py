@@ -31,8 +31,9 @@ PEER_CHANNEL_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     # Our own backoff is the one that counts.
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 50),
-    # How long one attempt to connect may take.
-    ("grpc.min_reconnect_backoff_ms", 3_000),
+    # How long one attempt to connect may take. A network that comes back in between is found by
+    # the next one.
+    ("grpc.min_reconnect_backoff_ms", 2_000),
 )
 #: Connections for calls that are kept, of those not in use.
 _CHANNELS_KEPT: Final = 16

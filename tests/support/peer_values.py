@@ -9,9 +9,11 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
+from logd_wire.errors import StorageFailedError
 
 from logd.consensus.log_types import Entry, LogPoint, SnapshotMeta, Voter
 from logd.consensus.messages import AppendRequest
@@ -47,10 +49,14 @@ ids = st.binary(min_size=ID_BYTES, max_size=ID_BYTES)
 #: What a payload of a test says of voters: those that carry this mark put `VOTERS` in force.
 VOTERS_MARK = b"voters"
 VOTERS = (Voter(NodeId(3), DirectoryId(bytes(range(16))), "node3:7172"),)
+#: A payload that cannot be read.
+NO_RECORD = b"\xff" * 30
 
 
 def voters_of(payloads: tuple[bytes, ...]) -> tuple[Voter, ...] | None:
     """Stands for the record codec."""
+    if NO_RECORD in payloads:
+        raise StorageFailedError("30 bytes are not a record", hint="run the newer version")
     return VOTERS if payloads == (VOTERS_MARK,) else None
 
 
@@ -77,6 +83,7 @@ class Drawing:
         return st.lists(each, min_size=int(self.full), max_size=4).map(tuple)
 
 
+@cache
 def strategy_for(kind: Any, *, full: bool) -> Any_:
     """Values of a type: a dataclass, a union, a number, ..."""
     return _of(kind, "", Drawing(full))

@@ -165,6 +165,12 @@ def test_an_unreachable_peer_is_tried_with_backoff_and_mentioned_once(
         for number in range(200):
             world.send(1, 2, number)
             await asyncio.sleep(0.1)
+        world.network.new_connection = new_connection  # type: ignore[method-assign]
+        assert len(caplog.records) == 1
+        world.listen(2)
+        for number in range(200, 240):
+            world.send(1, 2, number)
+            await asyncio.sleep(0.1)
 
     run(scenario)
     between = [after - before for before, after in pairwise(attempts)]
@@ -172,6 +178,7 @@ def test_an_unreachable_peer_is_tried_with_backoff_and_mentioned_once(
     assert max(between) < 1.3
     assert 20 <= len(attempts) <= 40
     assert caplog.text.count("connection refused") == 1
+    assert caplog.text.count("can be reached") == 1
 
 
 def test_backoff_doubles_up_to_a_second_and_begins_again() -> None:
