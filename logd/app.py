@@ -6,11 +6,13 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from logd_client._transport.grpc import GrpcTransport
 from logd_wire.errors import ConfigError, StorageFailedError
 
 from logd import __version__
@@ -18,9 +20,13 @@ from logd.model.node_config import NodeConfig, NodeConfigEntry
 from logd.rpc.calls import CallLimits
 from logd.rpc.edge import Edge, ThreadOffload
 from logd.rpc.methods import SERVICES, build_methods
+from logd.rpc.peer import PEER_LIMITS, PEER_SERVICES, build_peer_methods
+from logd.rpc.peer_codec import PEER_RESPONSES
+from logd.rpc.peer_transport import PEER_CHANNEL_OPTIONS, RpcPeerTransport
 from logd.rpc.server import RpcServer
 from logd.runtime.adapters import SystemClock, SystemRng, TaskSpawn, ThreadDisk
 from logd.runtime.node import Node
+from logd.runtime.voters import voters_of
 from logd.runtime.world import Ports
 from logd.storage import RealFiles
 
@@ -28,6 +34,8 @@ _logger = logging.getLogger("logd.node")
 
 #: How long calls under way may take to end when the node is told to stop.
 STOP_GRACE_S = 5.0
+#: The same of other nodes, which have to do without this one anyway.
+PEER_STOP_GRACE_S = 1.0
 
 
 @asynccontextmanager
@@ -39,33 +47,61 @@ async def running_node(
 
     Raises ConfigError when the address or the data directory cannot be had.
     """
-    config = _with_real_port(config)
+    config = _with_real_ports(config)
     node = Node(config, entries, _ports(config), version=__version__)
     disks = (node.ports.disk, node.ports.metadata_disk)
     try:
-        await node.start()
-        offload = ThreadOffload()
-        try:
-            server = RpcServer(
-                build_methods(Edge(node.broker, node.ports.clock, offload)),
-                services=SERVICES,
-                limits=CallLimits(
-                    connections_max=config.limits.connections,
-                    calls_per_connection_max=config.limits.streams_per_connection,
-                ),
-            )
+        # The others are needed to start, and to end what is under way.
+        async with _peer_listener(config, node):
+            await node.start()
             try:
-                await server.start(config.listeners.grpc)
-                _announce(config)
-                yield node
+                async with _client_listener(config, node):
+                    yield node
             finally:
-                await server.stop(STOP_GRACE_S if node.failure is None else 0)
-        finally:
-            offload.close()
-            await node.stop()
+                await node.stop()
     finally:
         for disk in disks:
             await disk.close()
+
+
+@asynccontextmanager
+async def _client_listener(config: NodeConfig, node: Node) -> AsyncIterator[None]:
+    """Answer clients inside the block."""
+    offload = ThreadOffload()
+    try:
+        server = RpcServer(
+            build_methods(Edge(node.broker, node.ports.clock, offload)),
+            services=SERVICES,
+            limits=CallLimits(
+                connections_max=config.limits.connections,
+                calls_per_connection_max=config.limits.streams_per_connection,
+            ),
+        )
+        try:
+            await server.start(config.listeners.grpc)
+            _announce(config)
+            yield
+        finally:
+            await server.stop(STOP_GRACE_S if node.failure is None else 0)
+    finally:
+        offload.close()
+
+
+@asynccontextmanager
+async def _peer_listener(config: NodeConfig, node: Node) -> AsyncIterator[None]:
+    """Answer other nodes inside the block, where that is configured."""
+    address = config.listeners.peer
+    if not address:
+        yield
+        return
+    methods = build_peer_methods(node.peers, voters_of)
+    server = RpcServer(methods, services=PEER_SERVICES, limits=PEER_LIMITS)
+    try:
+        await server.start(address)
+        _announce_to_peers(config)
+        yield
+    finally:
+        await server.stop(PEER_STOP_GRACE_S if node.failure is None else 0)
 
 
 async def serve(
@@ -76,13 +112,19 @@ async def serve(
 ) -> None:
     """Run a node until SIGTERM or SIGINT; `ready` is called with its address once it serves.
 
-    Raises StorageFailedError when it had to stop by itself.
+    A node that waits for others to form a cluster ends by the signals too. Raises
+    StorageFailedError when it had to stop by itself.
     """
     loop = asyncio.get_running_loop()
     asked_to_stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked_to_stop.set)
-    async with running_node(config, entries) as node:
+    async with AsyncExitStack() as stack:
+        starting = stack.enter_async_context(running_node(config, entries))
+        node = await _unless_asked_to_stop(starting, asked_to_stop)
+        if node is None:
+            _logger.info("stopped before the node served")
+            return
         if ready is not None:
             ready(node.config.listeners.advertised)
         ends = [loop.create_task(asked_to_stop.wait()), loop.create_task(node.failed.wait())]
@@ -99,51 +141,112 @@ async def serve(
         ) from node.failure
 
 
+async def _unless_asked_to_stop(
+    starting: Coroutine[Any, Any, Node], asked_to_stop: asyncio.Event
+) -> Node | None:
+    """The node once it has started; None: it was asked to stop before, and has given up."""
+    loop = asyncio.get_running_loop()
+    work = loop.create_task(starting, name="start")
+    asked = loop.create_task(asked_to_stop.wait())
+    try:
+        await asyncio.wait([work, asked], return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            return work.result()
+        work.cancel()
+        with suppress(asyncio.CancelledError):
+            await work
+        return None
+    finally:
+        asked.cancel()
+        work.cancel()
+
+
 def _ports(config: NodeConfig) -> Ports:
     root = Path(config.node.data_dir)
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    clock, rng = SystemClock(), SystemRng()
+    transport = None
+    if config.listeners.peer:
+        network = GrpcTransport(responses=PEER_RESPONSES, options=PEER_CHANNEL_OPTIONS)
+        transport = RpcPeerTransport(network, clock, rng)
     return Ports(
         files=RealFiles(root),
         disk=ThreadDisk("disk"),
         metadata_disk=ThreadDisk("metadata"),
-        clock=SystemClock(),
-        rng=SystemRng(),
+        clock=clock,
+        rng=rng,
         spawn=TaskSpawn,
+        transport=transport,
     )
 
 
-def _with_real_port(config: NodeConfig) -> NodeConfig:
+def _with_real_ports(config: NodeConfig) -> NodeConfig:
     """Replace a configured port 0 by a free one, so that the node can say where it is."""
-    listeners = config.listeners
-    host, _, port = listeners.grpc.rpartition(":")
+    before = config.listeners
+    grpc = _with_real_port("listeners.grpc", before.grpc)
+    peer = _with_real_port("listeners.peer", before.peer)
+    listeners = replace(
+        before,
+        grpc=grpc,
+        advertised=grpc if before.advertised == before.grpc else before.advertised,
+        peer=peer,
+        peer_advertised=peer if before.peer_advertised == before.peer else before.peer_advertised,
+    )
+    return replace(config, listeners=listeners)
+
+
+def _with_real_port(name: str, address: str) -> str:
+    host, _, port = address.rpartition(":")
     if port != "0":
-        return config
+        return address
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         try:
             probe.bind((host.strip("[]"), 0))
         except OSError as error:
             raise ConfigError(
-                f"cannot listen on {listeners.grpc}: {error}", hint="check listeners.grpc"
+                f"cannot listen on {address}: {error}", hint=f"check {name}"
             ) from error
-        address = f"{host}:{probe.getsockname()[1]}"
-    advertised = address if listeners.advertised == listeners.grpc else listeners.advertised
-    return replace(config, listeners=replace(listeners, grpc=address, advertised=advertised))
+        return f"{host}:{probe.getsockname()[1]}"
 
 
 def _announce(config: NodeConfig) -> None:
     listen, advertised = config.listeners.grpc, config.listeners.advertised
     _logger.info("listening on %s; clients are told to connect to %s", listen, advertised)
-    host = listen.rpartition(":")[0].strip("[]")
-    loopback = ("127.", "localhost", "::1")
-    if host.startswith(loopback):
+    if _is_loopback(listen):
         return
-    _logger.warning(
-        "listening on %s without encryption or authentication: leave it on a trusted network",
-        listen,
-    )
-    if advertised.startswith(loopback):
+    _warn_of_exposure(listen)
+    if _is_loopback(advertised):
         _logger.warning(
             "clients on other machines are told to connect to %s and cannot: set"
             " listeners.advertised",
             advertised,
         )
+
+
+def _announce_to_peers(config: NodeConfig) -> None:
+    listen, advertised = config.listeners.peer, config.listeners.peer_advertised
+    _logger.info("listening on %s for other nodes, which are told %s", listen, advertised)
+    if _is_loopback(listen):
+        return
+    _warn_of_exposure(listen)
+    if _is_loopback(advertised) or _host(advertised) in {"0.0.0.0", "::"}:
+        _logger.warning(
+            "nodes on other machines are told to connect to %s and cannot: set"
+            " listeners.peer_advertised",
+            advertised,
+        )
+
+
+def _warn_of_exposure(listen: str) -> None:
+    _logger.warning(
+        "listening on %s without encryption or authentication: leave it on a trusted network",
+        listen,
+    )
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0].strip("[]")
+
+
+def _is_loopback(address: str) -> bool:
+    return _host(address).startswith(("127.", "localhost", "::1"))

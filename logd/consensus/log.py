@@ -86,6 +86,11 @@ class RaftLog:
         """End index of the entry that the voters in force come from."""
         return self._voter_sets[-1][0] if self._voter_sets else self._start.point.index
 
+    @property
+    def voters_before(self) -> Voters:
+        """The voters that were in force before the last voter set of the log."""
+        return self._voter_sets[-2][1] if len(self._voter_sets) > 1 else self._start.voters
+
     def term_at(self, index: LogIndex) -> Term | None:
         """Return the term of the entry that ends at `index`; None: no entry here ends there."""
         number = self._number(index)
@@ -163,10 +168,16 @@ class RaftLog:
             self._voter_sets.pop()
         self._stable_index = min(self._stable_index, index)
 
-    def mark_stable(self, point: LogPoint) -> None:
-        """The log was saved up to `point`; it says nothing if that was cut off meanwhile."""
-        if point.index > self._stable_index and self.has(point):
-            self._stable_index = point.index
+    def mark_stable(self, saved: Sequence[Entry]) -> None:
+        """These entries are durable, as far as they were not cut off meanwhile.
+
+        What was saved and is still in the log must not be saved again: writing it again would mean
+        to cut it first, and it may have been acknowledged.
+        """
+        for entry in reversed(saved):
+            if self.has(LogPoint(entry.term, entry.next_index)):
+                self._stable_index = max(self._stable_index, entry.next_index)
+                return
 
     def compact(self, snapshot: SnapshotMeta) -> None:
         """Forget the entries below a point of this log."""
@@ -183,6 +194,8 @@ class RaftLog:
 
     def _number(self, index: LogIndex) -> int | None:
         """Return how many entries end at or below the border `index`; None: it is no border."""
+        if index == self.end_index:
+            return len(self._ends)
         if index == self._start.point.index:
             return 0
         found = bisect_left(self._ends, index)

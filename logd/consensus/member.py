@@ -66,7 +66,8 @@ class Member:
     @property
     def is_durable(self) -> bool:
         """Whether term and vote are on the disk."""
-        return self.saved_hard_state == self.hard_state
+        saved, state = self.saved_hard_state, self.hard_state
+        return saved is state or saved == state
 
     @property
     def voters(self) -> Voters:
@@ -75,10 +76,24 @@ class Member:
     @property
     def is_voter(self) -> bool:
         """Whether this node votes, from this directory."""
+        return self._is_among(self.log.voters)
+
+    @property
+    def may_campaign(self) -> bool:
+        """Whether this node is a voter, or may turn out to be one still.
+
+        As long as its own removal is not known to be committed, it may be the only one whose log
+        is fresh enough to win [Raft thesis 4.2.2]. Its own vote does not count then.
+        """
+        log = self.log
+        is_open = log.voters_index > self.commit_index
+        return self.is_voter or (is_open and self._is_among(log.voters_before))
+
+    def _is_among(self, voters: Voters) -> bool:
         identity = self.identity
         return any(
             voter.node_id == identity.node_id and voter.directory_id == identity.directory_id
-            for voter in self.log.voters
+            for voter in voters
         )
 
     @property
@@ -94,7 +109,7 @@ class Member:
     @property
     def election_deadline_ms(self) -> int | None:
         """When to campaign; None: this node does not."""
-        return self._election_deadline_ms if self.is_voter else None
+        return self._election_deadline_ms if self.may_campaign else None
 
     @property
     def is_led(self) -> bool:
@@ -114,6 +129,7 @@ class Member:
         self.leader_id = None
         self.contact_ms = None
         self.agreed_index = self.commit_index
+        self.outbox.forget_acknowledgements()
 
     def vote_for(self, candidate: NodeId) -> None:
         self.hard_state = HardState(self.term, candidate, self.identity, self.hard_state.founder)
@@ -130,11 +146,12 @@ class Member:
             self.commit_index = index
 
     def restart_election_timer(self) -> None:
-        """Wait for a leader; a node that is the only voter has nobody to wait for."""
+        """Wait for a leader; the only voter has nobody to wait for, unless one leads already."""
         timing = self.timing
         spread = timing.election_timeout_ms_max - timing.election_timeout_ms_min
         wait = timing.election_timeout_ms_min + int(self._random() * spread)
-        self._election_deadline_ms = self.now_ms if self.is_sole_voter else self.now_ms + wait
+        is_alone = self.leader_id is None and self.is_sole_voter
+        self._election_deadline_ms = self.now_ms if is_alone else self.now_ms + wait
         self._was_late = False
 
     def is_time_to_campaign(self) -> bool:

@@ -31,10 +31,6 @@ class Outbox:
     def __bool__(self) -> bool:
         return bool(self._now or self._saved)
 
-    @property
-    def has_now(self) -> bool:
-        return bool(self._now)
-
     def put(self, message: Message, *, after_save: bool) -> None:
         box = self._saved if after_save else self._now
         if isinstance(message.body, _LAST_COUNTS):
@@ -42,6 +38,11 @@ class Outbox:
             if older is not None:
                 message = _merged(box.pop(older), message)
         box.append(message)
+
+    def forget_acknowledgements(self) -> None:
+        """A new term began: what was to be acknowledged in the old one may be cut off before the
+        save that the acknowledgement waits for."""
+        self._saved = [item for item in self._saved if not isinstance(item.body, AppendResponse)]
 
     def take_now(self) -> tuple[Message, ...]:
         messages, self._now = tuple(self._now), []
@@ -61,9 +62,9 @@ def _last_of_kind(box: list[Message], message: Message) -> int | None:
 
 
 def _merged(older: Message, newer: Message) -> Message:
-    """Return the one that says more; of acknowledgements of one term the further one."""
+    """Return the one that says more; acknowledgements here are all of one term."""
     match older.body, newer.body:
-        case AppendResponse(term, match_index), AppendResponse(newer_term, newer_index):
-            return older if term == newer_term and match_index > newer_index else newer
+        case AppendResponse(match_index=index), AppendResponse(match_index=newer_index):
+            return older if index > newer_index else newer
         case _:
             return newer

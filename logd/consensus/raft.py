@@ -255,17 +255,21 @@ class RaftCore:
         """The driver has this snapshot durable: forget the entries below it.
 
         A point below the present one changes nothing. Raises ValueError for one that is no point
-        of the log, or that is not applied.
+        of the log, or not applied, or with other voters.
         """
         member = self._member
-        if snapshot.point.index <= member.log.start.point.index:
+        point = snapshot.point
+        if point.index <= member.log.start.point.index:
             return
-        if snapshot.point.index > member.applied_index or not member.log.has(snapshot.point):
-            raise ValueError(f"{snapshot.point} is no applied point of this log")
+        if point.index > member.applied_index or member.log.snapshot_at(point.index) != snapshot:
+            raise ValueError(f"{snapshot} is no applied point of this log")
         member.log.compact(snapshot)
 
     def snapshot_failed(self, to: NodeId) -> None:
-        """The snapshot for `to` could not be delivered: try again when it has answered again."""
+        """The snapshot for `to` could not be delivered, or was and is long not acknowledged.
+
+        It is sent again, if it is needed still, when the peer has answered another heartbeat.
+        """
         if self._roles.leader is not None:
             self._roles.leader.snapshot_failed(to)
 
@@ -328,9 +332,8 @@ class RaftCore:
         if ready.hard_state is not None:
             member.saved_hard_state = ready.hard_state
         # A snapshot that came meanwhile takes the place of the whole log, also of what was saved.
-        if ready.entries and member.snapshot_due is ready.snapshot:
-            last = ready.entries[-1]
-            member.log.mark_stable(LogPoint(last.term, last.next_index))
+        if member.snapshot_due is ready.snapshot:
+            member.log.mark_stable(ready.entries)
         if ready.snapshot is not None:
             member.applied_index = ready.snapshot.point.index
             if member.snapshot_due is ready.snapshot:

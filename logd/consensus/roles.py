@@ -195,7 +195,7 @@ class Roles:
         if body.term > member.term:
             self._follow(body.term)
         is_asked = body.term == member.term and member.leader_id == sender
-        if is_asked and self.role is Role.FOLLOWER and member.is_voter:
+        if is_asked and self.role is Role.FOLLOWER and member.may_campaign:
             self.campaign(pre_vote=False, transfer=True)
 
     # --- roles ----------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ class Roles:
     def tally(self, attempt: Election) -> None:
         member = self.member
         # The own vote is a promise like any other: it counts when it is durable.
-        if attempt.pre_vote or member.is_durable:
+        if member.is_voter and (attempt.pre_vote or member.is_durable):
             attempt.count(member.node_id, True)
         match attempt.outcome(member.voters):
             case Outcome.WON if attempt.pre_vote:

@@ -185,7 +185,7 @@ class FenceNode:
 
 @dataclass(frozen=True, slots=True)
 class UnfenceNode:
-    """Count on this process of a node. Answer: the node."""
+    """Count on this process of a node. Answer: the node; still fenced: ask again."""
 
     node_id: NodeId
     incarnation_id: bytes

@@ -23,15 +23,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Final
 
 from logd.metadata.image import ClusterImage
 from logd.metadata.records import PartitionChanged, PartitionImage
 from logd.metadata.settings import MetadataSettings
 from logd.model.ids import NO_NODE, LeaderEpoch, NodeId
-
-#: So many partitions change in one entry at most; the rest waits for `ElectLeaders`.
-CHANGES_PER_ENTRY_MAX: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +58,7 @@ def settled(state: PartitionImage, situation: Situation) -> PartitionImage:
 
 
 def _eligible_leader(state: PartitionImage, in_service: Set[NodeId]) -> NodeId:
-    holders = {*state.isr, *state.eligible} & in_service
+    holders = {*state.eligible} & in_service
     if state.last_known_leader in holders:
         return state.last_known_leader
     return next((node for node in state.replicas if node in holders), NO_NODE)
@@ -152,5 +148,5 @@ def some_changes(
 ) -> tuple[tuple[PartitionChanged, ...], bool]:
     """Return as many changes as an entry may hold, and whether there are more."""
     found = changes(image, settings, change)
-    first = tuple(islice(found, CHANGES_PER_ENTRY_MAX))
+    first = tuple(islice(found, settings.changes_per_entry_max))
     return first, next(found, None) is not None

@@ -115,10 +115,14 @@ def fence(
 def unfence(
     image: ClusterImage, settings: MetadataSettings, command: UnfenceNode
 ) -> Outcome[NodeImage]:
-    """Count on a node; it leads what nobody else could."""
+    """Count on a node; it leads what nobody else could. The answer may be a node still fenced."""
     node = registered(image, command.node_id, command.incarnation_id)
     if not node.fenced:
         return Outcome((), node)
+    left_over, _ = some_changes(image, settings, settled)
+    if left_over:
+        # Where this node still counts as in sync or leading, it was another process that did.
+        return Outcome(left_over, node)
     record = NodeUnfenced(node.node_id, node.incarnation_id)
     return Outcome(_and_elections(image, settings, record), replace(node, fenced=False))
 

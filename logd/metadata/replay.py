@@ -68,8 +68,13 @@ class _Draft:
         self._next_producer_id = image.next_producer_id
         self._voters = image.voters
         self._removed = dict(image.removed)
+        #: Partitions of topics in which some have changed, until something asks for the topic: one
+        #: entry may change thousands of one topic.
+        self._changed: dict[TopicId, list[PartitionImage]] = {}
 
     def freeze(self) -> ClusterImage:
+        for topic_id in tuple(self._changed):
+            self._topic(topic_id)
         return ClusterImage(
             self._cluster_id,
             MappingProxyType(self._nodes),
@@ -140,6 +145,9 @@ class _Draft:
         topic = self._topics.get(topic_id)
         if topic is None:
             raise InconsistentLogError(f"there is no topic {format_id(topic_id)}")
+        changed = self._changed.pop(topic_id, None)
+        if changed is not None:
+            topic = self._topics[topic_id] = replace(topic, partitions=tuple(changed))
         return topic
 
     def _create(self, record: TopicCreated) -> None:
@@ -168,17 +176,20 @@ class _Draft:
         self._next_producer_id = record.first_id + record.count
 
     def _change_partition(self, record: PartitionChanged) -> None:
-        topic = self._topic(record.topic_id)
+        partitions = self._changed.get(record.topic_id)
+        if partitions is None:
+            partitions = list(self._topic(record.topic_id).partitions)
+            self._changed[record.topic_id] = partitions
+        name = self._topics[record.topic_id].name
         number = record.state.partition
-        if not 0 <= number < len(topic.partitions):
-            raise InconsistentLogError(f"topic {topic.name} has no partition {number}")
-        before = topic.partitions[number]
+        if not 0 <= number < len(partitions):
+            raise InconsistentLogError(f"topic {name} has no partition {number}")
+        before = partitions[number]
         if record.state.partition_epoch <= before.partition_epoch:
-            raise InconsistentLogError(f"partition epoch of {topic.name}-{number} went back")
+            raise InconsistentLogError(f"partition epoch of {name}-{number} went back")
         if record.state.leader_epoch < before.leader_epoch:
-            raise InconsistentLogError(f"leader epoch of {topic.name}-{number} went back")
-        partitions = (*topic.partitions[:number], record.state, *topic.partitions[number + 1 :])
-        self._topics[topic.topic_id] = replace(topic, partitions=partitions)
+            raise InconsistentLogError(f"leader epoch of {name}-{number} went back")
+        partitions[number] = record.state
 
 
 def _check_in_a_row(name: str, partitions: tuple[PartitionImage, ...]) -> None:

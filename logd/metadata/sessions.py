@@ -142,7 +142,8 @@ class NodeSession:
         self._fenced = True
         #: When the newest answered heartbeat was sent.
         self._answered_ms = now_ms
-        self._next_heartbeat_ms = now_ms
+        self._sent_last_ms: int | None = None
+        self._begun_ms = now_ms
         self._sequence = 0
         self._answered_sequence = 0
         self._sent_ms: dict[int, int] = {}
@@ -155,9 +156,11 @@ class NodeSession:
     def begin_heartbeat(self, now_ms: int) -> int:
         """Note that a heartbeat is sent now; return its number, for `on_answer`."""
         self._sequence += 1
+        self._sent_last_ms = now_ms
+        oldest = now_ms - self._timing.session_ms
+        # What was sent longer ago than a session is not waited for.
+        self._sent_ms = {number: at for number, at in self._sent_ms.items() if at > oldest}
         self._sent_ms[self._sequence] = now_ms
-        self._plan(now_ms)
-        self._forget(now_ms)
         return self._sequence
 
     def on_answer(self, number: int, fenced: bool, now_ms: int) -> None:
@@ -172,14 +175,11 @@ class NodeSession:
         self._answered_sequence = number
         self._answered_ms = sent_ms
         self._fenced = fenced or now_ms >= self._expires_ms
-        if self._fenced:
-            self._plan(sent_ms)
 
     def tick(self, now_ms: int) -> None:
         """Time has come to `now_ms`: the node fences itself when its session is over."""
-        if not self._fenced and now_ms >= self._expires_ms:
+        if now_ms >= self._expires_ms:
             self._fenced = True
-            self._plan(now_ms)
 
     def heartbeat_due(self, now_ms: int) -> bool:
         """Whether to send one."""
@@ -195,12 +195,10 @@ class NodeSession:
     def _expires_ms(self) -> int:
         return self._answered_ms + self._timing.session_ms
 
-    def _plan(self, sent_ms: int) -> None:
+    @property
+    def _next_heartbeat_ms(self) -> int:
+        if self._sent_last_ms is None:
+            return self._begun_ms
         timing = self._timing
         interval = timing.fenced_heartbeat_ms if self._fenced else timing.heartbeat_ms
-        self._next_heartbeat_ms = sent_ms + interval
-
-    def _forget(self, now_ms: int) -> None:
-        """Heartbeats that were sent longer ago than a session are not waited for."""
-        oldest = now_ms - self._timing.session_ms
-        self._sent_ms = {number: at for number, at in self._sent_ms.items() if at > oldest}
+        return self._sent_last_ms + interval

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from logd.metadata.image import TopicImage
@@ -22,14 +23,21 @@ class MetadataSettings:
     topic_defaults: Mapping[str, str] = field(default_factory=dict)
     #: So many replicas of a partition are possible.
     replication_factor_max: int = 32_767
+    #: So many partitions change in one entry at most; the rest waits for `ElectLeaders`.
+    changes_per_entry_max: int = 2_000
 
     def min_insync_replicas(self, topic: TopicImage) -> int:
         """The value in force for a topic, whatever else its configuration holds."""
-        own, defaults = (
-            {_MIN_ISR: texts[_MIN_ISR]} if _MIN_ISR in texts else {}
-            for texts in (topic.config, self.topic_defaults)
-        )
-        config = parse_topic_config(
-            own, defaults=defaults, replication_factor=topic.replication_factor
-        )
-        return config.min_insync_replicas
+        own = next((text for name, text in topic.overrides if name == _MIN_ISR), None)
+        return _min_isr(own, self.topic_defaults.get(_MIN_ISR), topic.replication_factor)
+
+
+@lru_cache(maxsize=1_024)
+def _min_isr(own: str | None, default: str | None, replication_factor: int) -> int:
+    # Every topic is asked whenever a node comes or goes.
+    config = parse_topic_config(
+        {} if own is None else {_MIN_ISR: own},
+        defaults={} if default is None else {_MIN_ISR: default},
+        replication_factor=replication_factor,
+    )
+    return config.min_insync_replicas

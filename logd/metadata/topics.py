@@ -108,7 +108,7 @@ def _nodes_in_service(image: ClusterImage, name: str, replicas: int) -> list[Nod
         return nodes
     fenced = len(image.nodes) - len(nodes)
     counted = f"{len(nodes)} {'node' if len(nodes) == 1 else 'nodes'}"
-    without = f" in service ({fenced} fenced)" if fenced else ""
+    without = f" in service, {fenced} fenced" if fenced else ""
     nobody = "no node is in service yet" if fenced else "no node is registered yet"
     raise InvalidRequestError(
         f"topic {name}: replication factor {replicas} with {counted}{without}",

@@ -7,6 +7,7 @@ from typing import Final
 from logd_proto.v1 import peer_pb2 as pb
 
 from logd.rpc.api import Connection, Methods, ServerStream, StreamMethod, UnaryMethod
+from logd.rpc.calls import CallLimits
 from logd.rpc.peer_codec import (
     HEARTBEAT,
     IDENTIFY,
@@ -28,6 +29,8 @@ from logd.runtime.peers import PeerHandler
 
 #: Full names of the services that `build_peer_methods` answers.
 PEER_SERVICES: Final = (PEER_SERVICE,)
+#: Each node has two connections to each other: one for its stream, one for its calls.
+PEER_LIMITS: Final = CallLimits(calls_max=1_024, connections_max=256, calls_per_connection_max=64)
 
 
 class PeerHandlers:

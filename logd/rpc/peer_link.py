@@ -15,7 +15,7 @@ from typing import Final
 from google.protobuf.message import Message
 from logd_client._transport.api import Channel, Stream
 from logd_proto.v1 import peer_pb2 as pb
-from logd_wire.errors import ErrorCode, LogdError, NetworkError
+from logd_wire.errors import LogdError, NetworkError
 
 from logd.consensus.messages import Body
 from logd.rpc.peer_codec import RAFT, Route, encode_body, encode_introduction
@@ -30,10 +30,8 @@ BACKOFF_MS_MAX: Final = 1_000
 STEADY_MS: Final = 1_000
 #: How long a broken stream may take to say why.
 _REASON_S: Final = 0.2
-#: Stands for all failures of `_ORDINARY`.
+#: Stands for all failures that pass by themselves: nodes come and go.
 _GONE: Final = "gone"
-#: Failures that need nobody's attention: nodes come and go.
-_ORDINARY: Final = frozenset({ErrorCode.NETWORK, ErrorCode.SHUTTING_DOWN, ErrorCode.TIMEOUT})
 
 
 class Backoff:
@@ -157,10 +155,9 @@ class PeerLink:
 
     def _tell(self, error: LogdError) -> None:
         """Log why the stream ended: once until it is connected again, once for each refusal."""
-        ordinary = error.code in _ORDINARY
-        reason = _GONE if ordinary else str(error)
+        reason = _GONE if error.retriable else str(error)
         if reason != self._told:
-            level = logging.INFO if ordinary else logging.WARNING
+            level = logging.INFO if error.retriable else logging.WARNING
             logger.log(level, "peer %d at %s: %s", self.route.receiver, self.address, error)
         self._told = reason
 

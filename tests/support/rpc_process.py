@@ -2,10 +2,10 @@
 
     python -m tests.support.rpc_process node DIRECTORY     a real node
     python -m tests.support.rpc_process hold               a broker that answers no batch
-    python -m tests.support.rpc_process peer               the peer service of a node
+    python -m tests.support.rpc_process peer DIRECTORY     a real node, by its peer listener
 
-The first two have a topic `orders`. Each prints its port, and serves until its input ends.
-`start` runs it from a test.
+It has a topic `orders`, prints its port, and serves until its input ends. `start` runs it from a
+test.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from pathlib import Path
 from logd.app import running_node
 from logd.model.node_config import load_node_config
 from tests.support.rpc_broker import FakeBroker
-from tests.support.rpc_peers import Member
 from tests.support.rpc_server import serving
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -74,28 +73,27 @@ async def start(*arguments: str) -> AsyncIterator[ServerProcess]:
 async def _main() -> None:
     match sys.argv[1:]:
         case ["node", directory]:
-            await _serve_node(directory)
+            await _serve_node(directory, "listeners.grpc")
         case ["hold"]:
             broker = FakeBroker()
             broker.hold = True
             await broker.create_topic(TOPIC)
             async with serving(broker) as running:
                 await _announce_and_wait(running.port)
-        case ["peer"]:
-            member = Member(1)
-            await member.listen()
-            await _announce_and_wait(member.port)
-            await member.close()
+        case ["peer", directory]:
+            await _serve_node(directory, "listeners.peer")
         case _:
             sys.exit(__doc__)
 
 
-async def _serve_node(directory: str) -> None:
-    flags = {"node.data_dir": directory, "listeners.grpc": "127.0.0.1:0"}
+async def _serve_node(directory: str, listener: str) -> None:
+    flags = {"node.data_dir": directory, "listeners.grpc": "127.0.0.1:0", listener: "127.0.0.1:0"}
     config, entries = load_node_config(flags=flags)
     async with running_node(config, entries) as node:
         await node.broker.create_topic(TOPIC)
-        await _announce_and_wait(int(node.config.listeners.grpc.rpartition(":")[2]))
+        listeners = node.config.listeners
+        address = listeners.peer or listeners.grpc
+        await _announce_and_wait(int(address.rpartition(":")[2]))
 
 
 async def _announce_and_wait(port: int) -> None:

@@ -1,9 +1,10 @@
-"""The hostile corpus against the peer service, in a process of its own."""
+"""The hostile corpus against the peer listener of a real node, in a process of its own."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from logd_proto.v1 import peer_pb2 as pb
@@ -41,11 +42,11 @@ async def outcome(case: Case, port: int) -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_the_peer_service_answers_the_hostile_corpus_and_keeps_its_memory(
-    record_figure: Record,
+    tmp_path: Path, record_figure: Record
 ) -> None:
     cases = peer_cases()
     assert len(cases) > 100
-    async with start("peer") as server:
+    async with start("peer", str(tmp_path)) as server:
         for case in cases[::5]:
             if not case.large:
                 await outcome(case, server.port)

@@ -23,4 +23,4 @@ def test_transcript(path: Path) -> None:
 
 
 def test_there_are_transcripts() -> None:
-    assert len(TRANSCRIPTS) >= 5
+    assert len(TRANSCRIPTS) >= 11

@@ -7,6 +7,8 @@
 
 A command line begins with `>`; what follows is the trace. Ids are short texts. Decided records
 are replayed at once; `> commit` marks what is committed, `> lose-leadership` drops the rest.
+`> join 1 2` registers, unfences and adds voters of which nothing is shown; `> snapshot` goes on
+with what the image's own records rebuild.
 """
 
 from __future__ import annotations
@@ -17,27 +19,46 @@ from typing import assert_never
 from logd_wire.errors import LogdError
 
 from logd.metadata import (
+    AddVoter,
     AllocateProducerIds,
     AlterTopic,
+    BalanceLeaders,
+    ChangePartition,
     ClusterImage,
     Command,
     CreateTopic,
     DeleteTopic,
+    ElectLeaders,
+    FenceNode,
     FormCluster,
+    Member,
     MetadataMachine,
     MetadataRecord,
     MetadataSettings,
     NodeImage,
+    NodeRemoval,
+    PartitionChanges,
     PartitionImage,
     ProducerIdBlock,
     RegisterNode,
+    RemoveNode,
+    ReplaceNode,
     Reply,
     TopicImage,
+    UnfenceNode,
+    UpdateVoter,
+    VoterImage,
+    VotersChanged,
+    VoterSet,
     find_problems,
+    image_records,
     replay,
 )
 from logd.metadata.records import (
     ClusterFormed,
+    NodeFenced,
+    NodeRemoved,
+    NodeUnfenced,
     Overrides,
     PartitionChanged,
     PartitionsAdded,
@@ -46,7 +67,7 @@ from logd.metadata.records import (
     TopicCreated,
     TopicDeleted,
 )
-from logd.model.ids import ClusterId, DirectoryId, LeaderEpoch, NodeId, TopicId
+from logd.model.ids import NO_NODE, ClusterId, DirectoryId, LeaderEpoch, NodeId, TopicId
 
 _NOW_MS = 1_790_000_000_000
 
@@ -78,12 +99,55 @@ class Session:
             case "restart":
                 self._machine.reset(replay(ClusterImage(), self._log))
                 return []
+            case "snapshot":
+                self._log = list(image_records(self._machine.image))
+                self._machine.reset(replay(ClusterImage(), self._log))
+                return []
+            case "join":
+                return [line for word in words for line in self._join(word)]
             case "change-partition":
                 return self._take((_change(words),))
             case "image":
                 return list(_image(self._machine.image))
             case _:
-                return self._decide(_command(verb, words))
+                return self._decide(self._command(verb, words))
+
+    def _join(self, node: str) -> list[str]:
+        """Register under plain names, unfence, let vote; what is said is only said when refused."""
+        for line in (f"register {node}", f"unfence {node}", f"add-voter {node}"):
+            for traced in self.run(line):
+                if traced.startswith("refused"):
+                    return [traced]
+        return []
+
+    def _command(self, verb: str, words: list[str]) -> Command:
+        (subject, *_), options = _options(words or ["-"])
+        if verb not in {"fence", "unfence", "propose"}:
+            return _command(verb, words)
+        if verb == "propose":
+            return self._proposal(words)
+        node = self._machine.image.nodes.get(NodeId(int(subject)))
+        known = _text(node.incarnation_id) if node else "i"
+        incarnation = _id(options.get("incarnation", known))
+        return (FenceNode if verb == "fence" else UnfenceNode)(NodeId(int(subject)), incarnation)
+
+    def _proposal(self, words: list[str]) -> ChangePartition:
+        """`propose t1 0 isr=1,2`: as the leader of now; `2@1`: node 2 at node epoch 1."""
+        (topic, number), options = _options(words)
+        state = self._machine.image.topic(TopicId(_id(topic))).partition(int(number))
+        return ChangePartition(
+            TopicId(_id(topic)),
+            int(number),
+            self._member(options.get("leader", str(state.leader_id))),
+            LeaderEpoch(int(options.get("epoch", state.leader_epoch))),
+            int(options.get("change", state.partition_epoch)),
+            tuple(self._member(part) for part in options["isr"].split(",")),
+        )
+
+    def _member(self, text: str) -> Member:
+        node_id, _, epoch = text.partition("@")
+        node = self._machine.image.nodes.get(NodeId(int(node_id)))
+        return Member(NodeId(int(node_id)), int(epoch or (node.node_epoch if node else 0)))
 
     def _decide(self, command: Command) -> list[str]:
         try:
@@ -133,12 +197,17 @@ def _options(words: list[str]) -> tuple[list[str], dict[str, str]]:
 def _settings(words: list[str]) -> MetadataSettings:
     _, options = _options(words)
     return MetadataSettings(
-        int(options.pop("partitions", 1)), int(options.pop("replication", -1)), options
+        int(options.pop("partitions", 1)),
+        int(options.pop("replication", -1)),
+        replication_factor_max=int(options.pop("most", 32_767)),
+        changes_per_entry_max=int(options.pop("changes", 2_000)),
+        topic_defaults=options,
     )
 
 
 def _command(verb: str, words: list[str]) -> Command:
-    (subject, *flags), options = _options(words)
+    plain, options = _options(words)
+    subject, flags = (plain[0], plain[1:]) if plain else ("", [])
     command: Command
     match verb:
         case "form":
@@ -146,10 +215,11 @@ def _command(verb: str, words: list[str]) -> Command:
         case "register":
             command = RegisterNode(
                 NodeId(int(subject)),
-                DirectoryId(_id(options["directory"])),
-                _id(options["incarnation"]),
-                options["address"],
+                DirectoryId(_id(options.get("directory", f"d{subject}"))),
+                _id(options.get("incarnation", f"i{subject}")),
+                options.get("address", f"n{subject}:1"),
                 options.get("rack", ""),
+                options.get("peer", f"n{subject}:2"),
             )
         case "create-topic":
             topic_id = TopicId(_id(options.pop("id", "")))
@@ -166,8 +236,28 @@ def _command(verb: str, words: list[str]) -> Command:
         case "allocate-ids":
             command = AllocateProducerIds(NodeId(int(subject)), int(options.get("count", 1_000)))
         case _:
-            raise ValueError(f"unknown command {verb}")
+            command = _of_cluster(verb, subject, flags, options)
     return command
+
+
+def _of_cluster(verb: str, subject: str, flags: list[str], options: dict[str, str]) -> Command:
+    node_id = NodeId(int(subject or NO_NODE))
+    directory = DirectoryId(_id(options["directory"]) if "directory" in options else b"")
+    match verb:
+        case "add-voter":
+            return AddVoter(node_id)
+        case "update-voter":
+            return UpdateVoter(node_id)
+        case "remove-node":
+            return RemoveNode(node_id, directory)
+        case "replace-node":
+            return ReplaceNode(node_id, directory, "accept-data-loss" in flags)
+        case "elect":
+            return ElectLeaders()
+        case "balance":
+            return BalanceLeaders()
+        case _:
+            raise ValueError(f"unknown command {verb}")
 
 
 def _change(words: list[str]) -> PartitionChanged:
@@ -179,6 +269,8 @@ def _change(words: list[str]) -> PartitionChanged:
         _nodes(options["replicas"]),
         _nodes(options["isr"]),
         int(options["change"]),
+        _nodes(options.get("elr", "")),
+        NodeId(int(options.get("last", NO_NODE))),
     )
     return PartitionChanged(TopicId(_id(topic)), state)
 
@@ -187,7 +279,7 @@ def _nodes(text: str) -> tuple[NodeId, ...]:
     return tuple(NodeId(int(part)) for part in text.split(",") if part)
 
 
-def _record(record: MetadataRecord) -> list[str]:
+def _record(record: MetadataRecord) -> list[str]:  # noqa: C901 - dispatch
     match record:
         case ClusterFormed():
             return [_text(record.cluster_id)]
@@ -207,6 +299,13 @@ def _record(record: MetadataRecord) -> list[str]:
             return [f"[{record.first_id}, {end}) to node {record.node_id}"]
         case PartitionChanged():
             return [_text(record.topic_id), *_partitions((record.state,))]
+        case NodeFenced() | NodeUnfenced():
+            return [f"{record.node_id} incarnation={_text(record.incarnation_id)}"]
+        case NodeRemoved():
+            directory = _text(record.directory_id)
+            return [f"{record.node_id} directory={directory} epoch={record.node_epoch}"]
+        case VotersChanged():
+            return [_voters(record.voters)]
         case _:
             assert_never(record)
 
@@ -222,6 +321,14 @@ def _reply(reply: Reply) -> list[str]:
             return [first, *_partitions(reply.partitions)]
         case ProducerIdBlock():
             return [f"[{reply.first_id}, {reply.first_id + reply.count})"]
+        case PartitionImage():
+            return ["partition", *_partitions((reply,))]
+        case VoterSet():
+            return [_voters(reply.voters)]
+        case NodeRemoval():
+            return [f"{reply.node_id} {'done' if reply.done else 'ask again'}"]
+        case PartitionChanges():
+            return [f"{reply.count} changed{', ask again' if reply.more else ''}"]
         case _:
             assert_never(reply)
 
@@ -229,7 +336,15 @@ def _reply(reply: Reply) -> list[str]:
 def _node(node: NodeImage) -> str:
     return (
         f"{node.node_id} directory={_text(node.directory_id)} "
-        f"incarnation={_text(node.incarnation_id)} address={node.address} rack={node.rack or '-'}"
+        f"incarnation={_text(node.incarnation_id)} address={node.address} "
+        f"peer={node.peer_address or '-'} rack={node.rack or '-'} epoch={node.node_epoch}"
+        f"{' fenced' if node.fenced else ''}"
+    )
+
+
+def _voters(voters: Iterable[VoterImage]) -> str:
+    return " ".join(
+        f"{voter.node_id}@{_text(voter.directory_id)}={voter.address or '-'}" for voter in voters
     )
 
 
@@ -241,9 +356,15 @@ def _partitions(partitions: Iterable[PartitionImage]) -> list[str]:
     return [
         f"       {state.partition} leader={state.leader_id} epoch={state.leader_epoch} "
         f"replicas={','.join(map(str, state.replicas))} isr={','.join(map(str, state.isr))} "
-        f"change={state.partition_epoch}"
+        f"change={state.partition_epoch}{_beside(state)}"
         for state in partitions
     ]
+
+
+def _beside(state: PartitionImage) -> str:
+    eligible = f" elr={','.join(map(str, state.eligible))}" if state.eligible else ""
+    known = state.last_known_leader
+    return eligible + (f" last={known}" if known != NO_NODE else "")
 
 
 def _image(image: ClusterImage) -> Iterator[str]:
@@ -251,6 +372,10 @@ def _image(image: ClusterImage) -> Iterator[str]:
     yield f"cluster {cluster}, next producer id {image.next_producer_id}"
     for _, node in sorted(image.nodes.items()):
         yield f"node   {_node(node)}"
+    if image.voters:
+        yield f"voters {_voters(image.voters)}"
+    for removed in image.removed.values():
+        yield f"gone   {removed.node_id} directory={_text(removed.directory_id)}"
     for topic in image.topics_by_name():
         yield f"topic  {_text(topic.topic_id)} {topic.name}{_config(topic.overrides)}"
         yield from _partitions(topic.partitions)

@@ -125,7 +125,9 @@ def test_what_a_command_leaves_open_comes_from_the_settings() -> None:
     assert create(machine, "c", replication_factor=0).replication_factor == 3
     assert create(machine, "d", replication_factor=4).replication_factor == 4
     assert create(machine_with_nodes(1, 2), "a").replication_factor == 2
-    assert create(machine_with_nodes(1, 2, 3, replication_factor_max=2), "a").replication_factor == 2
+    assert (
+        create(machine_with_nodes(1, 2, 3, replication_factor_max=2), "a").replication_factor == 2
+    )
     fixed = machine_with_nodes(1, 2, 3, replication_factor=2)
     assert create(fixed, "a").replication_factor == 2
 
@@ -162,12 +164,15 @@ def test_only_nodes_in_service_get_replicas() -> None:
     assert {node for state in topic.partitions for node in state.replicas} == {1, 3}
     error = refused(machine, CreateTopic(topic_id("u"), "u"))
     assert error.code is ErrorCode.INVALID_REPLICATION_FACTOR
-    assert error.message == "topic u: replication factor 3 with 2 nodes in service (1 fenced)"
+    assert error.message == "topic u: replication factor 3 with 2 nodes in service, 1 fenced"
     assert error.retriable, "the node may come back"
     assert not refused(machine, CreateTopic(topic_id("u"), "u", replication_factor=4)).retriable
-    assert "with 2 nodes" in refused(
-        machine_with_nodes(1, 2), CreateTopic(topic_id("u"), "u", replication_factor=3)
-    ).message
+    assert (
+        "with 2 nodes"
+        in refused(
+            machine_with_nodes(1, 2), CreateTopic(topic_id("u"), "u", replication_factor=3)
+        ).message
+    )
     unfence(machine, 2)
     assert create(machine, "u").replication_factor == 3
 

@@ -14,7 +14,9 @@ from tests.unit.metadata.samples import id_of
 
 def node(node_id: int, rack: str = "") -> NodeImage:
     directory_id = DirectoryId(id_of(f"dir-{node_id}"))
-    return NodeImage(NodeId(node_id), directory_id, id_of("inc"), "a:1", rack, "a:2", node_id, False)
+    return NodeImage(
+        NodeId(node_id), directory_id, id_of("inc"), "a:1", rack, "a:2", node_id, False
+    )
 
 
 def in_racks(*sizes: int) -> list[NodeImage]:

@@ -173,8 +173,16 @@ def test_problems_are_found() -> None:
         replace(good, cluster_id=None),
         replace(ClusterImage(), next_producer_id=1),
         replace(good, nodes={NodeId(2): NODE}),
-        replace(good, nodes={1: NODE, 2: replace(NODE, node_id=NodeId(2), node_epoch=9)}),
-        replace(good, nodes={1: NODE, 2: replace(NODE, node_id=NodeId(2), directory_id=OTHER)}),
+        replace(
+            good, nodes={NodeId(1): NODE, NodeId(2): replace(NODE, node_id=NodeId(2), node_epoch=9)}
+        ),
+        replace(
+            good,
+            nodes={
+                NodeId(1): NODE,
+                NodeId(2): replace(NODE, node_id=NodeId(2), directory_id=OTHER),
+            },
+        ),
         replace(good, removed={NODE.directory_id: REMOVED}),
         replace(good, nodes={}),
         replace(good, voters=good.voters * 2),

@@ -1,4 +1,6 @@
-"""The metadata machine against a naive model, with lost leaderships and restarts in between.
+"""Topics and producer ids against a naive model, with lost leaderships and restarts in between.
+
+Every node is in service here; `test_controller_stateful` is about those that are not.
 
 The model is written for reading: names to plain values, each rule spelled out once more.
 """
@@ -21,6 +23,7 @@ from hypothesis.stateful import (
 from logd_wire.errors import ErrorCode, LogdError
 
 from logd.metadata import (
+    AddVoter,
     AllocateProducerIds,
     AlterTopic,
     ClusterImage,
@@ -32,6 +35,7 @@ from logd.metadata import (
     MetadataSettings,
     ProducerIdBlock,
     TopicImage,
+    UnfenceNode,
     find_problems,
     replay,
 )
@@ -163,8 +167,12 @@ class MetadataMachineAgainstModel(RuleBasedStateMachine):
 
     @rule(node_id=st.integers(1, 4), address=st.sampled_from(["x:1", "y:1"]))
     def register(self, node_id: int, address: str) -> None:
+        """A node takes part as far as it can: registered, in service, a voter."""
         self.model.nodes[node_id] = address
-        self.command(registration(node_id, address=address), None)
+        command = registration(node_id, address=address)
+        self.command(command, None)
+        self.command(UnfenceNode(NodeId(node_id), command.incarnation_id), None)
+        self.command(AddVoter(NodeId(node_id)), None)
 
     @rule(node_id=st.integers(1, 4))
     def register_with_another_directory(self, node_id: int) -> None:

@@ -1,0 +1,349 @@
+"""Planted bugs in the controller, each with the test that sees it.
+
+`python -m tests.support.controller_mutants [NAME ...]` copies the sources aside, plants one bug at
+a time and runs its test against the copy; with `--all` every test of the controller. A bug that is
+not seen is a failure, also of `tests/unit/metadata/test_mutants.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+_UNIT = "tests/unit/metadata"
+_SCENARIOS = "tests/scenarios/metadata"
+_COPIED = ("logd", "client", "tests/support", "tests/unit/metadata", "tests/scenarios/metadata")
+_FILES = ("pyproject.toml", "tests/__init__.py", "tests/conftest.py", "tests/unit/__init__.py")
+#: Runs for longest, so it comes last where all tests run.
+_MODEL = "test_controller_stateful.py"
+
+
+class Mutant(NamedTuple):
+    """In `logd/metadata/<module>.py`, `anchor` (there exactly once) becomes `planted`."""
+
+    name: str
+    module: str
+    anchor: str
+    planted: str
+    #: `<file>::<test>`, of the unit tests unless it says otherwise.
+    seen_by: str
+
+
+MUTANTS = (
+    # --- leaders and in-sync sets ----------------------------------------------------------------
+    Mutant(
+        "leader-from-outside-the-isr",
+        "elections",
+        "leader_id = next(node for node in state.replicas if node in isr)",
+        "leader_id = next(node for node in state.replicas if node in in_service)",
+        "test_elections.py::test_the_rules",
+    ),
+    Mutant(
+        "leader-epoch-not-raised",
+        "elections",
+        "leader_epoch=state.leader_epoch if led_on else LeaderEpoch(state.leader_epoch + 1)",
+        "leader_epoch=LeaderEpoch(state.leader_epoch)",
+        "test_nodes.py::test_a_restart_moves_leaders_as_fencing_does",
+    ),
+    Mutant(
+        "partition-epoch-not-raised",
+        "partitions",
+        "partition_epoch=state.partition_epoch + 1",
+        "partition_epoch=state.partition_epoch",
+        "test_change_partition.py::test_a_follower_leaves_and_comes_back",
+    ),
+    Mutant(
+        "fencing-ignored",
+        "elections",
+        "isr = tuple(node for node in state.isr if node in in_service)",
+        "isr = tuple(node for node in state.isr if in_service)",
+        "test_nodes.py::test_fencing_moves_leaders_and_unfencing_does_not_take_them_back",
+    ),
+    Mutant(
+        "unclean-election",
+        "elections",
+        "holders = {*state.eligible} & in_service",
+        "holders = {*state.replicas} & in_service",
+        "test_elections.py::test_nobody_leads_who_may_lack_something",
+    ),
+    Mutant(
+        "elr-ignored",
+        "elections",
+        "leader_id = _eligible_leader(state, in_service)",
+        "leader_id = NO_NODE",
+        "test_nodes.py::test_the_only_replica_leads_again_in_another_epoch",
+    ),
+    Mutant(
+        "last-replica-dropped",
+        "elections",
+        "eligible = tuple(node for node in state.replicas if node in holders)",
+        "eligible = tuple(node for node in state.eligible if node in holders)",
+        "test_elections.py::test_nobody_leads_who_may_lack_something",
+    ),
+    Mutant(
+        "eligible-while-others-acknowledge",
+        "elections",
+        "    if len(isr) < situation.min_isr:\n",
+        "    if len(isr) < situation.min_isr + 9:\n",
+        "test_change_partition.py::test_who_leaves_a_set_that_is_too_small_stays_eligible",
+    ),
+    Mutant(
+        "eligible-for-another-least-number",
+        "topics",
+        "        records += _without_eligible(settings, topic, configured)\n",
+        "        list(_without_eligible(settings, topic, configured))\n",
+        "test_elections.py::test_another_least_number_forgets_who_was_eligible",
+    ),
+    Mutant(
+        "preferred-leader-that-is-not-in-sync",
+        "elections",
+        "    if first not in state.isr or first not in situation.in_service:\n",
+        "    if first not in situation.in_service:\n",
+        "test_elections.py::test_the_preferred_leader_comes_back_when_it_is_in_sync",
+    ),
+    # --- proposals -------------------------------------------------------------------------------
+    Mutant(
+        "isr-without-partition-epoch",
+        "partitions",
+        "    if command.partition_epoch != state.partition_epoch:\n",
+        "    if command.partition_epoch < 0:\n",
+        "test_change_partition.py::test_an_earlier_state_is_refused",
+    ),
+    Mutant(
+        "isr-without-leader-epoch",
+        "partitions",
+        " or command.leader_epoch != state.leader_epoch:\n",
+        ":\n",
+        "test_change_partition.py::test_an_earlier_leader_is_refused",
+    ),
+    Mutant(
+        "process-of-before-in-sync-again",
+        "partitions",
+        "return node is not None and node.node_epoch == member.node_epoch",
+        "return node is not None",
+        "test_change_partition.py::test_a_process_of_before_does_not_come_back_in_sync",
+    ),
+    Mutant(
+        "fenced-member-in-sync",
+        "partitions",
+        "        if image.nodes[member.node_id].fenced:\n",
+        "        if image.nodes[member.node_id].node_epoch < 0:\n",
+        "test_change_partition.py::test_a_fenced_member_is_refused",
+    ),
+    # --- nodes -----------------------------------------------------------------------------------
+    Mutant(
+        "stale-incarnation-accepted",
+        "nodes",
+        "    if node.incarnation_id != incarnation_id:\n",
+        "    if not incarnation_id:\n",
+        "test_nodes.py::test_a_process_of_before_is_told_from_the_one_of_now",
+    ),
+    Mutant(
+        "node-begins-unfenced",
+        "nodes",
+        "        fenced=True,\n    )\n",
+        "        fenced=False,\n    )\n",
+        "test_nodes.py::test_a_node_begins_fenced_and_with_an_epoch_of_its_own",
+    ),
+    Mutant(
+        "removed-directory-readmitted",
+        "nodes",
+        "    removed = image.removed.get(command.directory_id)\n",
+        '    removed = image.removed.get(DirectoryId(b""))\n',
+        "test_nodes.py::test_a_removed_directory_never_comes_back_but_the_id_may",
+    ),
+    Mutant(
+        "let-in-while-it-counts-as-who-it-was",
+        "nodes",
+        "    if left_over:\n",
+        "    if left_over and not node.fenced:\n",
+        "test_nodes.py::test_a_node_is_not_let_in_while_it_counts_as_who_it_was",
+    ),
+    Mutant(
+        "lost-disk-still-eligible",
+        "elections",
+        "        eligible = _others(state.eligible, node_id)\n",
+        "        eligible = state.eligible\n",
+        "test_nodes.py::test_a_replaced_node_is_not_eligible_any_more",
+    ),
+    Mutant(
+        "registration-ends-before-partitions-know",
+        "nodes",
+        "    if more:\n",
+        "    if more and not struck:\n",
+        "test_nodes.py::test_every_partition_knows_before_the_registration_ends",
+    ),
+    Mutant(
+        "only-copy-given-up-unasked",
+        "nodes",
+        "    if only_here:\n",
+        "    if len(only_here) > 99:\n",
+        "test_nodes.py::test_the_only_copy_is_not_given_up_unasked",
+    ),
+    Mutant(
+        "placed-on-fenced-nodes",
+        "topics",
+        "nodes = [node for _, node in sorted(image.nodes.items()) if not node.fenced]",
+        "nodes = [node for _, node in sorted(image.nodes.items())]",
+        "test_machine.py::test_only_nodes_in_service_get_replicas",
+    ),
+    Mutant(
+        "racks-ignored",
+        "placement",
+        "key=lambda node: (in_rack[node.rack], replicas_of[node.node_id])",
+        "key=lambda node: replicas_of[node.node_id]",
+        f"{_SCENARIOS}/test_metadata_scenarios.py::test_transcript",
+    ),
+    # --- voters ----------------------------------------------------------------------------------
+    Mutant(
+        "voter-added-twice",
+        "voters",
+        "    if image.voter(node.node_id) is not None:\n",
+        "    if len(image.voters) > 99:\n",
+        "test_voters.py::test_voters_are_added_one_by_one_and_kept_in_order",
+    ),
+    Mutant(
+        "last-voter-removed",
+        "voters",
+        "    if not rest:\n",
+        "    if len(rest) > 99:\n",
+        "test_voters.py::test_the_last_voter_stays",
+    ),
+    Mutant(
+        "half-of-the-voters-is-a-majority",
+        "voters",
+        "    if 2 * len(alive) <= len(rest):\n",
+        "    if 2 * len(alive) < len(rest):\n",
+        "test_voters.py::test_a_majority_of_those_that_stay_is_in_service",
+    ),
+    # --- sessions --------------------------------------------------------------------------------
+    Mutant(
+        "new-leader-fences-at-once",
+        "sessions",
+        "return None if node.fenced else now_ms + self._timing.session_ms",
+        "return None if node.fenced else now_ms",
+        "test_sessions.py::test_a_new_leader_gives_every_node_a_full_session",
+    ),
+    Mutant(
+        "let-in-before-it-has-caught-up",
+        "sessions",
+        "        if applied_index < session.target_index:\n",
+        "        if applied_index < 0:\n",
+        "test_sessions.py::test_a_node_is_let_in_once_it_has_followed_the_log",
+    ),
+    Mutant(
+        "every-commit-renews-the-sessions",
+        "sessions",
+        "            elif before[node_id].fenced != node.fenced:\n",
+        "            else:\n",
+        "test_sessions.py::test_another_commit_gives_nobody_more_time",
+    ),
+    Mutant(
+        "self-fencing-not-done",
+        "sessions",
+        "        if now_ms >= self._expires_ms:\n",
+        "        if now_ms < 0:\n",
+        "test_sessions.py::test_a_node_fences_itself_when_nobody_answers",
+    ),
+    Mutant(
+        "session-counted-from-the-answer",
+        "sessions",
+        "        self._answered_ms = sent_ms\n",
+        "        self._answered_ms = now_ms\n",
+        "test_sessions.py::test_an_answer_counts_from_when_it_was_asked_for",
+    ),
+    # --- snapshots -------------------------------------------------------------------------------
+    Mutant(
+        "snapshot-forgets-who-was-removed",
+        "snapshot",
+        "    yield from image.removed.values()\n",
+        "",
+        "test_snapshot.py::test_a_snapshot_remembers_what_must_not_come_back",
+    ),
+    Mutant(
+        "snapshot-hands-out-producer-ids-again",
+        "snapshot",
+        "ProducerIdsAllocated(NO_NODE, image.next_producer_id - 1, 1)",
+        "ProducerIdsAllocated(NO_NODE, 0, 1)",
+        "test_snapshot.py::test_everything_comes_back",
+    ),
+    Mutant(
+        "snapshot-forgets-the-voters",
+        "snapshot",
+        "    if image.voters:\n",
+        "    if len(image.voters) > 99:\n",
+        "test_snapshot.py::test_everything_comes_back",
+    ),
+)
+
+
+def source(module: str) -> Path:
+    return Path("logd") / "metadata" / f"{module}.py"
+
+
+def plant(mutant: Mutant, root: Path) -> None:
+    """Change the copy below `root`; ValueError if the anchor is not there exactly once."""
+    path = root / source(mutant.module)
+    text = path.read_text()
+    if text.count(mutant.anchor) != 1:
+        raise ValueError(f"{mutant.name}: the anchor is there {text.count(mutant.anchor)} times")
+    path.write_text(text.replace(mutant.anchor, mutant.planted))
+
+
+def pytest_name(mutant: Mutant) -> str:
+    """Return the name of the test that sees the bug, as pytest takes it."""
+    return mutant.seen_by if mutant.seen_by.startswith("tests/") else f"{_UNIT}/{mutant.seen_by}"
+
+
+def seen_by(mutant: Mutant, tests: list[str]) -> str:
+    """Run tests against the planted bug; return the first one that fails, '' if none does."""
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        for folder in _COPIED:
+            ignored = shutil.ignore_patterns("__pycache__", "native", "*.so")
+            shutil.copytree(ROOT / folder, root / folder, ignore=ignored)
+        for file in _FILES:
+            shutil.copy(ROOT / file, root / file)
+        plant(mutant, root)
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+        environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'client'}"}
+        run = subprocess.run(
+            [*command, "--tb=no", *tests],
+            cwd=root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    failures = [line for line in run.stdout.splitlines() if line.startswith("FAILED")]
+    return failures[0].split(" ")[1] if failures else ""
+
+
+def every_test() -> list[str]:
+    """Every test of the controller, the model last."""
+    names = {file.name for file in (ROOT / _UNIT).glob("test_*.py")}
+    ordered = [*sorted(names - {_MODEL, "test_mutants.py", "test_stateful.py"}), _MODEL]
+    return [*(f"{_UNIT}/{name}" for name in ordered), _SCENARIOS]
+
+
+def main(words: list[str]) -> int:
+    """Plant the named bugs, all of them by default; return how many were not seen."""
+    names = [word for word in words if not word.startswith("-")]
+    missed = 0
+    for mutant in MUTANTS:
+        if names and mutant.name not in names:
+            continue
+        test = seen_by(mutant, every_test() if "--all" in words else [pytest_name(mutant)])
+        missed += not test
+        print(f"{mutant.name:42} {test or 'NOT SEEN'}", flush=True)
+    return missed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
