@@ -109,6 +109,11 @@ class Broker:
         """The quorum of the metadata log as this node sees it."""
         return self._consensus.status()
 
+    @property
+    def serving(self) -> bool:
+        """Whether the controller counts on this node: else it leads and acknowledges nothing."""
+        return self._serving()
+
     async def submit(self, command: Command) -> Reply:
         """Have the cluster decide on a command, for tools; raises what it is refused with."""
         self.check_running()
@@ -136,7 +141,7 @@ class Broker:
 
     def _check_serving(self) -> None:
         """Raise NotLeaderError while the controller does not count on this node."""
-        if not self._serving():
+        if not self.serving:
             raise NotLeaderError(
                 f"node {self.identity.node_id} is out of service: it has no contact to the cluster",
                 hint="try again, or another node",

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from logd_wire.errors import (
     ErrorCode,
@@ -31,17 +31,15 @@ from logd_wire.errors import (
 from logd.consensus import (
     Committed,
     Entry,
-    Identity,
     PeerProgress,
     RaftCore,
-    RaftTiming,
     Ready,
     Role,
-    StateMachine,
 )
 from logd.consensus.log_types import LogPoint, SnapshotMeta, Voters
 from logd.consensus.messages import InstallSnapshot, Message
 from logd.model.ids import NO_NODE, LogIndex, NodeId, Term
+from logd.runtime.log_member import LogMember, SnapshotMachine
 from logd.runtime.peers import ChunkTaken, PeerTransport, SnapshotChunk
 from logd.runtime.pending import Pending, lost
 from logd.runtime.ports import Clock, Disk, Rng, Spawn, Task
@@ -58,31 +56,6 @@ _logger = logging.getLogger("logd.consensus")
 FULL_DISK_RETRY_MS: Final = 250
 #: Messages that wait while a save takes long; Raft gets over the loss of the others.
 INBOX_MAX: Final = 4_096
-
-
-class SnapshotMachine(StateMachine, Protocol):
-    """A state machine whose state can be put aside and taken up again."""
-
-    def snapshot(self) -> Callable[[], bytes]:
-        """What encodes the state of now; called on any thread, while the machine goes on."""
-        ...
-
-    def restore(self, index: LogIndex, contents: bytes) -> None:
-        """Begin anew from the state below `index`. An exception stops the node."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class LogMember:
-    """How this node begins: `founder` of its cluster or not, under which peer address.
-
-    `founder` counts only as long as nothing was saved.
-    """
-
-    identity: Identity
-    founder: bool
-    address: str
-    timing: RaftTiming
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +183,11 @@ class ConsensusDriver:
     def leads(self) -> bool:
         """Whether this node leads and has applied everything of the leaders before it."""
         return self._core.role is Role.LEADER and self._core.has_caught_up
+
+    @property
+    def is_sole_voter(self) -> bool:
+        """Whether nobody else's vote is needed for anything."""
+        return [voter.node_id for voter in self._core.voters] == [self._member.identity.node_id]
 
     def status(self) -> ConsensusStatus:
         """What there is to tell about the quorum."""
@@ -399,7 +377,7 @@ class ConsensusDriver:
 
     async def _save(self, ready: Ready) -> bool:
         """Make a ready durable; False: closing, and there is no room to, or the disk failed."""
-        told = False
+        is_full = False
         while True:
             save = partial(
                 self._store.save,
@@ -408,19 +386,26 @@ class ConsensusDriver:
                 self._clock.wall_ms(),
                 install=ready.snapshot,
             )
+            saving = asyncio.ensure_future(self._disk.write(save))
             try:
-                await self._beside(asyncio.ensure_future(self._disk.write(save)))
+                await (saving if is_full else self._beside(saving))
                 return True
             except StorageFullError as error:
                 if self._closing:
                     return False
-                if not told:
-                    told = True
+                if not is_full:
+                    is_full = True
                     _logger.error("%s", error)
-                await self._clock.sleep_ms(FULL_DISK_RETRY_MS)
+                await self._wait_for_space()
             except (OSError, StorageFailedError) as error:
                 self._fail(error)
                 return False
+
+    async def _wait_for_space(self) -> None:
+        """Let time pass, and nothing else: who leads without being heard gives way."""
+        await self._clock.sleep_ms(FULL_DISK_RETRY_MS)
+        self._core.tick(self._clock.monotonic_ms())
+        self._tell_role()
 
     async def _beside(self, saving: asyncio.Future[None]) -> None:
         """Wait for a save, and say and hear what does not depend on it."""

@@ -30,7 +30,7 @@ from logd.metadata.voters import stale_voters
 from logd.model.ids import DirectoryId, LogIndex, NodeId, Term
 from logd.runtime.consensus_driver import ConsensusDriver
 from logd.runtime.metadata_driver import MetadataDriver
-from logd.runtime.peers import Submitted
+from logd.runtime.peers import NodeHeartbeat, Submitted
 from logd.runtime.ports import Clock, Spawn
 from logd.runtime.signal import Signal, wait_until
 
@@ -93,16 +93,27 @@ class Controller:
         """This node's part in the quorum changed."""
         self._news.set()
 
-    def heartbeat(self, node_id: NodeId, incarnation_id: bytes, applied_index: LogIndex) -> bool:
+    async def confirmed_heartbeat(self, call: NodeHeartbeat, *, timeout_ms: int) -> bool:
+        """As `heartbeat`, once it is sure that nobody else leads by now.
+
+        A leader that does not know yet that it is none would lengthen sessions that the next one
+        has ended. Raises OutcomeUnknownError beside what `heartbeat` raises.
+        """
+        await self._consensus.read_barrier(timeout_ms=timeout_ms)
+        return self.heartbeat(call)
+
+    def heartbeat(self, call: NodeHeartbeat) -> bool:
         """Take in a heartbeat; returns whether the node is fenced.
 
         Raises NotLeaderError here, InvalidRequestError from a node that is not registered so.
         """
         now_ms = self._clock.monotonic_ms()
-        answer = self._lead(now_ms).heartbeat(node_id, incarnation_id, applied_index, now_ms)
-        if answer.unfence is not None and node_id not in self._unfencing:
-            self._unfencing[node_id] = None
-            self._spawn(self._unfence(answer.unfence), f"unfence {node_id}")
+        answer = self._lead(now_ms).heartbeat(
+            call.node_id, call.incarnation_id, call.applied_index, now_ms
+        )
+        if answer.unfence is not None and call.node_id not in self._unfencing:
+            self._unfencing[call.node_id] = None
+            self._spawn(self._unfence(answer.unfence), f"unfence {call.node_id}")
         return answer.fenced
 
     def _lead(self, now_ms: int) -> NodeSessions:
@@ -154,7 +165,8 @@ class Controller:
         own = self._metadata.image.nodes.get(self._node_id)
         if own is not None and own.incarnation_id == self._incarnation_id:
             # A leader is in touch with itself.
-            self.heartbeat(own.node_id, own.incarnation_id, self._consensus.applied_index)
+            index = self._consensus.applied_index
+            self.heartbeat(NodeHeartbeat(own.node_id, own.incarnation_id, index))
         for fence in sessions.due(now_ms):
             _logger.warning("node %d is fenced: it was not heard of in time", fence.node_id)
             await self._decide(fence)

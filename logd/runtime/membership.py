@@ -26,10 +26,11 @@ from logd.metadata import (
 from logd.model.ids import ClusterId, DirectoryId, LogIndex
 from logd.model.node_config import NodeConfig
 from logd.runtime.addresses import AddressBook
-from logd.runtime.consensus_driver import ConsensusDriver, LogMember
+from logd.runtime.consensus_driver import ConsensusDriver
 from logd.runtime.controller import Controller
 from logd.runtime.formation import RETRY_MS, Formation, Reminder, may_pass
 from logd.runtime.leader_calls import LeaderCalls
+from logd.runtime.log_member import LogMember
 from logd.runtime.metadata_driver import MetadataDriver
 from logd.runtime.partitions import Partitions
 from logd.runtime.peer_service import Member, PeerService
@@ -189,7 +190,7 @@ class Membership:
         peers.join(
             Member(self.cluster_id, self.consensus, self.metadata, self.controller, self.addresses)
         )
-        if [voter.node_id for voter in self.consensus.voters] == [self._node_id]:
+        if self.consensus.is_sole_voter:
             # It elects itself: nobody else is asked.
             await self.consensus.wait_caught_up()
 
@@ -252,7 +253,7 @@ class Membership:
         deadline_ms = self._ports.clock.monotonic_ms() + self._config.raft.election_timeout_ms_max
         with contextlib.suppress(LogdError):
             self.consensus.transfer(freshest.node_id)
-        while self.consensus.role is Role.LEADER:
+        while self.consensus.leader_id in (None, self._node_id):
             if self._ports.clock.monotonic_ms() >= deadline_ms:
                 _logger.info("node %d did not take the lead over", freshest.node_id)
                 return

@@ -111,19 +111,22 @@ class Node:
         """Run the start, which may wait for other nodes; a fatal error ends it."""
         loop = asyncio.get_running_loop()
         starting = loop.create_task(start, name="start")
-        failing = loop.create_task(self.failed.wait(), name="start watch")
+        watch = loop.create_task(self._cancel_if_failed(starting), name="start watch")
         try:
-            await asyncio.wait([starting, failing], return_when=asyncio.FIRST_COMPLETED)
-            if not starting.done():
-                raise StorageFailedError(
-                    f"the node could not start: {self.failure}",
-                    hint="see the error before this one; check the disk",
-                ) from self.failure
             await starting
+        except asyncio.CancelledError:
+            if self.failure is None:
+                raise
+            raise StorageFailedError(
+                f"the node could not start: {self.failure}",
+                hint="see the error before this one; check the disk",
+            ) from self.failure
         finally:
-            starting.cancel()
-            failing.cancel()
-            await asyncio.gather(starting, failing, return_exceptions=True)
+            watch.cancel()
+
+    async def _cancel_if_failed(self, starting: asyncio.Task[None]) -> None:
+        await self.failed.wait()
+        starting.cancel()
 
     # --- the cluster -------------------------------------------------------------------------
 

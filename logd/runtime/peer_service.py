@@ -38,6 +38,9 @@ from logd.runtime.peers import (
     Submit,
 )
 
+#: How long a leader may take to be sure that it is one; the caller gives up before.
+HEARTBEAT_TIMEOUT_MS: Final = 5_000
+
 #: What only the leader of a term says: a majority elected it, under whatever directory.
 _OF_A_LEADER: Final = (AppendRequest, HeartbeatRequest, InstallSnapshot)
 
@@ -94,10 +97,10 @@ class PeerService:
                 return await member.metadata.decide(call.command)
             case NodeHeartbeat():
                 _check_directory(sender, member)
-                answer = member.controller.heartbeat(
-                    call.node_id, call.incarnation_id, call.applied_index
+                fenced = await member.controller.confirmed_heartbeat(
+                    call, timeout_ms=HEARTBEAT_TIMEOUT_MS
                 )
-                return NodeHeartbeatAnswer(answer)
+                return NodeHeartbeatAnswer(fenced)
             case SnapshotChunk():
                 return await member.consensus.take_chunk(call)
             case _:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from logd_wire.errors import LogdError
+from logd_wire.errors import ErrorCode, LogdError, NotLeaderError
 
 from logd.metadata import ClusterImage, NodeSession, SessionTiming
 from logd.model.ids import NodeId
@@ -87,7 +87,7 @@ class SessionKeeper:
 
     def on_change(self) -> None:
         """The image or the node's part in the quorum changed; the controller was told before."""
-        if self._started and self._consensus.leads:
+        if self._started and self._consensus.leads and self._consensus.is_sole_voter:
             # At once: with a second node the session begins to count, and must not be over.
             self._beat(self._clock.monotonic_ms())
         self._news.set()
@@ -106,36 +106,42 @@ class SessionKeeper:
 
     def _beat(self, now_ms: int) -> None:
         """Send one heartbeat, to this node itself where it leads."""
-        number = self._session.begin_heartbeat(now_ms)
         index = self._consensus.applied_index
-        if self._consensus.leads:
+        call = NodeHeartbeat(self._node_id, self._incarnation_id, index)
+        number = self._session.begin_heartbeat(now_ms)
+        if self._consensus.leads and self._consensus.is_sole_voter:
+            # Nobody else can lead: what it says is so at once.
             try:
-                fenced = self._controller.heartbeat(self._node_id, self._incarnation_id, index)
+                self._session.on_answer(number, self._controller.heartbeat(call), now_ms)
             except LogdError as error:
                 self._refused(error)
-            else:
-                self._session.on_answer(number, fenced, now_ms)
-            return
-        address = self._leader_address()
-        if address and self._transport is not None and self._unanswered < UNANSWERED_MAX:
+        elif self._unanswered < UNANSWERED_MAX:
             self._unanswered += 1
-            call = NodeHeartbeat(self._node_id, self._incarnation_id, index)
-            self._spawn(self._ask(self._transport, address, call, number), "heartbeat")
+            self._spawn(self._ask(call, number), "heartbeat")
 
-    async def _ask(
-        self, transport: PeerTransport, address: str, call: NodeHeartbeat, number: int
-    ) -> None:
+    async def _ask(self, call: NodeHeartbeat, number: int) -> None:
         try:
-            answer = await transport.call(address, call, timeout_ms=self._timing.session_ms)
+            fenced = await self._answer(call)
         except LogdError as error:
             self._refused(error)
         else:
-            assert isinstance(answer, NodeHeartbeatAnswer), "the transport matches answers"
-            self._session.on_answer(number, answer.fenced, self._clock.monotonic_ms())
+            self._session.on_answer(number, fenced, self._clock.monotonic_ms())
             self._tell()
             self._news.set()
         finally:
             self._unanswered -= 1
+
+    async def _answer(self, call: NodeHeartbeat) -> bool:
+        """What the controller says, here or elsewhere: whether this node is fenced."""
+        timeout_ms = self._timing.session_ms
+        if self._consensus.leads:
+            return await self._controller.confirmed_heartbeat(call, timeout_ms=timeout_ms)
+        address = self._leader_address()
+        if not address or self._transport is None:
+            raise NotLeaderError("no controller is known", code=ErrorCode.NOT_CONTROLLER)
+        answer = await self._transport.call(address, call, timeout_ms=timeout_ms)
+        assert isinstance(answer, NodeHeartbeatAnswer), "the transport matches answers to calls"
+        return answer.fenced
 
     def _refused(self, error: LogdError) -> None:
         """Say once why the controller does not count on this node."""

@@ -83,6 +83,7 @@ class MemoryCluster:
         self._latency = latency
         self._clients: list[MemoryProducer | MemoryConsumer | AdminEngine] = []
         self._isolated: dict[int, None] = {}
+        self._made = 0
         #: By node id.
         self.processes: dict[int, SimProcess] = {}
 
@@ -105,7 +106,8 @@ class MemoryCluster:
     ) -> SimProcess:
         flags = {"node.id": str(node_id), **self._settings, **settings}
         config, entries = load_node_config(flags=flags)
-        name = "process" if node_id == FIRST else f"process/{node_id}"
+        self._made += 1
+        name = "process" if self._made == 1 else f"process/{self._made}"
         process = self.processes[node_id] = SimProcess(
             loop=asyncio.get_running_loop(),
             network=self.network,

@@ -14,6 +14,7 @@ from logd.metadata import AddVoter, NodeRemoval, RemoveNode, ReplaceNode
 from logd.model.ids import NodeId
 from logd.runtime.broker import Broker
 from logd.testing import MemoryCluster, run
+from logd.testing.clients import MemoryConsumer
 from logd.testing.cluster import peers_of
 from logd.testing.process import ProcessDiedError
 
@@ -51,8 +52,13 @@ async def formed(cluster: MemoryCluster, *nodes: int) -> int:
     return leader
 
 
-async def create(cluster: MemoryCluster, name: str, node: int, **options: int) -> TopicInfo:
-    return await cluster.create_topic(name, node=node, replication_factor=1, **options)
+async def create(cluster: MemoryCluster, name: str, node: int, partitions: int = 1) -> TopicInfo:
+    return await cluster.create_topic(name, node=node, partitions=partitions, replication_factor=1)
+
+
+async def values(consumer: MemoryConsumer, count: int) -> list[bytes]:
+    records = [await consumer.getone() for _ in range(count)]
+    return sorted(record.value or b"" for record in records if record is not None)
 
 
 def same_image(cluster: MemoryCluster, *nodes: int) -> Callable[[], bool]:
@@ -99,8 +105,7 @@ def test_topics_are_created_through_any_node() -> None:
                 for partition in range(3):
                     await producer.send_and_wait("topic-1", b"%d" % node, partition=partition)
         async with cluster.consumer("topic-1", node=3, auto_offset_reset="earliest") as consumer:
-            seen = [(await consumer.getone()).value for _ in range(9)]
-        assert sorted(each or b"" for each in seen) == [b"1"] * 3 + [b"2"] * 3 + [b"3"] * 3
+            assert await values(consumer, 9) == [b"1"] * 3 + [b"2"] * 3 + [b"3"] * 3
 
     run(scenario, nodes=3)
 
@@ -137,7 +142,7 @@ def test_all_nodes_are_restarted() -> None:
         await asyncio.gather(*(cluster.restart(node) for node in (1, 2, 3)))
         await formed(cluster, 1, 2, 3)
         async with cluster.consumer("orders", auto_offset_reset="earliest") as consumer:
-            assert [(await consumer.getone()).value for _ in range(3)] == [b"kept"] * 3
+            assert await values(consumer, 3) == [b"kept"] * 3
         async with cluster.producer() as producer:
             for partition in range(3):
                 assert (
@@ -175,6 +180,7 @@ def test_an_isolated_leader_decides_nothing_and_gives_way() -> None:
         await create(cluster, "mainland", other)
         await until(lambda: broker(cluster, leader).quorum.role is not Role.LEADER)
         # Its session is over: it serves nothing, without having been told.
+        await until(lambda: not broker(cluster, leader).serving)
         topic_id = broker(cluster, leader).image.topic_named("orders").topic_id
         with pytest.raises(LogdError, match="out of service"):
             await broker(cluster, leader).produce(topic_id, 0, b"", leader_epoch=-1, acks=-1)

@@ -231,15 +231,6 @@ def test_epochs_survive_and_are_cut_with_the_log() -> None:
     assert reopen(files, durable_end=1).leader_epoch == 1
 
 
-def test_an_epoch_that_got_no_batch_can_be_taken_back() -> None:
-    log = create()
-    append(log, make_batch(), leader_epoch=1)
-    log.begin_epoch(5)
-    assert log.truncate(1) == 1
-    append(log, make_batch(), leader_epoch=4)
-    assert log.end_offset_for_epoch(9) == (4, 2)
-
-
 def test_a_repeated_batch_gets_the_first_offset() -> None:
     log = create()
     first = [make_batch(2, producer=(7, 0, sequence)) for sequence in range(0, 12, 2)]
