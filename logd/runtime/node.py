@@ -78,6 +78,8 @@ class Node:
             await self._spawn.cancel_all()
             if ports.transport is not None:
                 await ports.transport.close()
+            # What the metadata log has begun to write is written before the lock is given back.
+            await ports.metadata_disk.write(lambda: None)
             await ports.disk.write(partial(self._directory.close, clean=False))
             raise
         self._spawn(self._retention_loop(), "retention")
