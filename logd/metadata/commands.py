@@ -115,6 +115,10 @@ class ChangePartition:
     Raises UnknownTopicError; NotLeaderError (FENCED_LEADER_EPOCH) for a leader of another epoch;
     StaleEpochError for another partition epoch or a process of before; IneligibleReplicaError.
     A set that is already in force changes nothing, whatever the partition epoch.
+
+    Who is proposed has to have every record that the leader acknowledges from then on, until the
+    partition is committed at another partition epoch, or every copy of the proposal that was ever
+    sent is refused: a node that was fenced for a moment may be taken up by the next copy.
     """
 
     topic_id: TopicId

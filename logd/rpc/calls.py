@@ -22,6 +22,8 @@ class CallLimits:
     calls_max: int = 8_192
     connections_max: int = 4_000
     calls_per_connection_max: int = 100
+    #: Whether `limits.connections` and `limits.streams_per_connection` set them.
+    configurable: bool = True
 
 
 class Stoppable(Protocol):
@@ -108,18 +110,21 @@ class Calls:
         if own >= limits.calls_per_connection_max:
             raise OverloadedError(
                 f"{own} calls are under way on this connection, the most there may be",
-                hint="wait for some of them, or raise limits.streams_per_connection",
+                hint=self._hint("wait for some of them", "limits.streams_per_connection"),
             )
         if own == 0 and len(self._by_peer) >= limits.connections_max:
             raise OverloadedError(
                 f"{len(self._by_peer)} connections are in use on this node, the most there may be",
-                hint="try again later, or raise limits.connections",
+                hint=self._hint("try again later", "limits.connections"),
             )
         if self.under_way >= limits.calls_max:
             raise OverloadedError(
                 f"{self.under_way} calls are under way on this node, the most there may be",
                 hint="try again later",
             )
+
+    def _hint(self, what: str, setting: str) -> str:
+        return f"{what}, or raise {setting}" if self.limits.configurable else what
 
 
 def shutting_down() -> ShuttingDownError:

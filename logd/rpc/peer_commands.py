@@ -96,9 +96,7 @@ def decode_command(message: pb.Command) -> Command:  # noqa: C901, PLR0912 - dis
         case "alter_topic":
             command = _alter(message.alter_topic)
         case "allocate_producer_ids":
-            wanted = message.allocate_producer_ids
-            count = values.number("count", wanted.count, minimum=1, maximum=INT32_MAX)
-            command = AllocateProducerIds(values.node_id(wanted.node_id), count)
+            command = _allocate(message.allocate_producer_ids)
         case "change_partition":
             command = _change(message.change_partition)
         case "add_voter":
@@ -169,6 +167,11 @@ def _directory(value: bytes) -> DirectoryId:
 def _process(message: pb.FenceNodeCommand | pb.UnfenceNodeCommand) -> tuple[NodeId, bytes]:
     node_id = values.node_id(message.node_id)
     return node_id, values.id_bytes("incarnation_id", message.incarnation_id)
+
+
+def _allocate(message: pb.AllocateProducerIdsCommand) -> AllocateProducerIds:
+    count = values.number("count", message.count, minimum=1, maximum=INT32_MAX)
+    return AllocateProducerIds(values.node_id(message.node_id), count)
 
 
 # --- topics and partitions ------------------------------------------------------------------------

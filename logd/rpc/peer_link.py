@@ -75,21 +75,19 @@ class PeerLink:
         self._outbox.put(body)
         self._news.set()
 
-    def end(self) -> asyncio.Task[None]:
-        """Stop; what was not written is lost. The task returned ends when all is closed."""
+    async def close(self) -> None:
+        """Stop, and wait for the end; what was not written is lost."""
         self._task.cancel()
-        return self._task
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._channel.close()
 
     async def _run(self) -> None:
-        try:
-            while True:
-                while not self._outbox:
-                    self._news.clear()
-                    await self._news.wait()
-                await self._one_stream()
-                await self._clock.sleep_ms(self._backoff.next_ms())
-        finally:
-            await self._channel.close()
+        while True:
+            while not self._outbox:
+                self._news.clear()
+                await self._news.wait()
+            await self._one_stream()
+            await self._clock.sleep_ms(self._backoff.next_ms())
 
     async def _one_stream(self) -> None:
         self._began_ms = self._clock.monotonic_ms()
@@ -119,8 +117,7 @@ class PeerLink:
             # Why it failed comes by the other direction.
             await asyncio.wait((reading,), timeout=_REASON_S)
         except asyncio.CancelledError:
-            # gRPC says so too when the peer has cancelled the call.
-            if _is_cancelled():
+            if is_cancelled():
                 raise
         finally:
             reading.cancel()
@@ -162,7 +159,9 @@ class PeerLink:
         self._told = reason
 
 
-def _is_cancelled() -> bool:
+def is_cancelled() -> bool:
+    """Whether a CancelledError is meant for this task; gRPC raises it also for a call that ended
+    because its channel was closed."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

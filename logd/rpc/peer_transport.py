@@ -18,7 +18,7 @@ from logd_wire.errors import InvalidRequestError, NetworkError
 from logd.consensus.messages import Message
 from logd.model.ids import NodeId
 from logd.rpc.peer_codec import Route, decode_answer, encode_call
-from logd.rpc.peer_link import PeerLink
+from logd.rpc.peer_link import PeerLink, is_cancelled
 from logd.runtime.peers import PeerAnswer, PeerCall, PeerIdentity
 from logd.runtime.ports import Clock, Rng
 
@@ -75,9 +75,16 @@ class RpcPeerTransport:
     async def call(self, address: str, call: PeerCall, *, timeout_ms: int) -> PeerAnswer:
         if self._identity is None:
             raise RuntimeError("a call before introduce()")
+        if self._closed:
+            raise _closed(address)
         method, request = encode_call(self._identity, call)
-        async with self._calls.channel(address) as channel:
-            response = await channel.unary(method, request, timeout_ms=timeout_ms)
+        try:
+            async with self._calls.channel(address) as channel:
+                response = await channel.unary(method, request, timeout_ms=timeout_ms)
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+            raise _closed(address) from None
         try:
             return decode_answer(response)
         except InvalidRequestError as error:
@@ -96,7 +103,7 @@ class RpcPeerTransport:
         for node, link in list(self._links.items()):
             wanted = self._addresses.get(node)
             if link.address != wanted or link.route.sender != self._identity:
-                ending = self._links.pop(node).end()
+                ending = asyncio.ensure_future(self._links.pop(node).close())
                 self._ending[ending] = None
                 ending.add_done_callback(self._ending.pop)
         if self._identity is None:
@@ -106,6 +113,10 @@ class RpcPeerTransport:
                 route = Route(self._identity, node)
                 channel = self._transport.connect(address)
                 self._links[node] = PeerLink(route, channel, self._clock, self._rng)
+
+
+def _closed(address: str) -> NetworkError:
+    return NetworkError("this node is stopping", broker=address)
 
 
 class _CallChannels:

@@ -9,36 +9,26 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.message import Message as ProtoMessage
 from logd_proto.v1 import peer_pb2 as pb
 from logd_wire.errors import (
     ErrorCode,
     InvalidRequestError,
     LogdError,
-    NetworkError,
-    NotLeaderError,
-    TimeoutError,
 )
 from logd_wire.limits import KIB, MESSAGE_BYTES_MAX, MIB
 
-from logd.consensus.log_types import LOG_START, Entry, SnapshotMeta
+from logd.consensus.log_types import LOG_START, Entry
 from logd.consensus.messages import AppendRequest, TimeoutNow
 from logd.metadata import DeleteTopic
 from logd.model.ids import ClusterId, LogIndex, NodeId, Term
 from logd.rpc import peer_codec as codec
-from logd.rpc.api import Connection, Methods, ServerStream, StreamMethod, UnaryMethod
+from logd.rpc.api import Methods, ServerStream, StreamMethod
 from logd.rpc.peer import PEER_SERVICES, build_peer_methods
 from logd.rpc.peer_outbox import CONNECTED
 from logd.rpc.server import RpcServer
 from logd.runtime.peers import (
-    ChunkTaken,
     Identified,
     Identify,
-    NodeHeartbeat,
-    NodeHeartbeatAnswer,
-    PeerAnswer,
-    PeerCall,
-    SnapshotChunk,
     Submit,
 )
 from tests.support.peer_values import voters_of
@@ -273,96 +263,15 @@ async def test_what_is_sent_in_another_name_is_dropped() -> None:
         assert len(two.handler.arrived) == 1
 
 
-# --- calls ----------------------------------------------------------------------------------------
-
-
-CHUNK = SnapshotChunk(Term(1), SnapshotMeta(LOG_START, ()), 3, 100, b"data")
-HEARTBEAT = NodeHeartbeat(NodeId(1), bytes(16), LogIndex(3))
-
-
-@pytest.mark.parametrize(
-    ("wanted", "expected"),
-    [(HEARTBEAT, NodeHeartbeatAnswer(True)), (CHUNK, ChunkTaken(7))],
-)
-async def test_calls_are_answered(wanted: PeerCall, expected: PeerAnswer) -> None:
+async def test_addresses_that_change_at_once_leave_no_connection_behind() -> None:
     async with members(2) as (one, two):
-        assert await one.transport.call(two.address, wanted, timeout_ms=5_000) == expected
-        assert two.handler.calls == [wanted]
-        assert two.handler.callers == [identity(1)]
-
-
-async def test_who_leads_comes_with_the_refusal() -> None:
-    async def not_leader(_call: PeerCall) -> PeerAnswer:
-        error = NotLeaderError("node 3 leads", code=ErrorCode.NOT_CONTROLLER)
-        error.leader_id, error.leader_address = 3, "node3:7172"
-        raise error
-
-    async with members(2) as (one, two):
-        two.handler.answers = not_leader
-        with pytest.raises(NotLeaderError, match="node 3 leads") as caught:
-            await one.transport.call(two.address, HEARTBEAT, timeout_ms=5_000)
-        assert (caught.value.leader_id, caught.value.leader_address) == (3, "node3:7172")
-        assert caught.value.code is ErrorCode.NOT_CONTROLLER
-
-
-async def test_a_call_ends_in_time_or_for_want_of_a_node() -> None:
-    async def forever(_call: PeerCall) -> PeerAnswer:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    async with members(2) as (one, two):
-        two.handler.answers = forever
-        with pytest.raises(TimeoutError):
-            await one.transport.call(two.address, HEARTBEAT, timeout_ms=100)
-        await two.stop_listening()
-        with pytest.raises(NetworkError):
-            await one.transport.call(two.address, HEARTBEAT, timeout_ms=5_000)
-
-
-async def test_an_answer_that_makes_no_sense_is_no_answer() -> None:
-    async def odd(_request: object, _connection: Connection) -> ProtoMessage:
-        return pb.SnapshotChunkResponse(position=-1)
-
-    async with members(1) as (one,):
-        two = Member(2)
-        methods = Methods({codec.SNAPSHOT_CHUNK: UnaryMethod(pb.SnapshotChunkRequest, odd)})
-        await two.listen(methods)
-        with pytest.raises(NetworkError, match="position is -1"):
-            await one.transport.call(two.address, CHUNK, timeout_ms=5_000)
-        await two.close()
-
-
-async def test_connections_for_calls_are_few() -> None:
-    async with members(1) as (one,):
-        found = [Member(number) for number in range(2, 22)]
-        for each in found:
-            await each.listen()
-            await one.transport.call(each.address, Identify(), timeout_ms=5_000)
-        assert len(one.transport._calls._channels) == 16
-        # One that was closed is opened again.
-        await one.transport.call(found[0].address, Identify(), timeout_ms=5_000)
-        for each in found:
-            await each.close()
-
-
-async def test_nothing_is_said_before_an_introduction_and_after_the_end() -> None:
-    two = Member(2)
-    await two.listen()
-    one = Member(1)
-    one.transport._identity = None
-    with pytest.raises(RuntimeError, match="before introduce"):
-        await one.transport.call(two.address, Identify(), timeout_ms=100)
-    one.transport.set_addresses(addresses_of([two]))
-    one.send(2, heartbeat(1))
-    one.transport.introduce(identity(1))
-    one.send(2, heartbeat(2))
-    await eventually(lambda: two.handler.rounds(1) == [2])
-    await one.close()
-    one.send(2, heartbeat(3))
-    one.transport.set_addresses(addresses_of([two]))
-    one.send(2, heartbeat(4))
-    await two.close()
-    assert two.handler.rounds(1) == [2]
+        for _ in range(50):
+            one.transport.set_addresses({})
+            one.transport.set_addresses(addresses_of([two]))
+        assert len(one.transport._ending) >= 50
+        one.send(2, heartbeat(1))
+        await eventually(lambda: two.handler.rounds(1) == [1])
+        await eventually(lambda: not one.transport._ending)
 
 
 # --- the server -----------------------------------------------------------------------------------

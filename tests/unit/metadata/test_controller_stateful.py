@@ -36,6 +36,7 @@ from logd.metadata import (
     ElectLeaders,
     FenceNode,
     FormCluster,
+    InconsistentLogError,
     Member,
     MetadataMachine,
     MetadataRecord,
@@ -85,21 +86,26 @@ class ControllerOfAModel(RuleBasedStateMachine):
         self.base = ClusterImage()
         self.disks = {node_id: Disk(self.number()) for node_id in NODES}
         self.acknowledged: dict[TopicPartitionId, int] = {}
+        #: What leaders have proposed and do not know the outcome of.
+        self.open: list[ChangePartition] = []
+        #: Copies of it that are on their way.
         self.proposals: list[ChangePartition] = []
         #: Which process led in which epoch, for ever.
         self.led: dict[tuple[TopicPartitionId, int], tuple[int, int]] = {}
 
     @initialize(most=st.sampled_from([2, 1_000]))
     def begin(self, most: int) -> None:
-        self.settings = MetadataSettings(partitions=2, changes_per_entry_max=most)
+        self.settings = MetadataSettings(changes_per_entry_max=most)
         self.machine = MetadataMachine(self.settings)
         self.do(FormCluster(CLUSTER))
         for node_id in (1, 2, 3):
             self.start(NodeId(node_id))
             self.let_in(NodeId(node_id))
             self.do(AddVoter(NodeId(node_id)))
-        self.commit()
-        self.create(3, 2)
+        for least in (1, 2, 2):
+            topic_id = TopicId(id_of(self.number()))
+            config = {"min.insync.replicas": str(least)}
+            self.do(CreateTopic(topic_id, f"t{self.serial}", 0, 3, config))
         self.commit()
 
     def number(self) -> int:
@@ -111,7 +117,8 @@ class ControllerOfAModel(RuleBasedStateMachine):
         before = self.machine.image
         try:
             outcome = self.machine.handle(command, NOW_MS)
-        except LogdError:
+        except LogdError as error:
+            assert not isinstance(error, InconsistentLogError), "refused by replay alone"
             assert self.machine.image is before
             return None
         assert self.machine.image is before
@@ -146,9 +153,14 @@ class ControllerOfAModel(RuleBasedStateMachine):
 
     # --- nodes -----------------------------------------------------------------------------------
 
-    @rule(node_id=node_ids)
+    @rule(node_id=node_ids, at_once=st.booleans())
+    def start_and_follow(self, node_id: NodeId, at_once: bool) -> None:
+        """A process starts, or starts again; it may soon have caught up with the log."""
+        self.start(node_id)
+        if at_once:
+            self.let_in(node_id)
+
     def start(self, node_id: NodeId) -> None:
-        """A process starts, or starts again."""
         self.disks[node_id].incarnation = self.number()
         self.register(node_id)
 
@@ -169,16 +181,26 @@ class ControllerOfAModel(RuleBasedStateMachine):
             self.register(node_id)
             self.do(UnfenceNode(node_id, id_of(disk.incarnation)))
 
+    @rule()
+    def everybody_is_back(self) -> None:
+        for node_id in NODES:
+            if self.disks[node_id].incarnation is None:
+                self.start(node_id)
+            for _ in range(3):
+                self.let_in(node_id)
+        self.commit()
+
     @rule(node_id=node_ids)
     def stop(self, node_id: NodeId) -> None:
         self.disks[node_id].incarnation = None
 
-    @rule(node_id=node_ids)
-    def lose_session(self, node_id: NodeId) -> None:
+    @rule(node_ids=st.lists(node_ids, min_size=1, max_size=3, unique=True))
+    def lose_sessions(self, node_ids: list[NodeId]) -> None:
         """With a reason or without."""
-        node = self.machine.image.nodes.get(node_id)
-        if node is not None:
-            self.do(FenceNode(node_id, node.incarnation_id))
+        for node_id in node_ids:
+            node = self.machine.image.nodes.get(node_id)
+            if node is not None:
+                self.do(FenceNode(node_id, node.incarnation_id))
 
     @rule(node_id=node_ids, incarnation=st.integers(1, 40))
     def a_late_decision_about_a_process(self, node_id: NodeId, incarnation: int) -> None:
@@ -186,6 +208,7 @@ class ControllerOfAModel(RuleBasedStateMachine):
         if incarnation != current:
             self.do(UnfenceNode(node_id, id_of(incarnation)))
 
+    @precondition(lambda self: not any(self.is_lost(self.committed, node) for node in NODES))
     @rule(node_id=node_ids)
     def lose_disk(self, node_id: NodeId) -> None:
         """The data is gone; who starts on the empty folder is refused until it is replaced."""
@@ -217,6 +240,13 @@ class ControllerOfAModel(RuleBasedStateMachine):
         if isinstance(reply, NodeRemoval) and reply.done:
             self.disks[node_id] = Disk(self.number())
 
+    @precondition(lambda self: self.machine.image.removed)
+    @rule(data=st.data(), node_id=node_ids)
+    def a_removed_folder_turns_up(self, data: st.DataObject, node_id: NodeId) -> None:
+        directory_id = data.draw(st.sampled_from(sorted(self.machine.image.removed)))
+        command = RegisterNode(node_id, directory_id, id_of(self.number()), "a:1")
+        assert self.do(command) is None
+
     @rule(node_id=node_ids, update=st.booleans())
     def vote(self, node_id: NodeId, update: bool) -> None:
         self.do(UpdateVoter(node_id) if update else AddVoter(node_id))
@@ -225,7 +255,7 @@ class ControllerOfAModel(RuleBasedStateMachine):
 
     @rule(replicas=st.integers(1, 3), least=st.integers(1, 3))
     def create(self, replicas: int, least: int) -> None:
-        if len(self.machine.image.topics) < 2:
+        if len(self.machine.image.topics) < 3:
             topic_id = TopicId(id_of(self.number()))
             config = {"min.insync.replicas": str(min(least, replicas))}
             self.do(CreateTopic(topic_id, f"t{self.serial}", 0, replicas, config))
@@ -243,17 +273,19 @@ class ControllerOfAModel(RuleBasedStateMachine):
 
     # --- leaders, as the model plays them ---------------------------------------------------------
 
-    @precondition(lambda self: self.states(self.committed))
-    @rule(data=st.data())
-    def produce(self, data: st.DataObject) -> None:
-        """A leader has a record, everybody in sync follows, and it is acknowledged.
+    @rule(commit=st.booleans())
+    def produce(self, commit: bool) -> None:
+        """Each leader has a record, everybody in sync follows, and it is acknowledged.
 
         The leader goes by what is committed. Who is proposed counts at once; who left counts until
         that is committed.
         """
-        states = self.states(self.committed)
-        partition = data.draw(st.sampled_from(sorted(states)))
-        state = states[partition]
+        if commit:
+            self.commit()
+        for partition, state in self.states(self.committed).items():
+            self.acknowledge(partition, state)
+
+    def acknowledge(self, partition: TopicPartitionId, state: PartitionImage) -> None:
         topic = self.committed.topic(partition.topic_id)
         if state.leader_id == NO_NODE or len(state.isr) < int(topic.config["min.insync.replicas"]):
             return
@@ -265,17 +297,14 @@ class ControllerOfAModel(RuleBasedStateMachine):
                 self.disks[node_id].holds[partition] = everything
 
     def on_their_way(self, partition: TopicPartitionId, state: PartitionImage) -> set[NodeId]:
-        ahead = self.states(self.machine.image).get(partition)
-        epochs = {state.partition_epoch, ahead.partition_epoch if ahead else -1}
-        proposed = {
+        return {
             member.node_id
-            for proposal in self.proposals
+            for proposal in self.open
             if (proposal.topic_id, proposal.partition) == partition
             and proposal.leader_epoch == state.leader_epoch
-            and proposal.partition_epoch in epochs
+            and proposal.partition_epoch == state.partition_epoch
             for member in proposal.isr
         }
-        return proposed | {*(ahead.isr if ahead else ())}
 
     def runs_as_known(self, node_id: NodeId) -> bool:
         """Whether the process runs that is registered, and its session is not over."""
@@ -291,9 +320,20 @@ class ControllerOfAModel(RuleBasedStateMachine):
     @rule(data=st.data(), wanted=st.sets(node_ids, min_size=2), late=st.booleans())
     def propose(self, data: st.DataObject, wanted: set[NodeId], late: bool) -> None:
         """Followers catch up, and the leader counts them in; who it does not want is out."""
-        states = self.states(self.committed)
-        partition = data.draw(st.sampled_from(sorted(states)))
-        state = states[partition]
+        self.propose_for(
+            data.draw(st.sampled_from(sorted(self.states(self.committed)))), wanted, late
+        )
+
+    @rule(out=node_ids)
+    def a_proposal_is_overtaken(self, out: NodeId) -> None:
+        """Everybody is to be in sync; then one of them is not, and that is known first."""
+        for partition in self.states(self.committed):
+            self.propose_for(partition, {*NODES}, late=True)
+            self.propose_for(partition, {*NODES} - {out}, late=False)
+        self.produce(commit=True)
+
+    def propose_for(self, partition: TopicPartitionId, wanted: set[NodeId], late: bool) -> None:
+        state = self.states(self.committed)[partition]
         if state.leader_id == NO_NODE or not self.runs_as_known(state.leader_id):
             return
         members = []
@@ -302,24 +342,31 @@ class ControllerOfAModel(RuleBasedStateMachine):
                 self.disks[node_id].holds[partition] = self.holds(state.leader_id, partition)
                 members.append(Member(node_id, self.committed.nodes[node_id].node_epoch))
         leader = Member(state.leader_id, self.committed.nodes[state.leader_id].node_epoch)
-        self.proposals.append(
-            ChangePartition(
-                partition.topic_id,
-                partition.partition,
-                leader,
-                state.leader_epoch,
-                state.partition_epoch,
-                tuple(members),
-            )
+        proposal = ChangePartition(
+            partition.topic_id,
+            partition.partition,
+            leader,
+            state.leader_epoch,
+            state.partition_epoch,
+            tuple(members),
         )
-        if not late:
-            self.do(self.proposals.pop())
+        self.open.append(proposal)
+        if late:
+            self.proposals.append(proposal)
+        else:
+            self.arrive(proposal)
 
     @precondition(lambda self: self.proposals)
     @rule(data=st.data(), again=st.booleans())
     def a_proposal_arrives(self, data: st.DataObject, again: bool) -> None:
         number = data.draw(st.integers(0, len(self.proposals) - 1))
-        self.do(self.proposals[number] if again else self.proposals.pop(number))
+        self.arrive(self.proposals[number] if again else self.proposals.pop(number))
+
+    def arrive(self, proposal: ChangePartition) -> None:
+        """A refusal is known at once; only when no copy is left that could be taken up yet, the
+        leader counts on it no longer. All else is known when it is committed."""
+        if self.do(proposal) is None and proposal not in self.proposals:
+            self.open = [other for other in self.open if other != proposal]
 
     # --- the leader of the metadata log ----------------------------------------------------------
 
@@ -419,7 +466,7 @@ def test_the_model_is_worth_something() -> None:
 
 
 TestControllerOfAModel = ControllerOfAModel.TestCase
-TestControllerOfAModel.settings = settings(stateful_step_count=50)
+TestControllerOfAModel.settings = settings(max_examples=300, stateful_step_count=50)
 
 
 @pytest.mark.proof
