@@ -43,8 +43,8 @@ from logd.model.ids import DirectoryId, LogIndex, NodeId
 #: Parts of a heartbeat to which the times of rounds are kept.
 _ROUND_TIMES_PER_HEARTBEAT: Final = 4
 #: Election timeouts after which a snapshot that the peer says it does not have is sent again: it
-#: was delivered and then lost, which its driver does not see.
-_SNAPSHOT_PATIENCE: Final = 10
+#: was delivered and then lost, which the driver here does not see.
+_SNAPSHOT_PATIENCE: Final = 3
 
 
 class Leader:
@@ -205,9 +205,10 @@ class Leader:
             return peer
         if peer.is_voter:
             return None
-        # An observer that was not heard of before, or that begins anew with an empty folder.
-        peer = self._new_peer(message.sender_directory, is_voter=False)
-        self._peers[message.sender] = peer
+        if peer.directory_id is not None:
+            # An observer that begins anew, with an empty folder.
+            peer = self._peers[message.sender] = self._new_peer(None, is_voter=False)
+        peer.directory_id = message.sender_directory
         return peer
 
     def _take_acknowledgement(self, sender: NodeId, peer: Peer, match_index: LogIndex) -> None:
@@ -276,7 +277,10 @@ class Leader:
         return True
 
     def _majority(self, own: int, of_peer: Callable[[Peer], int]) -> int:
-        """Return what a majority of the voters has reached; `own` is this node's value."""
+        """Return what a majority of the voters has reached; `own` is this node's value.
+
+        A voter of this node's id under another directory is not this node.
+        """
         member = self._member
         values = []
         for voter in member.voters:

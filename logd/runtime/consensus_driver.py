@@ -110,6 +110,8 @@ class ConsensusDriver:
         #: What the machine was told last, and whether this node could decide then.
         self._told: tuple[Role, Term, NodeId | None, bool] | None = None
         self._taking: Task | None = None
+        #: A durable snapshot that the core does not know of yet.
+        self._taken: SnapshotMeta | None = None
         self._applied_index = LogIndex(0)
         self._closing = False
 
@@ -314,7 +316,7 @@ class ConsensusDriver:
                 self._caught_up.set()
             if self._closing:
                 return
-            self._maybe_take_snapshot()
+            self._look_after_snapshots()
             await self._pause()
 
     def _take_in(self) -> None:
@@ -466,11 +468,15 @@ class ConsensusDriver:
 
     # --- snapshots of our own ----------------------------------------------------------------
 
-    def _maybe_take_snapshot(self) -> None:
-        """Begin to take one, if it is time: between two readies, when nothing is half-way.
+    def _look_after_snapshots(self) -> None:
+        """Use the one that was taken; begin another, if it is time. Between two readies, when
+        nothing is half-way.
 
         Not before the voters are known: whoever begins with it has to know them.
         """
+        if self._taken is not None:
+            self._core.compact(self._taken)
+            self._taken = None
         if not self._taker.is_due or not (self._taking is None or self._taking.done()):
             return
         meta = self._core.applied_snapshot
@@ -488,4 +494,5 @@ class ConsensusDriver:
             self._fail(error)
             return
         if taken:
-            self._core.compact(meta)
+            self._taken = meta
+            self._wake.set()

@@ -74,7 +74,8 @@ class Controller:
         self._led_term = Term(-1)
         #: Nodes that are being unfenced. A dict keeps the order.
         self._unfencing: dict[NodeId, None] = {}
-        self._settled_nodes: object = None
+        #: The nodes when partitions were settled last.
+        self._settled_nodes: dict[NodeId, NodeImage] = {}
         #: Directories that voted in this leadership: whoever took the vote away meant it.
         self._voted: dict[DirectoryId, None] = {}
         self._balance_ms = 0
@@ -128,7 +129,7 @@ class Controller:
             )
         if self._sessions is None or self._led_term != consensus.term:
             self._led_term = consensus.term
-            self._settled_nodes = None
+            self._settled_nodes = {}
             self._voted.clear()
             self._balance_ms = now_ms + BALANCE_MS
             image, index = self._metadata.image, consensus.applied_index
@@ -187,8 +188,8 @@ class Controller:
 
     async def _settle_partitions(self, now_ms: int) -> None:
         """Elect what fencing left over, and now and then give leadership back."""
-        nodes = self._metadata.image.nodes
-        if nodes is not self._settled_nodes:
+        nodes = dict(self._metadata.image.nodes)
+        if nodes != self._settled_nodes:
             await self._until_done(ElectLeaders())
             self._settled_nodes = nodes
         if now_ms >= self._balance_ms and len(nodes) > 1:

@@ -117,6 +117,8 @@ class Partitions:
     def follow_leaders(self, before: ClusterImage, after: ClusterImage) -> None:
         """Take over who leads what is here; at once, whatever becomes of the rest."""
         self._newest = after
+        if not self._partitions:
+            return
         for topic_id, topic in after.topics.items():
             if before.topics.get(topic_id) is topic:
                 continue

@@ -17,7 +17,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from logd_wire.errors import ErrorCode, InvalidRequestError, LogdError, NotLeaderError
+from logd_wire.errors import (
+    ErrorCode,
+    InvalidRequestError,
+    LogdError,
+    NotLeaderError,
+    ShuttingDownError,
+)
 
 from logd.consensus.messages import AppendRequest, HeartbeatRequest, InstallSnapshot, Message
 from logd.metadata import ClusterImage, RegisterNode
@@ -57,13 +63,15 @@ class Member:
 
 
 class PeerService:
-    """Implements `PeerHandler`. Before `join` it only says who it is."""
+    """Implements `PeerHandler`. Before `join` it only says who it is; messages that come so early
+    are lost, as others are on a bad way."""
 
     def __init__(self, node_id: NodeId) -> None:
         self._node_id = node_id
         self._directory_id: DirectoryId | None = None
         self._cluster_id: ClusterId | None = None
         self._member: Member | None = None
+        self._left = False
 
     def introduce(self, directory_id: DirectoryId, cluster_id: ClusterId | None) -> None:
         """The data directory is open; `cluster_id` None: it belongs to no cluster yet."""
@@ -78,10 +86,13 @@ class PeerService:
     def leave(self) -> None:
         """The node is stopping: nothing is answered any more but who it is."""
         self._member = None
+        self._left = True
 
     # --- as the handler ----------------------------------------------------------------------
 
     def on_message(self, sender: PeerIdentity, message: Message) -> None:
+        if self._member is None and not self._left:
+            return
         member = self._check_cluster(sender)
         if not isinstance(message.body, _OF_A_LEADER):
             _check_directory(sender, member)
@@ -151,6 +162,8 @@ class PeerService:
             )
 
     def _not_yet(self, what: str) -> LogdError:
+        if self._left:
+            return ShuttingDownError(f"node {self._node_id} is stopping", hint="try another node")
         return NotLeaderError(
             f"node {self._node_id} {what}",
             hint="try again in a moment",

@@ -330,7 +330,8 @@ def _new_log(files: Files, point: LogPoint, now_ms: int) -> PartitionLog:
 
 
 def _read_entries(view: LogView, point: LogPoint, voters_of: VotersOf) -> tuple[Entry, ...]:
-    entries: list[Entry] = []
+    """Raises StorageFailedError for damage; what `voters_of` raises passes through."""
+    stored: list[tuple[LogIndex, Term, tuple[bytes, ...]]] = []
     offset, end = point.index, view.durable_end_offset
     try:
         while offset < end:
@@ -339,7 +340,7 @@ def _read_entries(view: LogView, point: LogPoint, voters_of: VotersOf) -> tuple[
                 records = decode_batch(read.records, position, verify=False)
                 payloads = tuple(record.value or b"" for record in records)
                 index, term = LogIndex(header.base_offset), Term(header.leader_epoch)
-                entries.append(Entry(index, term, payloads, voters_of(payloads)))
+                stored.append((index, term, payloads))
             offset = LogIndex(read.next_offset)
     except LogdError as error:
         raise StorageFailedError(
@@ -347,4 +348,4 @@ def _read_entries(view: LogView, point: LogPoint, voters_of: VotersOf) -> tuple[
             hint="restore the data directory from a copy; one node of several: replace the node",
             retriable=False,
         ) from error
-    return tuple(entries)
+    return tuple(Entry(*each, voters_of(each[2])) for each in stored)

@@ -37,7 +37,11 @@ from logd_client.values import ClusterInfo, ConfigEntry, QuorumInfo, RaftLogPage
 logger = logging.getLogger("logd.client.admin")
 
 #: Refusals after which a change may be sent again: it has certainly not happened.
-_NOT_DONE = frozenset({ErrorCode.OVERLOADED, ErrorCode.NOT_CONTROLLER, ErrorCode.SHUTTING_DOWN})
+_NOT_DONE: Final = frozenset(
+    {ErrorCode.OVERLOADED, ErrorCode.NOT_CONTROLLER, ErrorCode.SHUTTING_DOWN}
+)
+#: Ends of a call that tell nothing of what became of it.
+_NOT_KNOWN: Final = frozenset({ErrorCode.OUTCOME_UNKNOWN, ErrorCode.BOOTSTRAP})
 #: Hints in a row that are followed without a wait.
 HINTS_AT_ONCE_MAX: Final = 2
 
@@ -63,8 +67,9 @@ class AdminEngine:
             lambda left_ms: self.cluster.ask(method, request, timeout_ms=left_ms)
         )
 
-    async def _change(self, method: str, request: Message) -> Any:
-        """A call that changes something: repeated only where it has certainly not happened."""
+    async def _change(self, method: str, request: Message, *, repeatable: bool = False) -> Any:
+        """A call that changes something: repeated only where it has certainly not happened, unless
+        it is `repeatable`: then a second time changes nothing more."""
 
         async def once(left_ms: float) -> Any:
             connection = await self.cluster.any_connection()
@@ -80,9 +85,14 @@ class AdminEngine:
                     retriable=False,
                 ) from error
 
-        return await self._patiently(once)
+        return await self._patiently(once, _NOT_DONE | _NOT_KNOWN if repeatable else _NOT_DONE)
 
-    async def _patiently(self, call: Callable[[float], Awaitable[Any]]) -> Any:
+    async def _patiently(
+        self,
+        call: Callable[[float], Awaitable[Any]],
+        again: frozenset[ErrorCode] = _NOT_DONE,
+    ) -> Any:
+        """Call until it does not end in one of `again`, or time is over."""
         deadline_ms = self.clock.monotonic_ms() + self._config.request_timeout_ms
         attempt = 0
         while True:
@@ -90,7 +100,7 @@ class AdminEngine:
             try:
                 return await call(max(1.0, left_ms))
             except LogdError as error:
-                if error.code not in _NOT_DONE:
+                if error.code not in again:
                     raise
                 attempt += 1
                 delay_ms = self._backoff.delay_ms(attempt, self._rng)
@@ -288,29 +298,39 @@ class AdminEngine:
             node_id, method, request, timeout_ms=self._config.request_timeout_ms
         )
 
+    async def describe_configs(self) -> list[ConfigEntry]:
+        answer = await self._read(methods.DESCRIBE_CONFIG, admin_pb2.DescribeConfigRequest())
+        return [config_entry(entry) for entry in answer.entries]
+
     # ---- members ---------------------------------------------------------------------------
 
     async def add_node(self, node_id: int) -> list[int]:
-        """Make a registered node a voter; returns the voters. May be repeated."""
+        """Make a registered node a voter; returns the voters."""
         request = admin_pb2.AddNodeRequest(node_id=node_id)
-        return list((await self._change(methods.ADD_NODE, request)).voters)
+        return list((await self._change(methods.ADD_NODE, request, repeatable=True)).voters)
 
     async def remove_node(self, node_id: int, directory_id: bytes) -> list[int]:
-        """Take a node out; returns the voters that are left. May be repeated with the same
-        directory."""
-        request = admin_pb2.RemoveNodeRequest(node_id=node_id, directory_id=directory_id)
-        return list((await self._change(methods.REMOVE_NODE, request)).voters)
+        """Take a node out; returns the voters that are left."""
+        request = admin_pb2.RemoveNodeRequest(
+            node_id=node_id, directory_id=directory_id or await self._directory_of(node_id)
+        )
+        return list((await self._change(methods.REMOVE_NODE, request, repeatable=True)).voters)
 
     async def replace_node(
         self, node_id: int, directory_id: bytes, *, accept_data_loss: bool
     ) -> list[int]:
-        """Strike out a node's lost directory; returns the voters. May be repeated with the same
-        directory."""
+        """Strike out a node's lost directory; returns the voters."""
         request = admin_pb2.ReplaceNodeRequest(
-            node_id=node_id, directory_id=directory_id, accept_data_loss=accept_data_loss
+            node_id=node_id,
+            directory_id=directory_id or await self._directory_of(node_id),
+            accept_data_loss=accept_data_loss,
         )
-        return list((await self._change(methods.REPLACE_NODE, request)).voters)
+        return list((await self._change(methods.REPLACE_NODE, request, repeatable=True)).voters)
 
-    async def describe_configs(self) -> list[ConfigEntry]:
-        answer = await self._read(methods.DESCRIBE_CONFIG, admin_pb2.DescribeConfigRequest())
-        return [config_entry(entry) for entry in answer.entries]
+    async def _directory_of(self, node_id: int) -> bytes:
+        """The directory that is meant, so that a call that is repeated means the same one; empty:
+        the node is not known here, and the controller may say so."""
+        for member in (await self.describe_cluster()).members:
+            if member.id == node_id:
+                return bytes.fromhex(member.directory_id)
+        return b""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import importlib.util
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,15 @@ import pytest
 from tests.compat.raftos.nodes import HOST, Nodes, asyncio_of_old
 from tests.support.loops import settle
 
-raftos: Any = pytest.importorskip(
-    "raftos",
-    reason="raftos is not installed: its pins forbid it. To run this beside it: "
-    "pip install --no-deps raftos==0.2.6, then pip install msgpack cryptography",
-)
-raftos_state = importlib.import_module("raftos.state")
+if importlib.util.find_spec("raftos") is None:
+    pytest.skip(
+        "raftos is not installed: its pins forbid it. To run this beside it: "
+        "pip install --no-deps raftos==0.2.6, then pip install msgpack cryptography",
+        allow_module_level=True,
+    )
+
+raftos: Any = importlib.import_module("raftos")
+raftos_state: Any = importlib.import_module("raftos.state")
 
 A, B, C = 1, 2, 3
 

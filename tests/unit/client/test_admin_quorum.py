@@ -149,9 +149,9 @@ async def test_members_come_and_go(facade: str) -> None:
     assert logd.cluster.calls[-1][2] == admin_pb2.AddNodeRequest(node_id=2)
     assert await ask(logd, facade, "remove_node", 2, directory_id=ID.hex()) == [1]
     assert logd.cluster.calls[-1][2] == admin_pb2.RemoveNodeRequest(node_id=2, directory_id=ID)
-    assert await ask(logd, facade, "replace_node", 2, accept_data_loss=True) == [1]
+    assert await ask(logd, facade, "replace_node", 1, accept_data_loss=True) == [1]
     assert logd.cluster.calls[-1][2] == admin_pb2.ReplaceNodeRequest(
-        node_id=2, accept_data_loss=True
+        node_id=1, directory_id=ID, accept_data_loss=True
     )
     for wrong in ("xyz", "00"):
         with pytest.raises(ConfigError, match="not the id of a data directory"):

@@ -270,6 +270,19 @@ def test_what_was_received_must_be_what_was_said() -> None:
     assert store.snapshots.receive(said.point, 0, b"") == 0, "nothing of it is kept"
 
 
+def test_a_record_of_a_newer_version_is_not_called_damage() -> None:
+    files = new_files()
+    store, _ = open_store(files)
+    store.save(state(1), run_of(0, 3, 1), 0)
+    files.kill()
+
+    def newer(_payloads: Sequence[bytes]) -> Voters | None:
+        raise ConfigError("a record of a newer version")
+
+    with pytest.raises(ConfigError, match="newer version"):
+        RaftStore.open(files, clean=False, now_ms=0, voters_of=newer)
+
+
 def test_a_lost_log_is_not_taken_for_an_empty_one() -> None:
     files = new_files()
     store, _ = open_store(files)
