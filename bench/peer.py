@@ -109,6 +109,7 @@ async def _ping(addresses: Mapping[NodeId, str]) -> dict[str, Any]:
     node = BenchNode(1)
     await node.server.start(addresses[NodeId(1)])
     node.transport.set_addresses(addresses)
+    await _wait_for_answer(node)
     entry = Entry(LogIndex(0), Term(1), (bytes(APPEND_BYTES),))
     found: dict[str, Any] = {}
     for name, body in (
@@ -128,6 +129,17 @@ async def _ping(addresses: Mapping[NodeId, str]) -> dict[str, Any]:
     await node.transport.close()
     await node.server.stop(1)
     return found
+
+
+async def _wait_for_answer(node: BenchNode) -> None:
+    """Until node 2 is there, and both streams are: what is sent before is lost."""
+    deadline = time.monotonic() + 60
+    while not node.answered.is_set():
+        if time.monotonic() > deadline:
+            raise SystemExit("node 2 does not answer")
+        node.send(2, HeartbeatRequest(Term(1), LogIndex(0), 0))
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(1)
 
 
 async def _answer(addresses: Mapping[NodeId, str]) -> None:
@@ -182,8 +194,8 @@ def round_trips() -> dict[str, Any]:
     """Times of one message and its answer."""
     context = multiprocessing.get_context("spawn")
     results, addresses = context.Queue(), _free_addresses(2)
-    answering = context.Process(target=_run_answer, args=(addresses,))
-    asking = context.Process(target=_run_ping, args=(addresses, results))
+    answering = context.Process(target=_run_answer, args=(addresses,), daemon=True)
+    asking = context.Process(target=_run_ping, args=(addresses, results), daemon=True)
     answering.start()
     asking.start()
     found: dict[str, Any] = results.get(timeout=120)
