@@ -19,6 +19,7 @@ STATES = (
     "check-quorum step-down",
     "leader met a higher term",
     "pre-vote lost",
+    "progress of a majority",
     "single voter elected itself",
     "two nodes believe they lead",
     "vote asked by a stranger",
