@@ -19,6 +19,7 @@ has not saved yet, and then it is committed all the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from logd.consensus.log_types import NO_OP, Entry, LogPoint, Voters
 from logd.consensus.member import Member
@@ -40,7 +41,10 @@ from logd.consensus.rounds import HeartbeatRounds
 from logd.model.ids import DirectoryId, LogIndex, NodeId
 
 #: Parts of a heartbeat to which the times of rounds are kept.
-_ROUND_TIMES_PER_HEARTBEAT = 4
+_ROUND_TIMES_PER_HEARTBEAT: Final = 4
+#: Election timeouts after which a snapshot that the peer says it does not have is sent again: it
+#: was delivered and then lost, which its driver does not see.
+_SNAPSHOT_PATIENCE: Final = 10
 
 
 class Leader:
@@ -212,6 +216,9 @@ class Leader:
         if not is_below and log.term_at(match_index) is None:
             return
         if peer.acknowledged(match_index):
+            if peer.state is PeerState.SNAPSHOT and log.term_at(match_index) is not None:
+                # An older snapshot, or entries, came first; from there on the log goes on.
+                peer.probe(match_index)
             self.maybe_commit()
             self._maybe_hand_over(sender)
 
@@ -219,6 +226,9 @@ class Leader:
         hint = rejected.hint
         below = LogIndex(min(hint.index, rejected.rejected_index - 1))
         if below < 0 or not peer.accepts_rejection(rejected.rejected_index):
+            return
+        if peer.state is PeerState.SNAPSHOT:
+            self._lose_patience(peer)
             return
         if below <= peer.match_index:
             peer.probe(peer.match_index)
@@ -228,6 +238,13 @@ class Leader:
             self._send_snapshot(sender, peer)
         else:
             peer.probe(agreed.index)
+
+    def _lose_patience(self, peer: Peer) -> None:
+        """A peer does not have the snapshot that is on its way to it."""
+        member = self._member
+        patience_ms = _SNAPSHOT_PATIENCE * member.timing.election_timeout_ms_max
+        if member.now_ms - peer.snapshot_ms > patience_ms:
+            peer.snapshot_failed()
 
     def _take_heartbeat_answer(self, sender: NodeId, peer: Peer, round_: int) -> None:
         begun_ms = self._rounds.begun_ms(round_)
@@ -313,7 +330,7 @@ class Leader:
     def _send_snapshot(self, to: NodeId, peer: Peer) -> None:
         member = self._member
         snapshot = member.log.start
-        peer.sent_snapshot(snapshot.point, self._rounds.last)
+        peer.sent_snapshot(snapshot.point, self._rounds.last, member.now_ms)
         member.send(to, InstallSnapshot(member.term, snapshot))
 
     # --- handing over ---------------------------------------------------------------------------

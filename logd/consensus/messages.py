@@ -84,6 +84,8 @@ class InstallSnapshot:
     """The follower is to start over from this snapshot; it is answered by an AppendResponse.
 
     The contents travel beside the core: the driver steps this in when it has all of them durable.
+    It comes again when the follower is long without it; the driver drops one to a peer to which
+    it is sending a snapshot already.
     """
 
     term: Term

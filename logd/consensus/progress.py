@@ -4,7 +4,7 @@
 | --- | --- | --- |
 | PROBE | one append, the next after it or a later heartbeat is answered | acknowledged: REPLICATE |
 | REPLICATE | appends back to back, bounded in number and bytes in flight | rejected: PROBE |
-| SNAPSHOT | empty appends after heartbeats: is it there? | acknowledged: REPLICATE; failed: PROBE |
+| SNAPSHOT | empty appends: is it there? | it is: REPLICATE; failed, or long not: PROBE |
 
 PROBE and REPLICATE go to SNAPSHOT when the log no longer holds what comes next.
 """
@@ -55,8 +55,9 @@ class Peer:
         self.round_answered = 0
         #: The commit index that it was told last.
         self.commit_told = LogIndex(0)
-        #: SNAPSHOT: the one on its way.
+        #: SNAPSHOT: the one on its way, and since when.
         self.snapshot: LogPoint | None = None
+        self.snapshot_ms = now_ms
         #: The heartbeat round during which an append was sent last.
         self._sent_round = 0
         self._is_waiting = False
@@ -87,9 +88,10 @@ class Peer:
             self._in_flight.append((end_index, size_bytes))
             self._in_flight_bytes += size_bytes
 
-    def sent_snapshot(self, point: LogPoint, round_: int) -> None:
+    def sent_snapshot(self, point: LogPoint, round_: int, now_ms: int) -> None:
         self._clear(PeerState.SNAPSHOT)
         self.snapshot = point
+        self.snapshot_ms = now_ms
         self.next_index = point.index
         self._sent_round = round_
 
@@ -119,7 +121,7 @@ class Peer:
             case PeerState.REPLICATE:
                 return rejected_index > self.match_index
             case PeerState.SNAPSHOT:
-                return False
+                return rejected_index == self.next_index
 
     def probe(self, next_index: LogIndex) -> None:
         """Find out anew where the logs agree, from `next_index` on."""

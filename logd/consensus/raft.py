@@ -266,7 +266,10 @@ class RaftCore:
         member.log.compact(snapshot)
 
     def snapshot_failed(self, to: NodeId) -> None:
-        """The snapshot for `to` could not be delivered: try again when it has answered again."""
+        """The snapshot for `to` could not be delivered, or was and is long not acknowledged.
+
+        It is sent again, if it is needed still, when the peer has answered another heartbeat.
+        """
         if self._roles.leader is not None:
             self._roles.leader.snapshot_failed(to)
 

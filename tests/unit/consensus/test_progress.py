@@ -67,9 +67,8 @@ class PeerBesideTwin(RuleBasedStateMachine):
     @rule(index=st.integers(0, 40), down=st.integers(1, 9))
     def reject(self, index: int, down: int) -> None:
         rejected = LogIndex(index)
-        if not self.peer.accepts_rejection(rejected):
+        if not self.peer.accepts_rejection(rejected) or self.peer.state is PeerState.SNAPSHOT:
             return
-        assert self.peer.state is not PeerState.SNAPSHOT
         self.peer.probe(LogIndex(max(0, index - down)))
         self.flying = []
         assert self.peer.state is PeerState.PROBE
@@ -79,7 +78,7 @@ class PeerBesideTwin(RuleBasedStateMachine):
     @rule(index=st.integers(0, 40))
     def send_snapshot(self, index: int) -> None:
         if index >= self.peer.match_index:
-            self.peer.sent_snapshot(point(1, index), self.round)
+            self.peer.sent_snapshot(point(1, index), self.round, self.round * 100)
             self.flying = []
             assert not self.peer.may_send
 

@@ -190,6 +190,49 @@ def test_a_snapshot_that_could_not_be_delivered_is_sent_again_after_an_answer() 
     assert cluster.core(3).applied_index == 8
 
 
+def test_a_snapshot_that_was_delivered_and_lost_is_sent_again_in_the_end() -> None:
+    """The peer crashed before it saved it: nobody tells the leader but the peer itself."""
+    _, first = behind()
+    sent_at: list[int] = []
+    for round_ in range(1, 200):
+        first.tick(TIMING.heartbeat_ms)
+        for peer in (2, 3):
+            first.core.step(message(peer, 1, HeartbeatResponse(Term(2), round_)), first.now_ms)
+        for index in (8, 3):
+            rejected = AppendRejected(Term(2), LogIndex(index), point(2, 3))
+            first.core.step(message(3, 1, rejected), first.now_ms)
+        sent_at += [first.now_ms for item in first.settle() if is_snapshot(item)]
+    assert len(sent_at) == 2
+    patience_ms = 10 * TIMING.election_timeout_ms_max
+    assert patience_ms < sent_at[1] - sent_at[0] <= patience_ms + 2 * TIMING.heartbeat_ms
+
+
+def test_an_older_snapshot_that_arrives_after_all_is_built_on() -> None:
+    cluster, first = behind()
+    compacted = first.core.snapshot_point
+    first.core.propose([b"more"])
+    cluster.deliver(lambda item: item.to == 2 or item.sender == 2)
+    cluster.mail.clear()
+    first.core.step(message(3, 1, AppendRejected(Term(2), LogIndex(9), point(2, 3))), 0)
+    sent = [item for item in first.settle() if item.to == 3]
+    assert [item.body for item in sent if is_snapshot(item)] == [
+        install(2, SnapshotMeta(compacted, THREE))
+    ]
+    compact(first)
+    assert first.core.snapshot_point.index == compacted.index + 1
+    first.core.snapshot_failed(NodeId(3))
+    sent.clear()
+    for round_ in range(1, 4):
+        sent += first.tick(TIMING.heartbeat_ms)
+        first.core.step(message(3, 1, HeartbeatResponse(Term(2), round_)), first.now_ms)
+    assert sum(map(is_snapshot, sent)) == 1
+    # Below the log that is left: the newer snapshot is needed. At a point of it: go on from there.
+    first.receive(3, AppendResponse(Term(2), compacted.index))
+    assert first.core.progress()[1].state is PeerState.SNAPSHOT
+    first.receive(3, AppendResponse(Term(2), LogIndex(compacted.index + 1)))
+    assert first.core.progress()[1].state is PeerState.REPLICATE
+
+
 def test_a_peer_whose_pipeline_is_full_and_forgotten_gets_the_snapshot() -> None:
     """Everything in flight was lost, and then compacted away."""
     cluster, first = led()
