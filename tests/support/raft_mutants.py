@@ -1,6 +1,6 @@
 """Planted bugs in the consensus core and in its driver, and a run that finds each of them.
 
-A bug is a piece of a module's source (the anchor) and what takes its place. It is planted into a
+A bug is one or more pieces of source (the anchors) and what takes their place. It is planted into a
 private copy of the modules, loaded beside the real ones; nothing on the disk is touched. Each bug
 is looked for with the seeds of `tests.sim.raft` near the one that found it last (`seed`), then with
 others, or with one directed test.
@@ -57,28 +57,29 @@ class PlantedModules:
         return cast(Outcome, outcome).problem
 
 
-def source(mutant: Mutant) -> Path:
-    """The file that the bug is planted into."""
-    return ROOT / Path(*mutant.module.split(".")).with_suffix(".py")
+def source(module: str) -> Path:
+    """The file of a module."""
+    return ROOT / Path(*module.split(".")).with_suffix(".py")
 
 
-def planted_text(mutant: Mutant) -> str:
-    """The source with the bug; ValueError if the anchor is not there exactly once."""
-    text = source(mutant).read_text()
-    for anchor, planted in mutant.patches:
-        if text.count(anchor) != 1:
-            raise ValueError(f"{mutant.name}: an anchor is there {text.count(anchor)} times")
-        text = text.replace(anchor, planted)
-    return text
+def planted_texts(mutant: Mutant) -> dict[str, str]:
+    """The sources with the bug, by module; ValueError if an anchor is not there exactly once."""
+    texts: dict[str, str] = {}
+    for patch in mutant.patches:
+        text = texts.get(patch.module) or source(patch.module).read_text()
+        if text.count(patch.anchor) != 1 or patch.anchor == patch.planted:
+            raise ValueError(
+                f"{mutant.name}: {patch.anchor!r} is there {text.count(patch.anchor)} times"
+            )
+        texts[patch.module] = text.replace(patch.anchor, patch.planted)
+    return texts
 
 
 class _Planter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Loads one module from a text of our own."""
+    """Loads some modules from texts of our own."""
 
-    def __init__(self, mutant: Mutant) -> None:
-        self._module = mutant.module
-        self._path = str(source(mutant))
-        self._text = planted_text(mutant)
+    def __init__(self, texts: dict[str, str]) -> None:
+        self._texts = texts
 
     def find_spec(
         self,
@@ -86,12 +87,13 @@ class _Planter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         path: Sequence[str] | None,
         target: ModuleType | None = None,
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != self._module:
+        if fullname not in self._texts:
             return None
-        return importlib.util.spec_from_loader(fullname, self, origin=self._path)
+        return importlib.util.spec_from_loader(fullname, self, origin=str(source(fullname)))
 
     def exec_module(self, module: ModuleType) -> None:
-        exec(compile(self._text, self._path, "exec"), module.__dict__)
+        text = self._texts[module.__name__]
+        exec(compile(text, str(source(module.__name__)), "exec"), module.__dict__)
 
 
 def _is_private(name: str) -> bool:
@@ -103,7 +105,7 @@ def load_privately(mutant: Mutant, name: str) -> ModuleType:
     real = {key: module for key, module in sys.modules.items() if _is_private(key)}
     for key in real:
         del sys.modules[key]
-    planter = _Planter(mutant)
+    planter = _Planter(planted_texts(mutant))
     sys.meta_path.insert(0, planter)
     try:
         return importlib.import_module(name)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from logd.consensus import Entry, RaftCore, Ready, Role
-from logd.consensus.log_types import LogPoint, Voter
+from logd.consensus.log_types import Voter
 from logd.consensus.messages import InstallSnapshot, Message
 from logd.model.ids import NodeId
 from tests.sim.raft.clock import Alarm, DriftingClock
@@ -98,6 +98,8 @@ class SimNode:
                 world.sometimes("torn save")
             for step in self._steps[:done]:
                 step()
+        if any(meta.point.index > self.disk.snapshot_index for meta in self.disk.received):
+            world.sometimes("snapshot lost where it was received")
         world.trace("crash", self.node_id, self.disk.term, self.disk.end_index)
         self.core = None
         self._alarm.set(None)
@@ -225,18 +227,6 @@ class SimNode:
         self.world.trace("failed", self.node_id, to)
         self._guarded(lambda: core.snapshot_failed(to))
         self._settle()
-
-    def snapshot_delivered(self, to: NodeId, point: LogPoint) -> None:
-        """A snapshot has arrived; whoever received it may still lose it."""
-        limit = self.world.profile.timing.election_timeout_ms_max
-        self.later(limit, lambda: self._check_snapshot(to, point))
-
-    def _check_snapshot(self, to: NodeId, point: LogPoint) -> None:
-        core = self.core
-        for peer in core.progress() if core is not None else ():
-            if (peer.node_id, peer.state, peer.next_index) == (to, "snapshot", point.index):
-                self.world.sometimes("snapshot lost where it was received")
-                self.snapshot_failed(to)
 
     def observers_changed(self) -> None:
         """Other nodes are to be sent the log."""
