@@ -536,7 +536,11 @@ SNAPSHOTS = (
     ),
     Mutant(
         "a failed snapshot is not sent again",
-        _in("leader", "            peer.snapshot_failed()\n\n    def snapshot", "            pass\n\n    def snapshot"),
+        _in(
+            "leader",
+            "            peer.snapshot_failed()\n\n    def snapshot",
+            "            pass\n\n    def snapshot",
+        ),
     ),
 )
 

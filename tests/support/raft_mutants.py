@@ -26,6 +26,9 @@ from tests.support.raft_mutant_table import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 
+#: CPU time that the command line spends on one bug.
+LIMIT_S = 40
+
 #: What is loaded anew for each bug, with everything below.
 _PRIVATE = ("logd.consensus", "tests.sim.raft")
 
@@ -127,18 +130,18 @@ def _rebind(real: dict[str, ModuleType]) -> None:
 
 def search(mutant: Mutant, seeds: Sequence[int], limit_s: float = 1e9) -> Found:
     """Look for a bug with these seeds, in this order."""
-    began = time.perf_counter()
+    began = time.process_time()
     if mutant.directed:
         problem = run_directed(mutant)
-        return Found(mutant.directed if problem else "", problem, time.perf_counter() - began)
+        return Found(mutant.directed if problem else "", problem, time.process_time() - began)
     modules = PlantedModules(mutant)
     for seed in seeds:
         problem = modules.run(seed)
         if problem:
-            return Found(f"seed {seed}", problem, time.perf_counter() - began)
-        if time.perf_counter() - began > limit_s:
+            return Found(f"seed {seed}", problem, time.process_time() - began)
+        if time.process_time() - began > limit_s:
             break
-    return Found("", "", time.perf_counter() - began)
+    return Found("", "", time.process_time() - began)
 
 
 def run_directed(mutant: Mutant) -> str:
@@ -163,7 +166,7 @@ def main(names: list[str]) -> int:
     for mutant in MUTANTS:
         if names and not any(name in mutant.name for name in names):
             continue
-        found = search(mutant, range(3000), limit_s=120)
+        found = search(mutant, range(5000), limit_s=LIMIT_S)
         missed += not found.by
         problem = found.problem[:90]
         print(f"{mutant.name:48} {found.by or 'NOT FOUND':12} {found.seconds:5.1f} s  {problem}")

@@ -214,7 +214,6 @@ def votes_of_strangers_do_not_count() -> None:
     table.mail.clear()
     for stranger in (7, 8, 9):
         table.step(1, stranger, VoteResponse(Term(2), granted=True, pre_vote=True))
-        table.step(1, stranger, VoteResponse(Term(2), granted=True, pre_vote=False))
     assert role_of(core) is Role.PRE_CANDIDATE
     assert core.term == 1
 
