@@ -76,6 +76,7 @@ ELECTIONS = (
             "member.vote == candidate or (member.vote == NO_NODE and member.leader_id is None)",
             "member.leader_id is None",
         ),
+        seed=8,
     ),
     Mutant(
         "vote in a term that is over",
@@ -84,10 +85,12 @@ ELECTIONS = (
             "        if request.term < member.term:\n",
             "        if request.term < member.term and request.pre_vote:\n",
         ),
+        directed="a_vote_request_of_a_past_term_is_refused",
     ),
     Mutant(
         "vote without a look at the log",
         _in("election", "if not is_free or request.last < member.log.last:", "if not is_free:"),
+        seed=2,
     ),
     Mutant(
         "vote for the longer log, not the fresher one",
@@ -96,6 +99,7 @@ ELECTIONS = (
             "request.last < member.log.last:",
             "request.last.index < member.log.last.index:",
         ),
+        seed=124,
     ),
     Mutant(
         "one vote counted twice",
@@ -118,10 +122,12 @@ ELECTIONS = (
         _in(
             "roles", "        if response.term == expected or (", "        if response.granted or ("
         ),
+        directed="a_vote_of_a_past_term_does_not_count",
     ),
     Mutant(
         "half of the voters are a majority",
         _in("quorum", "return voters // 2 + 1", "return (voters + 1) // 2"),
+        seed=4,
     ),
     Mutant(
         "no pre-vote",
@@ -130,6 +136,7 @@ ELECTIONS = (
             "            self.campaign(pre_vote=not member.is_sole_voter)\n",
             "            self.campaign(pre_vote=False)\n",
         ),
+        seed=1,
     ),
     Mutant(
         "pre-vote raises the term",
@@ -142,10 +149,12 @@ ELECTIONS = (
             "            if not request.transfer and (self.leader is not None or member.is_led):\n",
             "            if request is None:\n",
         ),
+        seed=8,
     ),
     Mutant(
         "no check of the quorum",
         _in("roles", "        if leader.has_lost_quorum:\n", "        if leader is None:\n"),
+        seed=13,
     ),
     Mutant(
         "word of the leader does not restart the timer",
@@ -162,10 +171,12 @@ ELECTIONS = (
             "            member.send(sender, AppendRejected(member.term, refused, member.log.last))\n",
             "",
         ),
+        directed="a_past_leader_is_answered",
     ),
     Mutant(
         "a new leader appends nothing",
         _in("leader", "        self.append((NO_OP,))\n", ""),
+        seed=1,
     ),
     Mutant(
         "a sole voter asks to be woken at once while its vote is saved",
@@ -174,6 +185,7 @@ ELECTIONS = (
             "        return None if self._is_vote_on_its_way() else self.member.election",
             "        return self.member.election",
         ),
+        seed=31,
     ),
 )
 
@@ -185,6 +197,7 @@ LOGS = (
             "if index <= member.commit_index or member.log.term_at(index) != member.term:",
             "if index <= member.commit_index or member.log.term_at(index) is None:",
         ),
+        seed=4,
     ),
     Mutant(
         "acknowledges its whole log, not what matched",
@@ -193,6 +206,7 @@ LOGS = (
             "    member.send(leader_id, AppendResponse(member.term, end))\n",
             "    member.send(leader_id, AppendResponse(member.term, member.log.end_index))\n",
         ),
+        directed="only_what_matched_is_acknowledged",
     ),
     Mutant(
         "cuts without a conflict",
@@ -209,6 +223,7 @@ LOGS = (
             "        elif message.body.term == self.member.term and self.leader is not None:\n",
             "        elif self.leader is not None:\n",
         ),
+        directed="an_acknowledgement_is_of_its_term",
     ),
     Mutant(
         "logs are not matched",
@@ -217,6 +232,7 @@ LOGS = (
             "    elif member.log.has(previous):\n",
             "    elif member.log.term_at(previous.index) is not None:\n",
         ),
+        seed=43,
     ),
     Mutant(
         "commits as far as the leader, whatever it confirmed",
@@ -225,6 +241,7 @@ LOGS = (
             "    member.commit_to(min(body.commit_index, end))\n",
             "    member.commit_to(min(body.commit_index, member.log.end_index))\n",
         ),
+        directed="only_what_matched_is_acknowledged",
     ),
     Mutant(
         "heartbeats commit what was never confirmed",
@@ -240,6 +257,7 @@ LOGS = (
                 "    if index:\n",
             ),
         ),
+        seed=43,
     ),
     Mutant(
         "a leader counts what it has not saved",
@@ -248,14 +266,7 @@ LOGS = (
             "self._majority(member.log.stable_index, ",
             "self._majority(member.log.end_index, ",
         ),
-    ),
-    Mutant(
-        "applies what it has not saved",
-        _in(
-            "raft",
-            "        return min(member.commit_index, member.log.stable_index)\n",
-            "        return member.commit_index\n",
-        ),
+        seed=1,
     ),
     Mutant(
         "promises leave before the save",
@@ -281,8 +292,18 @@ LOGS = (
         ),
     ),
     Mutant(
+        "a save that was overtaken counts for nothing",
+        _in(
+            "log",
+            "        for entry in reversed(saved):\n",
+            "        for entry in saved[-1:]:\n",
+        ),
+        directed="what_was_saved_is_not_saved_again",
+    ),
+    Mutant(
         "an acknowledgement outlives its term",
         _in("member", "        self.outbox.forget_acknowledgements()\n", ""),
+        directed="an_acknowledgement_does_not_outlive_its_term",
     ),
     Mutant(
         "nothing is asked for again",
@@ -291,6 +312,7 @@ LOGS = (
             "        return self.state is PeerState.SNAPSHOT or bool(self._in_flight)\n",
             "        return False\n",
         ),
+        seed=1,
     ),
     Mutant(
         "a probe waits for ever",
@@ -318,6 +340,7 @@ READS = (
             "        self._waiting.extend((round_, ReadState(context, index)) for context in self._early)\n",
             "        self._confirmed.extend(ReadState(context, index) for context in self._early)\n",
         ),
+        directed="a_read_waits_for_a_round",
     ),
     Mutant(
         "read before the first commit of the term",
@@ -333,6 +356,7 @@ READS = (
                 "if self._reads.has_early and is_idle:",
             ),
         ),
+        seed=1,
     ),
     Mutant(
         "round acknowledged by an observer",
@@ -349,6 +373,7 @@ READS = (
                 "        self._confirm_rounds()\n",
             ),
         ),
+        directed="a_round_needs_voters",
     ),
     Mutant(
         "an earlier round confirms a read",
@@ -357,6 +382,7 @@ READS = (
             "        while self._waiting and self._waiting[0][0] <= round_:\n",
             "        while self._waiting:\n",
         ),
+        directed="an_earlier_round_confirms_nothing",
     ),
     Mutant(
         "reads are answered although leadership was lost",
@@ -365,10 +391,12 @@ READS = (
             "        self._failed += [read.context for _, read in self._waiting]\n",
             "        self._confirmed.extend(read for _, read in self._waiting)\n",
         ),
+        directed="reads_end_with_leadership",
     ),
     Mutant(
         "reads are forgotten when leadership is lost",
         _in("reads", "        self._failed += self._early\n", ""),
+        seed=2,
     ),
     Mutant(
         "read answered before its state is there",
@@ -377,6 +405,7 @@ READS = (
             "        while self._confirmed and self._confirmed[0].index <= applied_index:\n",
             "        while self._confirmed:\n",
         ),
+        seed=18,
     ),
 )
 
@@ -389,6 +418,7 @@ MEMBERSHIP = (
             "member.log.voters_index:\n",
             "        if not leader.has_committed_own_term:\n",
         ),
+        seed=7,
     ),
     Mutant(
         "voters change before the first commit of the term",
@@ -398,10 +428,12 @@ MEMBERSHIP = (
             "member.log.voters_index:\n",
             "        if member.commit_index < member.log.voters_index:\n",
         ),
+        directed="a_new_leader_changes_no_voters",
     ),
     Mutant(
         "several voters change in one entry",
         _in("checks", "    if changed + moved != 1:\n", "    if changed + moved == 0:\n"),
+        directed="voter_sets_are_checked",
     ),
     Mutant(
         "majority of the old voters",
@@ -416,6 +448,7 @@ MEMBERSHIP = (
             "                peer = self._peers.get(voter.node_id)\n"
             "                values.append(-1 if peer is None else of_peer(peer))\n",
         ),
+        seed=2,
     ),
     Mutant(
         "votes of an emptied directory count",
@@ -424,6 +457,7 @@ MEMBERSHIP = (
             "            case _ if self._is_impostor(message):\n",
             "            case None:\n",
         ),
+        seed=32,
     ),
     Mutant(
         "acknowledgements of an emptied directory count",
@@ -439,6 +473,7 @@ MEMBERSHIP = (
                 "        if peer.is_voter:\n            return peer\n",
             ),
         ),
+        seed=13,
     ),
     Mutant(
         "an observer counts for commits",
@@ -451,6 +486,7 @@ MEMBERSHIP = (
                 "        index = LogIndex(reached_by_majority([member.log.stable_index, *matches]))\n",
             ),
         ),
+        seed=7,
     ),
     Mutant(
         "a leader leaves before its removal is committed",
@@ -459,6 +495,7 @@ MEMBERSHIP = (
             "        return not member.is_voter and member.commit_index >= member.log.voters_index\n",
             "        return not member.is_voter\n",
         ),
+        seed=43,
     ),
     Mutant(
         "a removed leader leads on",
@@ -467,6 +504,7 @@ MEMBERSHIP = (
             "        return not member.is_voter and member.commit_index >= member.log.voters_index\n",
             "        return False\n",
         ),
+        seed=30,
     ),
     Mutant(
         "a change of voters that was cut stays in force",
@@ -476,6 +514,7 @@ MEMBERSHIP = (
             "            self._voter_sets.pop()\n",
             "",
         ),
+        seed=59,
     ),
     Mutant(
         "whoever cuts its own removal never campaigns",
@@ -484,6 +523,8 @@ MEMBERSHIP = (
             "        return self.is_voter or (is_open and self._is_among(log.voters_before))\n",
             "        return self.is_voter or (is_open and log is None)\n",
         ),
+        seed=26,
+        focus=("voters", "crash"),
     ),
     Mutant(
         "leadership cannot be transferred past a live leader",
@@ -495,6 +536,8 @@ SNAPSHOTS = (
     Mutant(
         "a snapshot over committed entries",
         _in("follower", "    if point.index > member.commit_index:\n", "    if point.index:\n"),
+        seed=44,
+        focus=("compact", "links"),
     ),
     Mutant(
         "the voters of a snapshot are ignored",
@@ -504,6 +547,7 @@ SNAPSHOTS = (
             '        """Forget everything and begin behind `snapshot`."""\n'
             "        self._begin(SnapshotMeta(snapshot.point, self.voters))\n",
         ),
+        seed=15,
     ),
     Mutant(
         "compaction forgets the voters",
@@ -512,6 +556,7 @@ SNAPSHOTS = (
             "        self._start = snapshot\n",
             "        self._start = SnapshotMeta(snapshot.point, self._start.voters)\n",
         ),
+        seed=2,
     ),
     Mutant(
         "compaction beyond what is applied",
@@ -533,14 +578,22 @@ SNAPSHOTS = (
             "        if kept and kept[0].index == snapshot.point.index:\n"
             "            self.append(kept)\n",
         ),
+        seed=15,
     ),
     Mutant(
         "a failed snapshot is not sent again",
         _in(
-            "leader",
-            "            peer.snapshot_failed()\n\n    def snapshot",
-            "            pass\n\n    def snapshot",
+            "progress",
+            "        self.probe(self.match_index)\n        self._is_waiting = True\n",
+            "",
         ),
+        seed=10,
+    ),
+    Mutant(
+        "a snapshot that was delivered and lost is not sent again",
+        _in("leader", " > patience_ms:\n", " > 10**9:\n"),
+        seed=268,
+        focus=("compact", "crash"),
     ),
 )
 

@@ -27,7 +27,7 @@ from tests.support.raft_mutant_table import MUTANTS, Mutant
 ROOT = Path(__file__).resolve().parents[2]
 
 #: CPU time that the command line spends on one bug.
-LIMIT_S = 40
+LIMIT_S = 6
 
 #: What is loaded anew for each bug, with everything below.
 _PRIVATE = ("logd.consensus", "tests.sim.raft")

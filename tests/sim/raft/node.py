@@ -66,6 +66,11 @@ class SimNode:
         return Voter(self.node_id, self.disk.directory_id, self.address)
 
     @property
+    def seems_to_lead(self) -> bool:
+        """Whether clients ask this node, which may stand still."""
+        return self.core is not None and self.core.role is Role.LEADER
+
+    @property
     def is_leader(self) -> bool:
         return self.core is not None and self.core.role is Role.LEADER and not self.paused
 
@@ -183,6 +188,13 @@ class SimNode:
         if core.role is Role.LEADER:
             self.watch.check_quorum(self, core, now)
         self._settle()
+
+    def after_pause(self, action: Callable[[], None]) -> None:
+        """Do something now, or as soon as the node runs again; never if it goes down before."""
+        if self.paused:
+            self._inbox.append(action)
+        else:
+            action()
 
     def ask(self, action: Callable[[RaftCore], object]) -> None:
         """Let the core do something for a client or an operator; errors go to the caller."""

@@ -8,7 +8,7 @@ from tests.support.raft_mutant_table import MUTANTS, Mutant
 from tests.support.raft_mutants import search, seeds_near
 
 #: Seeds around the one that found a bug last, and how many in the proof.
-SEEDS, SEEDS_OF_PROOF = 60, 2000
+SEEDS, SEEDS_OF_PROOF = 100, 2000
 
 
 def test_there_are_enough_of_them() -> None:
