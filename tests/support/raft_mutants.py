@@ -22,7 +22,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, Protocol, cast
 
-from tests.support.raft_mutant_table import MUTANTS, Mutant
+from tests.support.raft_mutant import Mutant
+from tests.support.raft_mutant_table import MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import pickle
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-
-from logd_wire.errors import NotLeaderError
+from typing import NamedTuple
 
 from logd.consensus import Entry, HardState, Identity, RaftCore, RaftTiming, Role
 from logd.consensus.log_types import NO_OP, Voter, Voters
@@ -33,20 +32,19 @@ SEATED = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(NamedTuple):
     """How often each of these may still happen."""
 
-    timeouts: int = 3
+    timeouts: int = 2
     heartbeats: int = 1
     proposals: int = 2
     crashes: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """One node between two steps. `core` is pickled; `key` says the same for comparison."""
 
+    number: int
     core: bytes
     key: int
     hard_state: HardState
@@ -54,36 +52,36 @@ class Node:
     applied: tuple[Entry, ...]
     role: Role
     term: Term
-    commit_index: LogIndex
     deadline_ms: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """`leaders` and `committed` are what the history has shown so far."""
 
     nodes: tuple[Node, ...]
-    mail: tuple[Message, ...]
+    mail: frozenset[Message]
     budget: Budget
     clock_ms: int
-    leaders: tuple[tuple[Term, int], ...]
+    leaders: frozenset[tuple[Term, int]]
     committed: tuple[Entry, ...]
 
     def key(self) -> int:
         nodes = tuple(node.key for node in self.nodes)
-        mail = frozenset(self.mail)
-        return hash((nodes, mail, self.budget, self.leaders, self.committed))
+        return hash((nodes, self.mail, self.budget, self.leaders, self.committed))
 
 
 @dataclass(slots=True)
 class Result:
-    """`problem` with the steps that lead to it; empty if there is none."""
+    """`problem` with the steps that lead to it; empty if there is none.
+
+    `depth`: all states so many steps from the start were looked at.
+    """
 
     states: int
     transitions: int
     depth: int
-    problem: str
-    path: tuple[str, ...]
+    problem: str = ""
+    path: tuple[str, ...] = ()
 
 
 def steady() -> float:
@@ -93,224 +91,241 @@ def steady() -> float:
 
 def canonical(value: object) -> object:
     """Everything that an object consists of, as nested tuples."""
-    if isinstance(value, int | str | bytes | None | float):
+    if isinstance(value, Role):
+        return value.value
+    if isinstance(value, int | str | bytes | float | None):
         return value
     if isinstance(value, dict):
         return tuple((canonical(key), canonical(item)) for key, item in value.items())
     if isinstance(value, list | tuple | deque):
         return tuple(canonical(item) for item in value)
-    if isinstance(value, Role):
-        return value.value
-    try:
-        return hash(value) if type(value).__hash__ is not object.__hash__ else _parts(value)
-    except TypeError:
-        return _parts(value)
-
-
-def _parts(value: object) -> object:
-    names = getattr(value, "__dict__", None)
-    if names is None:
-        return repr(type(value))
-    return tuple((name, canonical(item)) for name, item in names.items() if not callable(item))
-
-
-def identity(number: int) -> Identity:
-    voter = VOTERS[number]
-    return Identity(CLUSTER, voter.node_id, voter.directory_id)
+    if type(value).__hash__ is not object.__hash__:
+        return hash(value)
+    parts = vars(value).items()
+    return tuple((name, canonical(part)) for name, part in parts if not callable(part))
 
 
 def boot(number: int, hard_state: HardState, entries: tuple[Entry, ...], now_ms: int) -> RaftCore:
     """A core over what is durable."""
     return RaftCore(
-        identity(number),
+        hard_state.identity,
         hard_state=hard_state,
         snapshot=None,
         entries=entries,
         founder=False,
-        address="",
+        address=VOTERS[number].address,
         timing=TIMING,
         random=steady,
         now_ms=now_ms,
     )
 
 
-class Step:
-    """One node does one thing, and all the work that follows from it."""
-
-    def __init__(self, state: State, number: int) -> None:
-        self.state = state
-        self.number = number
-        node = state.nodes[number]
-        self.hard_state, self.entries, self.applied = node.hard_state, node.entries, node.applied
-        self.mail = list(state.mail)
-        self.committed = list(state.committed)
-
-    def finish(
-        self, core: RaftCore, budget: Budget | None = None, clock_ms: int | None = None
-    ) -> State:
-        """Work, look at what came of it, and return the state behind."""
-        while core.has_ready():
-            ready = core.ready()
-            self.hard_state = ready.hard_state or self.hard_state
-            if ready.entries:
-                kept = [entry for entry in self.entries if entry.index < ready.entries[0].index]
-                self.entries = (*kept, *ready.entries)
-            for message in (*ready.messages_now, *ready.messages):
-                if message not in self.mail:
-                    self.mail.append(message)
-            for entry in ready.committed:
-                self._apply(entry)
-            core.advance(ready)
-        return self._state(core, budget, clock_ms)
-
-    def _apply(self, entry: Entry) -> None:
-        self.applied = (*self.applied, entry)
-        position = len(self.applied) - 1
-        if position < len(self.committed):
-            if self.committed[position] != entry:
-                raise Violation(f"{entry} and {self.committed[position]} are committed")
-        else:
-            self.committed.append(entry)
-
-    def _state(self, core: RaftCore, budget: Budget | None, clock_ms: int | None) -> State:
-        before = self.state
-        node = Node(
-            core=pickle.dumps(core),
-            key=hash((canonical(core), self.hard_state, self.entries, self.applied)),
-            hard_state=self.hard_state,
-            entries=self.entries,
-            applied=self.applied,
-            role=core.role,
-            term=core.term,
-            commit_index=core.commit_index,
-            deadline_ms=core.next_deadline_ms(),
-        )
-        nodes = list(before.nodes)
-        nodes[self.number] = node
-        return State(
-            tuple(nodes),
-            tuple(self.mail),
-            budget or before.budget,
-            before.clock_ms if clock_ms is None else clock_ms,
-            self._leaders(core),
-            tuple(self.committed),
-        )
-
-    def _leaders(self, core: RaftCore) -> tuple[tuple[Term, int], ...]:
-        """One leader a term, who has everything that is committed."""
-        leaders = self.state.leaders
-        if core.role is not Role.LEADER or (core.term, self.number) in leaders:
-            return leaders
-        if any(term == core.term for term, _ in leaders):
-            raise Violation(f"two leaders in term {core.term}")
-        if any(entry not in self.entries for entry in self.committed):
-            raise Violation(f"the leader of term {core.term} lacks what is committed")
-        return tuple(sorted((*leaders, (core.term, self.number))))
-
-
-def start(budget: Budget) -> State:
-    """Three voters, as if the first had founded the cluster; nobody leads."""
-    nodes: tuple[Node, ...] = ()
-    for number in range(3):
-        hard_state = HardState(Term(1), NO_NODE, identity(number), number == 0)
-        core = boot(number, hard_state, SEATED, 0)
-        nodes = (
-            *nodes,
-            Node(
-                pickle.dumps(core),
-                hash(canonical(core)),
-                hard_state,
-                SEATED,
-                (),
-                core.role,
-                core.term,
-                core.commit_index,
-                core.next_deadline_ms(),
-            ),
-        )
-    return State(nodes, (), budget, 0, (), ())
-
-
-def successors(state: State) -> Iterator[tuple[str, State]]:
-    """Everything that may happen next."""
-    for position, message in enumerate(state.mail):
-        number = message.to - 1
-        core: RaftCore = pickle.loads(state.nodes[number].core)
-        step = Step(state, number)
-        del step.mail[position]
-        core.step(message, state.clock_ms if core.role is not Role.LEADER else 0)
-        yield f"{message}", step.finish(core)
-    for number in range(3):
-        yield from _own_steps(state, number)
-
-
-def _own_steps(state: State, number: int) -> Iterator[tuple[str, State]]:
-    node, budget = state.nodes[number], state.budget
-    timeouts, heartbeats, proposals, crashes = (
-        budget.timeouts,
-        budget.heartbeats,
-        budget.proposals,
-        budget.crashes,
+def settle(node: Node, core: RaftCore) -> tuple[Node, tuple[Message, ...]]:
+    """Let a core do all its work; returns the node behind it, and what it said."""
+    hard_state, entries, applied = node.hard_state, node.entries, node.applied
+    sent: list[Message] = []
+    while core.has_ready():
+        ready = core.ready()
+        hard_state = ready.hard_state or hard_state
+        if ready.entries:
+            kept = [entry for entry in entries if entry.index < ready.entries[0].index]
+            entries = (*kept, *ready.entries)
+        sent += [*ready.messages_now, *ready.messages]
+        applied = (*applied, *ready.committed)
+        core.advance(ready)
+    behind = Node(
+        node.number,
+        pickle.dumps(core),
+        hash((node.number, canonical(core), hard_state, entries, applied)),
+        hard_state,
+        entries,
+        applied,
+        core.role,
+        core.term,
+        core.next_deadline_ms(),
     )
-    if node.role is not Role.LEADER and timeouts and node.deadline_ms is not None:
-        core: RaftCore = pickle.loads(node.core)
-        clock_ms = max(state.clock_ms, node.deadline_ms)
-        # The clock shows the very deadline: this node did not stand still.
-        core.tick(node.deadline_ms)
-        spent = Budget(timeouts - 1, heartbeats, proposals, crashes)
-        yield f"{number + 1} loses patience", Step(state, number).finish(core, spent, clock_ms)
-    if node.role is Role.LEADER and heartbeats and node.deadline_ms is not None:
-        core = pickle.loads(node.core)
-        core.tick(node.deadline_ms)
-        spent = Budget(timeouts, heartbeats - 1, proposals, crashes)
-        yield f"{number + 1} speaks", Step(state, number).finish(core, spent)
-    if node.role is Role.LEADER and proposals:
-        core = pickle.loads(node.core)
-        try:
-            core.propose([b"proposal %d" % proposals])
-        except NotLeaderError:
-            return
-        spent = Budget(timeouts, heartbeats, proposals - 1, crashes)
-        yield f"{number + 1} proposes", Step(state, number).finish(core, spent)
-    if crashes:
-        step = Step(state, number)
-        step.applied = ()
-        core = boot(number, node.hard_state, node.entries, state.clock_ms)
-        spent = Budget(timeouts, heartbeats, proposals, crashes - 1)
-        yield f"{number + 1} crashes", step.finish(core, spent)
+    return behind, tuple(sent)
 
 
-def explore(budget: Budget, states_max: int) -> Result:
-    """Look at states in the order of their distance from the start."""
-    first = start(budget)
-    seen = {first.key()}
-    came_from: dict[int, tuple[int, str]] = {}
+class Explorer:
+    """What one node does in one situation is computed once, however many states share it."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._steps: dict[tuple[object, ...], tuple[Node, tuple[Message, ...]]] = {}
+
+    def start(self) -> State:
+        """Three voters, as if the first had founded the cluster; nobody leads."""
+        nodes = []
+        for number, voter in enumerate(VOTERS):
+            identity = Identity(CLUSTER, voter.node_id, voter.directory_id)
+            hard_state = HardState(Term(1), NO_NODE, identity, number == 0)
+            empty = Node(number, b"", 0, hard_state, SEATED, (), Role.FOLLOWER, Term(1), None)
+            nodes.append(settle(empty, boot(number, hard_state, SEATED, 0))[0])
+        return State(tuple(nodes), frozenset(), self._budget, 0, frozenset(), ())
+
+    def elected(self) -> State:
+        """The first node leads, its first entry is committed, and nothing is under way."""
+        state = self._lose_patience(self.start(), self.start().nodes[0])
+        while state.mail:
+            state = self._deliver(state, min(state.mail, key=repr))
+        return state._replace(budget=self._budget)
+
+    def successors(self, state: State) -> Iterator[tuple[str, State]]:
+        """Everything that may happen next."""
+        for message in state.mail:
+            yield f"{message}", self._deliver(state, message)
+        budget = state.budget
+        for node in state.nodes:
+            leads = node.role is Role.LEADER
+            if budget.timeouts and not leads and node.deadline_ms is not None:
+                yield f"{node.number + 1} loses patience", self._lose_patience(state, node)
+            if budget.heartbeats and leads:
+                yield f"{node.number + 1} speaks", self._speak(state, node)
+            if budget.proposals and leads:
+                yield f"{node.number + 1} proposes", self._propose(state, node)
+            if budget.crashes:
+                yield f"{node.number + 1} crashes", self._crash(state, node)
+
+    def _deliver(self, state: State, message: Message) -> State:
+        node = state.nodes[message.to - 1]
+        clock_ms = 0 if node.role is Role.LEADER else state.clock_ms
+
+        def step() -> tuple[Node, tuple[Message, ...]]:
+            core: RaftCore = pickle.loads(node.core)
+            core.step(message, clock_ms)
+            return settle(node, core)
+
+        left = state._replace(mail=state.mail - {message})
+        return self._behind(left, node, (message, clock_ms), step)
+
+    def _lose_patience(self, state: State, node: Node) -> State:
+        deadline_ms = node.deadline_ms or 0
+
+        def step() -> tuple[Node, tuple[Message, ...]]:
+            core: RaftCore = pickle.loads(node.core)
+            # The clock shows the very deadline: this node did not stand still.
+            core.tick(deadline_ms)
+            return settle(node, core)
+
+        budget = state.budget._replace(timeouts=state.budget.timeouts - 1)
+        left = state._replace(budget=budget, clock_ms=max(state.clock_ms, deadline_ms))
+        return self._behind(left, node, ("patience",), step)
+
+    def _speak(self, state: State, node: Node) -> State:
+        def step() -> tuple[Node, tuple[Message, ...]]:
+            core: RaftCore = pickle.loads(node.core)
+            core.tick(node.deadline_ms or 0)
+            return settle(node, core)
+
+        budget = state.budget._replace(heartbeats=state.budget.heartbeats - 1)
+        return self._behind(state._replace(budget=budget), node, ("heartbeat",), step)
+
+    def _propose(self, state: State, node: Node) -> State:
+        payload = b"proposal %d" % state.budget.proposals
+
+        def step() -> tuple[Node, tuple[Message, ...]]:
+            core: RaftCore = pickle.loads(node.core)
+            core.propose([payload])
+            return settle(node, core)
+
+        budget = state.budget._replace(proposals=state.budget.proposals - 1)
+        return self._behind(state._replace(budget=budget), node, (payload,), step)
+
+    def _crash(self, state: State, node: Node) -> State:
+        def step() -> tuple[Node, tuple[Message, ...]]:
+            core = boot(node.number, node.hard_state, node.entries, state.clock_ms)
+            return settle(node._replace(applied=()), core)
+
+        budget = state.budget._replace(crashes=state.budget.crashes - 1)
+        left = state._replace(budget=budget)
+        return self._behind(left, node, ("crash", state.clock_ms), step)
+
+    def _behind(
+        self,
+        state: State,
+        node: Node,
+        what: tuple[object, ...],
+        step: Callable[[], tuple[Node, tuple[Message, ...]]],
+    ) -> State:
+        """The state behind a step of one node. Raises Violation."""
+        situation = (node.key, *what)
+        found = self._steps.get(situation)
+        if found is None:
+            found = self._steps[situation] = step()
+        behind, sent = found
+        nodes = list(state.nodes)
+        nodes[node.number] = behind
+        return state._replace(
+            nodes=tuple(nodes),
+            mail=state.mail.union(sent),
+            leaders=leaders_behind(state, behind),
+            committed=committed_behind(state, behind),
+        )
+
+
+def leaders_behind(state: State, node: Node) -> frozenset[tuple[Term, int]]:
+    """One leader a term, who has everything that is committed. Raises Violation."""
+    here = (node.term, node.number)
+    if node.role is not Role.LEADER or here in state.leaders:
+        return state.leaders
+    if any(term == node.term for term, _ in state.leaders):
+        raise Violation(f"two leaders in term {node.term}")
+    if any(entry not in node.entries for entry in state.committed):
+        raise Violation(f"the leader of term {node.term} lacks what is committed")
+    return state.leaders | {here}
+
+
+def committed_behind(state: State, node: Node) -> tuple[Entry, ...]:
+    """Every node applies the same. Raises Violation."""
+    shared = min(len(state.committed), len(node.applied))
+    if state.committed[:shared] != node.applied[:shared]:
+        raise Violation(f"{node.applied} is applied where {state.committed} was")
+    return max(state.committed, node.applied, key=len)
+
+
+def explore(first: State, explorer: Explorer, states_max: int) -> Result:
+    """Look at states in the order of their distance from the first."""
+    came_from: dict[int, tuple[int, str]] = {first.key(): (0, "")}
     queue = deque([(first, 0)])
-    transitions = depth = 0
+    result = Result(1, 0, 0)
     while queue:
         state, depth = queue.popleft()
         here = state.key()
-        following = successors(state)
-        while True:
-            try:
-                name, next_state = next(following)
-            except StopIteration:
-                break
-            except Exception as error:
-                problem = f"{type(error).__name__}: {error}"
-                return Result(len(seen), transitions, depth, problem, _path(came_from, here))
-            transitions += 1
-            key = next_state.key()
-            if key not in seen and len(seen) < states_max:
-                seen.add(key)
-                came_from[key] = (here, name)
-                queue.append((next_state, depth + 1))
-    return Result(len(seen), transitions, depth, "", ())
+        if len(came_from) < states_max:
+            result.depth = depth
+        try:
+            for name, following in explorer.successors(state):
+                result.transitions += 1
+                key = following.key()
+                if key not in came_from and len(came_from) < states_max:
+                    came_from[key] = (here, name)
+                    queue.append((following, depth + 1))
+        except Exception as error:
+            result.problem = f"{type(error).__name__}: {error}"
+            result.path = _path(came_from, here)
+            break
+    result.states = len(came_from)
+    return result
 
 
 def _path(came_from: dict[int, tuple[int, str]], key: int) -> tuple[str, ...]:
     steps: list[str] = []
-    while key in came_from:
+    while came_from[key][1]:
         key, name = came_from[key]
         steps.append(name)
     return tuple(reversed(steps))
+
+
+#: From where to look, and what may happen from there.
+ELECTIONS = Budget(timeouts=3, heartbeats=0, proposals=0, crashes=1)
+REPLICATION = Budget(timeouts=2, heartbeats=1, proposals=2, crashes=1)
+
+
+def explore_all(states_max: int) -> list[Result]:
+    """The two explorations: elections from the start, and everything from the first leader on."""
+    elections, replication = Explorer(ELECTIONS), Explorer(REPLICATION)
+    return [
+        explore(elections.start(), elections, states_max),
+        explore(replication.elected(), replication, states_max),
+    ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.raft_mutant_table import MUTANTS, Mutant
+from tests.support.raft_mutant import Mutant
+from tests.support.raft_mutant_table import MUTANTS
 from tests.support.raft_mutants import search, seeds_near
 
 #: Seeds around the one that found a bug last, and how many in the proof.
