@@ -11,13 +11,14 @@ seeds from 0 on, and says which seed is the first to find it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, Protocol, cast
@@ -104,21 +105,28 @@ def _is_private(name: str) -> bool:
     return any(name == private or name.startswith(private + ".") for private in _PRIVATE)
 
 
-def load_privately(mutant: Mutant, name: str) -> ModuleType:
-    """Import a module over fresh copies of everything private; the real ones stay in place."""
+@contextlib.contextmanager
+def planted(mutant: Mutant) -> Iterator[None]:
+    """Everything private is imported anew in here, with the bug; the real ones come back after."""
     real = {key: module for key, module in sys.modules.items() if _is_private(key)}
+    planter = _Planter(planted_texts(mutant))
     for key in real:
         del sys.modules[key]
-    planter = _Planter(planted_texts(mutant))
     sys.meta_path.insert(0, planter)
     try:
-        return importlib.import_module(name)
+        yield
     finally:
         sys.meta_path.remove(planter)
         for key in [key for key in sys.modules if _is_private(key)]:
             del sys.modules[key]
         sys.modules.update(real)
         _rebind(real)
+
+
+def load_privately(mutant: Mutant, name: str) -> ModuleType:
+    """Import a module over fresh copies of everything private; the real ones stay in place."""
+    with planted(mutant):
+        return importlib.import_module(name)
 
 
 def _rebind(real: dict[str, ModuleType]) -> None:
