@@ -205,9 +205,10 @@ class Leader:
             return peer
         if peer.is_voter:
             return None
-        # An observer that was not heard of before, or that begins anew with an empty folder.
-        peer = self._new_peer(message.sender_directory, is_voter=False)
-        self._peers[message.sender] = peer
+        if peer.directory_id is not None:
+            # An observer that begins anew, with an empty folder.
+            peer = self._peers[message.sender] = self._new_peer(None, is_voter=False)
+        peer.directory_id = message.sender_directory
         return peer
 
     def _take_acknowledgement(self, sender: NodeId, peer: Peer, match_index: LogIndex) -> None:
@@ -276,16 +277,16 @@ class Leader:
         return True
 
     def _majority(self, own: int, of_peer: Callable[[Peer], int]) -> int:
-        """Return what a majority of the voters has reached; `own` is this node's value."""
+        """Return what a majority of the voters has reached; `own` is this node's value.
+
+        A voter with this node's id is this node while it leads: before another directory could be
+        added under its id, it would have been removed, and left.
+        """
         member = self._member
         values = []
         for voter in member.voters:
-            if voter.node_id != member.node_id:
-                values.append(of_peer(self._peers[voter.node_id]))
-            elif voter.directory_id == member.identity.directory_id:
-                values.append(own)
-            else:
-                values.append(-1)
+            is_own = voter.node_id == member.node_id
+            values.append(own if is_own else of_peer(self._peers[voter.node_id]))
         return reached_by_majority(values)
 
     # --- sending --------------------------------------------------------------------------------

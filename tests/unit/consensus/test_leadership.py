@@ -152,6 +152,22 @@ def test_acknowledgements_of_a_voter_that_does_not_answer_heartbeats_do_not_coun
     assert first.role() is not Role.LEADER
 
 
+def test_answers_are_as_old_as_their_questions() -> None:
+    """The answer to a question of a second ago proves nothing about that second."""
+    _, first = led()
+    beats = first.tick(TIMING.heartbeat_ms)
+    asked_ms = first.now_ms
+    round_ = next(item.body.round for item in beats if isinstance(item.body, HeartbeatRequest))
+    while first.now_ms < asked_ms + TIMING.election_timeout_ms_max:
+        first.tick(TIMING.heartbeat_ms)
+        if first.now_ms == asked_ms + 1000:
+            answer = HeartbeatResponse(first.core.term, round_)
+            first.core.step(message(2, 1, answer), first.now_ms)
+    assert first.role() is Role.LEADER
+    first.tick(TIMING.heartbeat_ms)
+    assert first.role() is Role.FOLLOWER
+
+
 @pytest.mark.parametrize("ticks_first", [True, False])
 def test_a_leader_that_stood_still_does_not_believe_old_answers(ticks_first: bool) -> None:
     """The answers had arrived before it stood still, and were read only after it."""

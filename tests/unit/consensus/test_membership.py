@@ -158,7 +158,10 @@ def test_a_second_change_waits_for_the_first() -> None:
 def test_no_change_before_an_entry_of_the_own_term_is_committed() -> None:
     """Otherwise two leaders in turn might each change a set that the other never knew."""
     cluster = Cluster(1, 2, 3)
+    cluster[1].disk.commit_index = LogIndex(2)
+    cluster[1].start()
     first = cluster.elect(1, no_appends)
+    assert first.core.commit_index == 2, "the voters are committed"
     with pytest.raises(InvalidRequestError, match="before is committed") as caught:
         change(first, voters(1, 2, 3, 4))
     assert caught.value.retriable
@@ -366,6 +369,18 @@ def test_an_observer_is_sent_the_log_and_counts_for_nothing() -> None:
     cluster.run(2 * TIMING.heartbeat_ms)
     assert cluster[4].payloads() == [b"a"]
     assert cluster[4].core.has_caught_up
+
+
+def test_no_number_of_observers_is_a_majority() -> None:
+    cluster, first = led(1, 2)
+    first.core.set_observers([NodeId(4), NodeId(5)])
+    cluster.run(2 * TIMING.heartbeat_ms)
+    cluster.isolate(2)
+    first.core.propose([b"a"])
+    first.core.read_index(1)
+    cluster.run(TIMING.election_timeout_ms_min)
+    assert [cluster.core(node_id).end_index for node_id in (4, 5)] == [first.core.end_index] * 2
+    assert (first.payloads(), first.reads) == ([], [])
 
 
 def test_an_observer_does_not_make_a_quorum_live() -> None:

@@ -349,6 +349,26 @@ def test_a_snapshot_that_comes_during_a_save_waits_for_the_next() -> None:
     assert node.disk.entries == [entry(3, 6, b"b")]
 
 
+def test_what_was_saved_before_a_snapshot_is_saved_again_behind_it() -> None:
+    """The snapshot takes the place of the stored log, also of entries that come back behind it."""
+    node = follower()
+    several = [entry(index, 5, b"%d" % index) for index in (2, 3, 4)]
+    for sender, body in (
+        (2, AppendRequest(Term(5), point(1, 2), tuple(several), LogIndex(0))),
+        (3, AppendRequest(Term(6), point(1, 2), (entry(2, 6),), LogIndex(0))),
+        (2, install(7, snapshot_of(5, 3))),
+        (2, AppendRequest(Term(7), point(5, 3), tuple(several[1:]), LogIndex(0))),
+    ):
+        node.core.step(message(sender, 1, body), 0)
+        if body.term == 5:
+            saving = node.core.ready()
+    node.finish(saving)
+    ready = node.core.ready()
+    assert (ready.snapshot, list(ready.entries)) == (snapshot_of(5, 3), several[1:])
+    node.finish(ready)
+    assert node.disk.entries == several[1:]
+
+
 def test_a_snapshot_brings_its_voters() -> None:
     node = Node(Disk(identity(4)))
     node.receive(1, install(3, SnapshotMeta(point(3, 9), voters(1, 2, 3, 4))))
