@@ -27,7 +27,7 @@ STATES = (
     "vote refused for wrong directory",
     "vote request ignored while a leader lives",
     # logs
-    "acknowledgement for wrong directory",
+    "answer of another directory",
     "append refused with a hint",
     "earlier term committed by the own term",
     "stale leader answered",

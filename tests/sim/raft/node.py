@@ -98,7 +98,7 @@ class SimNode:
         """Lose everything in memory; of a save that is under way the first steps were done."""
         world = self.world
         if self._steps:
-            done = world.rng.randrange(len(self._steps) + 1)
+            done = self._draw_steps_done()
             if 0 < done < len(self._steps):
                 world.sometimes("torn save")
             for step in self._steps[:done]:
@@ -113,6 +113,13 @@ class SimNode:
         self._inbox.clear()
         self.next_save_fails = False
         self._forget()
+
+    def _draw_steps_done(self) -> int:
+        """How much of a save is done when the node dies; of a snapshot often nothing but itself."""
+        rng, ready = self.world.rng, self.ready
+        if ready is not None and ready.snapshot is not None and rng.random() < 0.5:
+            return 1 + (ready.hard_state is not None)
+        return rng.randrange(len(self._steps) + 1)
 
     def pause(self) -> None:
         """Stop running; messages and the ends of saves wait."""
@@ -294,10 +301,12 @@ class SimNode:
         """Where in this work the node will die; seldom anywhere."""
         world = self.world
         chance = world.profile.crash_at_work if world.faulty else 0.0
-        if ready.snapshot is not None:
-            chance *= 20
+        if ready.snapshot is not None and world.faulty:
+            chance = 0.2
         if not chance or world.rng.random() >= chance:
             return None
+        if ready.snapshot is not None and world.rng.random() < 0.5:
+            return Death.WITHIN_SAVE
         return world.rng.choice(tuple(Death))
 
     def _save_delay(self) -> float:
