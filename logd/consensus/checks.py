@@ -72,10 +72,10 @@ def check_payloads(payloads: Sequence[bytes]) -> None:
 
 
 def check_voters_change(current: Voters, proposed: Voters) -> None:
-    """Raise InvalidRequestError unless the sets differ by one voter: added, removed, or moved.
+    """Raise InvalidRequestError unless the sets differ by at most one voter: added, removed, moved.
 
     Any two majorities of such neighbours overlap. A voter under a new directory is another voter:
-    it is removed and added.
+    it is removed and added. The same set again is written down: a founder's log says nothing yet.
     """
     if not proposed or not is_voter_set(proposed):
         raise InvalidRequestError("voters are sorted by node id, each there once, at least one")
@@ -83,7 +83,7 @@ def check_voters_change(current: Voters, proposed: Voters) -> None:
     after = {_vote_of(voter): voter.address for voter in proposed}
     changed = len(before.keys() ^ after.keys())
     moved = sum(before[vote] != after[vote] for vote in before.keys() & after.keys())
-    if changed + moved != 1:
+    if changed + moved > 1:
         raise InvalidRequestError(
             f"{changed + moved} voters would change at once; one can be added, removed or moved",
             hint="a voter under a new directory is first removed, then added",

@@ -43,8 +43,8 @@ from logd.model.ids import DirectoryId, LogIndex, NodeId
 #: Parts of a heartbeat to which the times of rounds are kept.
 _ROUND_TIMES_PER_HEARTBEAT: Final = 4
 #: Election timeouts after which a snapshot that the peer says it does not have is sent again: it
-#: was delivered and then lost, which its driver does not see.
-_SNAPSHOT_PATIENCE: Final = 10
+#: was delivered and then lost, which the driver here does not see.
+_SNAPSHOT_PATIENCE: Final = 3
 
 
 class Leader:

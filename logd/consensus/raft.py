@@ -186,7 +186,7 @@ class RaftCore:
         return Proposal(entry.index, entry.term)
 
     def propose_voters(self, voters: Voters, payload: bytes) -> Proposal:
-        """Append a new voter set, as `payload` says it: one voter added, removed or moved.
+        """Append a voter set, as `payload` says it: at most one added, removed or moved.
 
         It is in force at once. Raises NotLeaderError as `propose`, InvalidRequestError: retriable
         while another change, or the first entry of this term, is not committed yet.
