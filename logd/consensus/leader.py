@@ -279,14 +279,17 @@ class Leader:
     def _majority(self, own: int, of_peer: Callable[[Peer], int]) -> int:
         """Return what a majority of the voters has reached; `own` is this node's value.
 
-        A voter with this node's id is this node while it leads: before another directory could be
-        added under its id, it would have been removed, and left.
+        A voter of this node's id under another directory is not this node.
         """
         member = self._member
         values = []
         for voter in member.voters:
-            is_own = voter.node_id == member.node_id
-            values.append(own if is_own else of_peer(self._peers[voter.node_id]))
+            if voter.node_id != member.node_id:
+                values.append(of_peer(self._peers[voter.node_id]))
+            elif voter.directory_id == member.identity.directory_id:
+                values.append(own)
+            else:
+                values.append(-1)
         return reached_by_majority(values)
 
     # --- sending --------------------------------------------------------------------------------
