@@ -75,6 +75,12 @@ PROOFS: tuple[Proof, ...] = (
         limit_s=6 * HOUR_S,
     ),
     Proof(
+        "raft-small",
+        "every history of three voters with a few elections, proposals and crashes, breadth first, "
+        "a million states of each scope",
+        (sys.executable, "-m", "tests.sim.raft.small_scope", "--states", "1000000"),
+    ),
+    Proof(
         "torn-tail",
         "a tail of 64 KiB cut, zeroed or garbage at every byte: a prefix, never below the ledger",
         tests("tests/unit/storage"),

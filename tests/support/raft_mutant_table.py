@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from tests.support.raft_mutant import Mutant
+from tests.support.raft_mutants_elections import ELECTIONS, TIMING
+from tests.support.raft_mutants_logs import LOGS, READS
+from tests.support.raft_mutants_voters import MEMBERSHIP, SNAPSHOTS
 
-
-class Mutant(NamedTuple):
-    """In `module`, each anchor (there exactly once) becomes what stands beside it.
-
-    `seed` found it last, with these faults and demands in `focus`; or the function `directed` of
-    tests.sim.raft.directed finds it.
-    """
-
-    name: str
-    module: str
-    patches: tuple[tuple[str, str], ...]
-    seed: int = 0
-    focus: tuple[str, ...] = ()
-    directed: str = ""
-
-
-MUTANTS: tuple[Mutant, ...] = ()
+MUTANTS: tuple[Mutant, ...] = (*ELECTIONS, *LOGS, *READS, *MEMBERSHIP, *SNAPSHOTS, *TIMING)

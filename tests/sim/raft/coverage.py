@@ -19,6 +19,7 @@ STATES = (
     "check-quorum step-down",
     "leader met a higher term",
     "pre-vote lost",
+    "progress of a majority",
     "single voter elected itself",
     "two nodes believe they lead",
     "vote asked by a stranger",
@@ -26,7 +27,7 @@ STATES = (
     "vote refused for wrong directory",
     "vote request ignored while a leader lives",
     # logs
-    "acknowledgement for wrong directory",
+    "answer of another directory",
     "append refused with a hint",
     "earlier term committed by the own term",
     "stale leader answered",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from logd_wire.errors import InvalidRequestError, NotLeaderError
 
-from logd.consensus import RaftCore
+from logd.consensus import RaftCore, Role
 from logd.consensus.log_types import Voter, Voters
 from logd.model.ids import DirectoryId, NodeId
 from tests.sim.raft.node import SimNode
@@ -87,13 +87,19 @@ class Demands:
         return True
 
     def read(self) -> None:
-        """Ask for a point to read at."""
-        node = self._leader()
-        if node is None or node.core is None:
-            return
+        """Ask for a point to read at, also one who stands still and answers later."""
+        nodes = [node for node in self._world.nodes.values() if node.seems_to_lead]
+        if nodes:
+            node, floor = self._world.rng.choice(nodes), self._world.oracle.commit_index
+            node.after_pause(lambda: self._read_at(node, floor))
+
+    def _read_at(self, node: SimNode, floor: int) -> None:
+        """`floor`: what was committed anywhere when the client asked."""
         core, world = node.core, self._world
+        if core is None or core.role is not Role.LEADER:
+            return
         self._serial += 1
-        context, floor = self._serial, world.oracle.commit_index
+        context = self._serial
         deadline = world.now_ms + world.profile.patience_ms
         if core.commit_index < floor:
             world.sometimes("read waited for the first commit of a term")

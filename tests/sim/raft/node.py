@@ -11,16 +11,20 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from logd.consensus import Entry, RaftCore, Ready, Role
-from logd.consensus.log_types import LogPoint, Voter, Voters
+from logd.consensus.log_types import Voter
 from logd.consensus.messages import InstallSnapshot, Message
-from logd.model.ids import LogIndex, NodeId, Term
+from logd.model.ids import NodeId
 from tests.sim.raft.clock import Alarm, DriftingClock
 from tests.sim.raft.disk import Contents, Disk, Step
 from tests.sim.raft.notice import notice
-from tests.sim.raft.oracle import State, Violation, is_among
+from tests.sim.raft.oracle import State, Violation
+from tests.sim.raft.watch import Watch
 from tests.sim.raft.world import DEATHS_IN_WORDS, Death, Pending, World
 
 T = TypeVar("T")
+
+#: So many readies in a row, with nothing new from outside, are no progress.
+ROUNDS_MAX = 200
 
 
 class SimNode:
@@ -51,11 +55,7 @@ class SimNode:
         self.ready: Ready | None = None
         self._steps: list[Step] = []
         self._death: Death | None = None
-        self._role = Role.FOLLOWER
-        self._term = 0
-        self._commit = LogIndex(0)
-        self._voters: Voters = ()
-        self._unproved = False
+        self.watch = Watch(self.world)
         self.pending: dict[int, Pending] = {}
         #: Reads that wait, with the least index that they may be answered at.
         self.reads: dict[int, tuple[int, float]] = {}
@@ -64,6 +64,11 @@ class SimNode:
     @property
     def voter(self) -> Voter:
         return Voter(self.node_id, self.disk.directory_id, self.address)
+
+    @property
+    def seems_to_lead(self) -> bool:
+        """Whether clients ask this node, which may stand still."""
+        return self.core is not None and self.core.role is Role.LEADER
 
     @property
     def is_leader(self) -> bool:
@@ -86,19 +91,20 @@ class SimNode:
         world.trace("start", self.node_id, disk.term, disk.end_index)
         core = self._guarded(lambda: world.make_core(self))
         self.core = core
-        self._role, self._term = core.role, core.term
-        self._commit, self._voters = core.commit_index, core.voters
+        self.watch.begin(core)
         self._settle()
 
     def crash(self) -> None:
         """Lose everything in memory; of a save that is under way the first steps were done."""
         world = self.world
         if self._steps:
-            done = world.rng.randrange(len(self._steps) + 1)
+            done = self._draw_steps_done()
             if 0 < done < len(self._steps):
                 world.sometimes("torn save")
             for step in self._steps[:done]:
                 step()
+        if any(meta.point.index > self.disk.snapshot_index for meta in self.disk.received):
+            world.sometimes("snapshot lost where it was received")
         world.trace("crash", self.node_id, self.disk.term, self.disk.end_index)
         self.core = None
         self._alarm.set(None)
@@ -107,6 +113,13 @@ class SimNode:
         self._inbox.clear()
         self.next_save_fails = False
         self._forget()
+
+    def _draw_steps_done(self) -> int:
+        """How much of a save is done when the node dies; of a snapshot often nothing but itself."""
+        rng, ready = self.world.rng, self.ready
+        if ready is not None and ready.snapshot is not None and rng.random() < 0.5:
+            return 1 + (ready.hard_state is not None)
+        return rng.randrange(len(self._steps) + 1)
 
     def pause(self) -> None:
         """Stop running; messages and the ends of saves wait."""
@@ -160,6 +173,7 @@ class SimNode:
             self.disk.received[contents.meta] = contents
         now = self.clock.at(self.world.now_ms)
         self.world.trace("step", self.node_id, message)
+        self.watch.heard[message.sender] = now
         if self.ready is not None:
             self.world.sometimes("saving while messages come")
         check = notice(core, message, self.world.sometimes)
@@ -178,7 +192,16 @@ class SimNode:
         self.world.trace("tick", self.node_id, now)
         self._guarded(lambda: core.tick(now))
         self._observe("tick")
+        if core.role is Role.LEADER:
+            self.watch.check_quorum(self, core, now)
         self._settle()
+
+    def after_pause(self, action: Callable[[], None]) -> None:
+        """Do something now, or as soon as the node runs again; never if it goes down before."""
+        if self.paused:
+            self._inbox.append(action)
+        else:
+            action()
 
     def ask(self, action: Callable[[RaftCore], object]) -> None:
         """Let the core do something for a client or an operator; errors go to the caller."""
@@ -224,18 +247,6 @@ class SimNode:
         self._guarded(lambda: core.snapshot_failed(to))
         self._settle()
 
-    def snapshot_delivered(self, to: NodeId, point: LogPoint) -> None:
-        """A snapshot has arrived; whoever received it may still lose it."""
-        limit = self.world.profile.timing.election_timeout_ms_max
-        self.later(limit, lambda: self._check_snapshot(to, point))
-
-    def _check_snapshot(self, to: NodeId, point: LogPoint) -> None:
-        core = self.core
-        for peer in core.progress() if core is not None else ():
-            if (peer.node_id, peer.state, peer.next_index) == (to, "snapshot", point.index):
-                self.world.sometimes("snapshot lost where it was received")
-                self.snapshot_failed(to)
-
     def observers_changed(self) -> None:
         """Other nodes are to be sent the log."""
         self._set_observers()
@@ -251,8 +262,12 @@ class SimNode:
 
     def _settle(self) -> None:
         """Work until there is nothing to do or a save is under way, then set the alarm."""
+        rounds = 0
         while self.core is not None and self.ready is None and self.core.has_ready():
             self._take()
+            rounds += 1
+            if rounds > ROUNDS_MAX:
+                raise Violation(f"node {self.node_id} is never done with its work")
         if self.core is not None and self.ready is not None:
             for message in self._guarded(self.core.take_messages_now):
                 self._send(message)
@@ -286,10 +301,12 @@ class SimNode:
         """Where in this work the node will die; seldom anywhere."""
         world = self.world
         chance = world.profile.crash_at_work if world.faulty else 0.0
-        if ready.snapshot is not None:
-            chance *= 20
+        if ready.snapshot is not None and world.faulty:
+            chance = 0.2
         if not chance or world.rng.random() >= chance:
             return None
+        if ready.snapshot is not None and world.rng.random() < 0.5:
+            return Death.WITHIN_SAVE
         return world.rng.choice(tuple(Death))
 
     def _save_delay(self) -> float:
@@ -359,8 +376,8 @@ class SimNode:
         for context in ready.reads_failed:
             if self.reads.pop(context, None) is not None:
                 world.sometimes("read refused at leadership loss")
-        if self._unproved and self._role is Role.LEADER and ready.entries:
-            self._unproved = False
+        if self.watch.unproved and core.role is Role.LEADER and ready.entries:
+            self.watch.unproved = False
             world.oracle.on_first_save_of_leader(self.disk, self.node_id, core.term)
         if not core.has_ready():
             world.oracle.check_voters(self.node_id, self.disk, core.voters)
@@ -369,7 +386,7 @@ class SimNode:
         world = self.world
         self.state = world.oracle.on_apply(self.node_id, self.disk, self.state, entry)
         world.trace("apply", self.node_id, entry.index, self.state.digest)
-        if self._role is Role.LEADER and entry.term < self._term:
+        if self.watch.role is Role.LEADER and entry.term < self.watch.term:
             world.sometimes("earlier term committed by the own term")
         if len(entry.payloads) > 1:
             world.sometimes("entry of several payloads applied")
@@ -384,7 +401,7 @@ class SimNode:
             raise Violation(f"{pending} is acknowledged for {entry}")
         else:
             world.sometimes("acknowledged")
-            if self._term != entry.term:
+            if self.watch.term != entry.term:
                 world.sometimes("acknowledged after a change of leader")
 
     def _answer(self, context: int, index: int) -> None:
@@ -435,50 +452,7 @@ class SimNode:
 
     def _observe(self, cause: str) -> None:
         """Look at what a call has changed."""
-        core = self.core
-        if core is None:
-            return
-        role, term, commit, voters = core.role, core.term, core.commit_index, core.voters
-        if commit != self._commit:
-            self._check_commit(role, term, commit, voters)
-        if role is not self._role or term != self._term:
-            self._check_role(cause, role, term)
-        elif role is Role.LEADER and voters is not self._voters:
-            self._set_observers()
-        self._role, self._term, self._commit, self._voters = role, term, commit, voters
-
-    def _check_commit(self, role: Role, term: Term, commit: LogIndex, voters: Voters) -> None:
-        oracle = self.world.oracle
-        if commit < self._commit:
-            raise Violation(f"node {self.node_id}: commit went from {self._commit} to {commit}")
-        led = self._role is Role.LEADER and self._term == term
-        if led or (role is Role.LEADER and commit > oracle.commit_index):
-            oracle.on_commit_of_leader(self.node_id, term, commit, self._voters, voters)
-        else:
-            oracle.on_commit_of_follower(self.node_id, commit)
-
-    def _check_role(self, cause: str, role: Role, term: Term) -> None:
-        world, sometimes = self.world, self.world.sometimes
-        world.trace("role", self.node_id, role.value, term)
-        if term < self._term:
-            raise Violation(f"node {self.node_id}: its term went from {self._term} to {term}")
-        if self._role is Role.LEADER:
-            if term > self._term:
-                sometimes("leader met a higher term")
-            elif cause == "tick":
-                sometimes("check-quorum step-down")
-            else:
-                sometimes("leader removed itself")
-        elif self._role is Role.CANDIDATE and role is not Role.LEADER:
-            sometimes("candidate without majority")
-        elif self._role is Role.PRE_CANDIDATE and role is Role.FOLLOWER:
-            sometimes("pre-vote lost")
-        if role is Role.PRE_CANDIDATE and not is_among(self.voter, world.oracle.end.voters):
-            sometimes("removed node campaigned")
-        if role is Role.LEADER:
-            world.oracle.on_leader(self.node_id, term)
-            self._unproved = True
-            world.on_leader(self)
+        if self.core is not None and self.watch.look(self, self.core, cause):
             self._set_observers()
 
     def _rearm(self) -> None:

@@ -8,6 +8,7 @@ from logd.consensus import RaftCore, Role
 from logd.consensus.messages import (
     AppendRejected,
     AppendResponse,
+    HeartbeatResponse,
     Message,
     VoteRequest,
     VoteResponse,
@@ -25,14 +26,9 @@ def notice(core: RaftCore, message: Message, sometimes: Sometimes) -> Check | No
             return _of_request(core, message, request, sometimes)
         case VoteResponse() as response:
             _of_response(core, message, response, sometimes)
-        case AppendResponse():
-            if core.role is Role.LEADER and is_foreign(core, message):
-                sometimes("acknowledgement for wrong directory")
-        case AppendRejected() as rejected:
-            if core.role is Role.LEADER and rejected.term > core.term:
-                sometimes("stale leader answered")
-            elif core.role is Role.LEADER:
-                sometimes("append refused with a hint")
+        case AppendResponse() | AppendRejected() | HeartbeatResponse():
+            if core.role is Role.LEADER:
+                _of_answer(core, message, sometimes)
         case _:
             pass
     return None
@@ -44,6 +40,15 @@ def is_foreign(core: RaftCore, message: Message) -> bool:
         voter.node_id == message.sender and voter.directory_id != message.sender_directory
         for voter in core.voters
     )
+
+
+def _of_answer(core: RaftCore, message: Message, sometimes: Sometimes) -> None:
+    if is_foreign(core, message):
+        sometimes("answer of another directory")
+    elif message.body.term > core.term:
+        sometimes("stale leader answered")
+    elif isinstance(message.body, AppendRejected):
+        sometimes("append refused with a hint")
 
 
 def _of_request(

@@ -84,6 +84,7 @@ class Oracle:
         self._inherited: dict[int, State] = {}
         self._seen: dict[tuple[int, int], tuple[Entry, int]] = {}
         self._payloads: set[bytes] = set()
+        self._votes: dict[tuple[DirectoryId, Term], NodeId] = {}
         #: The committed changes of voters: the sets before and after.
         self.changes: list[tuple[Voters, Voters]] = []
 
@@ -283,9 +284,20 @@ class Oracle:
 
     def check_message(self, disk: Disk, message: Message) -> None:
         """A message that promises something leaves after the promise is durable."""
-        check = _PROMISES.get(type(message.body))
+        body = message.body
+        if isinstance(body, VoteRequest) and not body.pre_vote:
+            self._check_vote(message, body.term, message.sender)
+        elif isinstance(body, VoteResponse) and body.granted and not body.pre_vote:
+            self._check_vote(message, body.term, message.to)
+        check = _PROMISES.get(type(body))
         if check is not None and not check(disk, message):
             raise Violation(f"a promise before it is durable: {message}")
+
+    def _check_vote(self, message: Message, term: Term, candidate: NodeId) -> None:
+        """One vote a term, a candidate's for itself included."""
+        before = self._votes.setdefault((message.sender_directory, term), candidate)
+        if before != candidate:
+            raise Violation(f"two votes in a term, for {before} and now: {message}")
 
 
 def _of_vote(disk: Disk, message: Message) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from logd.consensus import RaftCore, Role
 from logd.consensus.log_types import Voters
+from logd.model.ids import NodeId
 from tests.sim.raft.demands import with_voter, without
 from tests.sim.raft.node import SimNode
 from tests.sim.raft.oracle import Violation, is_among
@@ -32,11 +33,15 @@ class Peace:
     def __init__(self, world: Simulation) -> None:
         self._world = world
         self._timeout = world.profile.timing.election_timeout_ms_max
+        #: Nodes that the others have to do without.
+        self._down: set[NodeId] = set()
 
     def keep(self) -> None:
         """Heal everything and see that the cluster does its work. Raises Violation."""
         world = self._world
         self._heal()
+        if world.rng.random() < 0.3:
+            self._do_without_some()
         self._wait(self._is_settled, ELECTION, "a leader whom everybody follows")
         self._replace_lost()
         self._make_progress()
@@ -75,7 +80,8 @@ class Peace:
         return [
             node
             for node in world.nodes.values()
-            if node.node_id in healthy or (world.observe and node.node_id not in lost)
+            if node.node_id not in self._down
+            and (node.node_id in healthy or (world.observe and node.node_id not in lost))
         ]
 
     def _is_settled(self) -> bool:
@@ -84,6 +90,8 @@ class Peace:
         if leader is None or leader.core is None:
             return False
         core = leader.core
+        if not is_among(leader.voter, core.voters):
+            return False
         if core.applied_index != core.end_index or not core.has_caught_up:
             return False
         return all(self._follows(node, leader, core) for node in self._members(core))
@@ -138,6 +146,30 @@ class Peace:
         for node in world.nodes.values():
             if node.is_leader:
                 node.observers_changed()
+
+    def _do_without_some(self) -> None:
+        """As long as every voter set has a majority left, there is progress; then all come back."""
+        world = self._world
+        for node in world.rng.sample(list(world.nodes.values()), len(world.nodes)):
+            if self._is_dispensable(node):
+                self._down.add(node.node_id)
+                node.crash()
+        if self._down:
+            world.sometimes("progress of a majority")
+            self._wait(self._is_settled, ELECTION, f"a leader without {self._down}")
+            self._make_progress()
+        for node_id in sorted(self._down):
+            world.nodes[node_id].start()
+        self._down.clear()
+
+    def _is_dispensable(self, node: SimNode) -> bool:
+        """Whether every voter set in force anywhere has a majority of nodes that still run."""
+        world = self._world
+        gone = self._down | {node.node_id}
+        return all(
+            2 * sum(world.is_healthy(v) and v.node_id not in gone for v in voters) > len(voters)
+            for voters in world.voter_sets()
+        )
 
     def _replace_lost(self) -> None:
         """Voters that lost their directories are removed, and added as they are now."""

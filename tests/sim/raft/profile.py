@@ -36,6 +36,10 @@ FAULT_SHARE = 0.35
 #: Likewise a demand; proposals and reads are in every profile.
 DEMAND_SHARE = 0.5
 
+#: Some seeds are drawn towards what seldom comes together by chance.
+_FOCI = (("wipe", "voters"), ("cut", "compact"), ("compact", "crash"), ("formation",))
+_FOCUS_SHARE = 0.08
+
 _TIMINGS = ((100, 300, 600), (100, 300, 600), (100, 400, 600), (150, 600, 1200))
 
 
@@ -72,7 +76,10 @@ class Profile:
 
 def draw_profile(rng: Random, focus: tuple[str, ...] = ()) -> Profile:
     """Draw what a seed does; faults and demands named in `focus` are in it, and often."""
-    formation = "formation" in focus or rng.random() < 0.08
+    for drawn in _FOCI:
+        if rng.random() < _FOCUS_SHARE:
+            focus = (*focus, *drawn)
+    formation = "formation" in focus
     every_ms = _draw_intervals(rng, focus)
     heartbeat, low, high = rng.choice(_TIMINGS)
     timing = RaftTiming(heartbeat, low, high)

@@ -228,10 +228,8 @@ class Simulation:
         node = self.nodes.get(message.to)
         if node is None or node.core is None:
             self._lost(message)
-            return
-        node.receive(message, contents)
-        if contents is not None:
-            self.nodes[message.sender].snapshot_delivered(message.to, contents.meta.point)
+        else:
+            node.receive(message, contents)
 
     def _lost(self, message: Message) -> None:
         """A transfer that ends early is noticed by who sends; other messages are just lost."""

@@ -239,6 +239,13 @@ def vote_for_somebody_else(table: Table) -> None:
     send(table, B, A, VoteResponse(Term(2), granted=True, pre_vote=False))
 
 
+def second_vote(table: Table) -> None:
+    table.save(ready(hard_state(2, 1, B, founder=False)), B)
+    send(table, B, A, VoteResponse(Term(2), granted=True, pre_vote=False))
+    table.save(ready(hard_state(3, 3, B, founder=False)), B)
+    send(table, B, C, VoteResponse(Term(2), granted=True, pre_vote=False))
+
+
 def candidate_without_a_term(table: Table) -> None:
     last = LogPoint(Term(0), LogIndex(0))
     send(table, A, B, VoteRequest(Term(2), last, pre_vote=False))
@@ -282,6 +289,7 @@ BROKEN: tuple[tuple[Callable[[Table], None], str], ...] = (
     (snapshot_over_what_is_applied, "goes back"),
     (vote_before_it_is_durable, "before it is durable"),
     (vote_for_somebody_else, "before it is durable"),
+    (second_vote, "two votes"),
     (candidate_without_a_term, "before it is durable"),
     (leader_without_a_term, "before it is durable"),
     (acknowledged_before_it_is_durable, "before it is durable"),

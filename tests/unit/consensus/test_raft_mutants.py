@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.raft_mutant_table import MUTANTS, Mutant
-from tests.support.raft_mutants import planted_text, search, seeds_near
+from tests.support.raft_mutant import Mutant
+from tests.support.raft_mutant_table import MUTANTS
+from tests.support.raft_mutants import search, seeds_near
 
 #: Seeds around the one that found a bug last, and how many in the proof.
-SEEDS, SEEDS_OF_PROOF = 60, 2000
+SEEDS, SEEDS_OF_PROOF = 100, 2000
 
 
 def test_there_are_enough_of_them() -> None:
@@ -18,8 +19,6 @@ def test_there_are_enough_of_them() -> None:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_planted_bug_is_found(mutant: Mutant) -> None:
-    assert all(anchor != planted for anchor, planted in mutant.patches)
-    assert planted_text(mutant)
     found = search(mutant, seeds_near(mutant, SEEDS))
     assert found.by, f"{mutant.name}: not found; python -m tests.support.raft_mutants finds seeds"
 
