@@ -11,12 +11,7 @@ from logd.consensus import (
     HeartbeatRequest,
 )
 from logd.model.ids import LogIndex, Term
-from tests.unit.consensus.rig import (
-    seated,
-    voters,
-)
-
-LOG = seated(voters(1, 2, 3))
+from tests.unit.consensus.test_replication import follower, leader, led
 
 
 def test_only_a_leader_takes_proposals() -> None:
