@@ -51,7 +51,8 @@ PROOFS: tuple[Proof, ...] = (
     ),
     Proof(
         "machines",
-        "long random histories of the machines against their models",
+        "long random histories of the machines against their models; bugs planted into the "
+        "consensus core are found from the first seed on",
         tests("tests/unit/metadata", "tests/unit/consensus"),
     ),
     Proof(
@@ -65,6 +66,19 @@ PROOFS: tuple[Proof, ...] = (
         "2 000 seeds of the real node and the real client core, with faults of disk and network",
         (sys.executable, "-m", "tests.sim.run", "--seeds", "0:2000"),
         limit_s=6 * HOUR_S,
+    ),
+    Proof(
+        "raft",
+        "20 000 seeds of the consensus core: lost, late and doubled messages, cuts, pauses, clocks "
+        "that drift, crashes within every step, torn saves, emptied directories, changing voters",
+        (sys.executable, "-m", "tests.sim.raft.run", "--seeds", "0:20000", "--processes", "2"),
+        limit_s=6 * HOUR_S,
+    ),
+    Proof(
+        "raft-small",
+        "every history of three voters with a few elections, proposals and crashes, breadth first, "
+        "a million states of each scope",
+        (sys.executable, "-m", "tests.sim.raft.small_scope", "--states", "1000000"),
     ),
     Proof(
         "torn-tail",
