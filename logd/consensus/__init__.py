@@ -29,7 +29,6 @@ from logd.consensus.messages import (
     VoteRequest,
     VoteResponse,
 )
-from logd.consensus.one_voter import OneVoter
 from logd.consensus.progress import PeerState
 from logd.consensus.raft import RaftCore
 from logd.consensus.ready import PeerProgress, Proposal, ReadState, Ready
@@ -53,7 +52,6 @@ __all__ = [
     "InstallSnapshot",
     "LogPoint",
     "Message",
-    "OneVoter",
     "PeerProgress",
     "PeerState",
     "Proposal",

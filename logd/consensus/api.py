@@ -1,6 +1,6 @@
 """The seam between consensus and everything that stands on an agreed log.
 
-The runtime implements it: today over one voter, later over several. Callers see neither terms
+The runtime implements it over the raft core. Callers see neither terms
 nor votes, only: agreed, not the leader, or *outcome unknown*.
 """
 

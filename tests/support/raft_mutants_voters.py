@@ -13,7 +13,7 @@ MEMBERSHIP: tuple[Mutant, ...] = (
             "member.log.voters_index:\n",
             "        if not leader.has_committed_own_term:\n",
         ),
-        seed=7,
+        focus=("voters", "crash"),
     ),
     Mutant(
         "voters change before the first commit of the term",
@@ -27,7 +27,7 @@ MEMBERSHIP: tuple[Mutant, ...] = (
     ),
     Mutant(
         "several voters change in one entry",
-        in_core("checks", "    if changed + moved != 1:\n", "    if changed + moved == 0:\n"),
+        in_core("checks", "    if changed + moved > 1:\n", "    if changed + moved > 9:\n"),
         directed="voter_sets_are_checked",
     ),
     Mutant(
@@ -43,7 +43,7 @@ MEMBERSHIP: tuple[Mutant, ...] = (
             "                peer = self._peers.get(voter.node_id)\n"
             "                values.append(-1 if peer is None else of_peer(peer))\n",
         ),
-        seed=2,
+        focus=("voters", "crash"),
     ),
     Mutant(
         "votes of an emptied directory count",
@@ -52,7 +52,8 @@ MEMBERSHIP: tuple[Mutant, ...] = (
             "            case _ if self._is_impostor(message):\n",
             "            case None:\n",
         ),
-        seed=32,
+        seed=13,
+        focus=("wipe", "voters"),
     ),
     Mutant(
         "acknowledgements of an emptied directory count",
@@ -68,7 +69,7 @@ MEMBERSHIP: tuple[Mutant, ...] = (
                 "        if peer.is_voter:\n            return peer\n",
             ),
         ),
-        seed=13,
+        focus=("wipe", "voters"),
     ),
     Mutant(
         "an observer counts for commits",
@@ -82,7 +83,7 @@ MEMBERSHIP: tuple[Mutant, ...] = (
                 "reached_by_majority([member.log.stable_index, *matches]))\n",
             ),
         ),
-        seed=7,
+        focus=("voters", "crash"),
     ),
     Mutant(
         "a leader leaves before its removal is committed",
@@ -91,7 +92,8 @@ MEMBERSHIP: tuple[Mutant, ...] = (
             "return not member.is_voter and member.commit_index >= member.log.voters_index\n",
             "return not member.is_voter\n",
         ),
-        seed=43,
+        seed=1,
+        focus=("wipe", "voters"),
     ),
     Mutant(
         "a removed leader leads on",
@@ -100,7 +102,8 @@ MEMBERSHIP: tuple[Mutant, ...] = (
             "return not member.is_voter and member.commit_index >= member.log.voters_index\n",
             "return False\n",
         ),
-        seed=30,
+        seed=18,
+        focus=("formation",),
     ),
     Mutant(
         "a change of voters that was cut stays in force",
@@ -110,7 +113,7 @@ MEMBERSHIP: tuple[Mutant, ...] = (
             "            self._voter_sets.pop()\n",
             "",
         ),
-        seed=59,
+        focus=("formation",),
     ),
     Mutant(
         "whoever cuts its own removal never campaigns",
@@ -119,12 +122,13 @@ MEMBERSHIP: tuple[Mutant, ...] = (
             "        return self.is_voter or (is_open and self._is_among(log.voters_before))\n",
             "        return self.is_voter or (is_open and log is None)\n",
         ),
-        seed=26,
-        focus=("voters", "crash"),
+        directed="whoever_holds_its_own_removal_campaigns",
     ),
     Mutant(
         "leadership cannot be transferred past a live leader",
         in_core("roles", "            if not request.transfer and (", "            if ("),
+        seed=2,
+        focus=("wipe", "voters"),
     ),
 )
 
@@ -132,8 +136,8 @@ SNAPSHOTS: tuple[Mutant, ...] = (
     Mutant(
         "a snapshot over committed entries",
         in_core("follower", "    if point.index > member.commit_index:\n", "    if point.index:\n"),
-        seed=44,
-        focus=("compact", "links"),
+        seed=8,
+        focus=("compact", "crash"),
     ),
     Mutant(
         "the voters of a snapshot are ignored",
@@ -143,7 +147,8 @@ SNAPSHOTS: tuple[Mutant, ...] = (
             'and begin behind `snapshot`."""\n'
             "        self._begin(SnapshotMeta(snapshot.point, self.voters))\n",
         ),
-        seed=15,
+        seed=2,
+        focus=("wipe", "voters"),
     ),
     Mutant(
         "compaction forgets the voters",
@@ -175,7 +180,8 @@ SNAPSHOTS: tuple[Mutant, ...] = (
             "        if kept and kept[0].index == at:\n"
             "            self.append(kept)\n",
         ),
-        seed=15,
+        seed=65,
+        focus=("compact", "cut"),
     ),
     Mutant(
         "a failed snapshot is not sent again",
@@ -184,12 +190,11 @@ SNAPSHOTS: tuple[Mutant, ...] = (
             "        self.probe(self.match_index)\n        self._is_waiting = True\n",
             "",
         ),
-        seed=10,
+        seed=2,
     ),
     Mutant(
         "a snapshot that was delivered and lost is not sent again",
         in_core("leader", " > patience_ms:\n", " > 10**9:\n"),
-        seed=268,
-        focus=("compact", "crash"),
+        directed="a_lost_snapshot_is_sent_again",
     ),
 )

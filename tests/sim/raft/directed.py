@@ -19,6 +19,10 @@ from logd.consensus.messages import (
     Body,
     HeartbeatRequest,
     HeartbeatResponse,
+<<<<<<< HEAD
+=======
+    InstallSnapshot,
+>>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
     Message,
     TimeoutNow,
     VoteRequest,
@@ -47,6 +51,12 @@ class Table:
         self.applied: dict[int, list[Entry]] = {one.node_id: [] for one in voters}
         self.reads: list[int] = []
         self.failed: list[int] = []
+<<<<<<< HEAD
+=======
+        #: What `deliver` loses, whomever it is for.
+        self.swallow: tuple[type[Body], ...] = ()
+        self.swallowed: list[Message] = []
+>>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
         self.cores = {one.node_id: self._core(one, log) for one in voters}
 
     def _core(self, one: Voter, log: list[Entry]) -> RaftCore:
@@ -87,7 +97,13 @@ class Table:
         while self.mail:
             mail, self.mail = self.mail, []
             for message in mail:
+<<<<<<< HEAD
                 if message.to in nodes and (not kinds or isinstance(message.body, kinds)):
+=======
+                if isinstance(message.body, self.swallow):
+                    self.swallowed.append(message)
+                elif message.to in nodes and (not kinds or isinstance(message.body, kinds)):
+>>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
                     self.cores[message.to].step(message, self.now_ms)
                     self.work(message.to)
 
@@ -237,6 +253,46 @@ def a_vote_of_a_past_term_does_not_count() -> None:
     assert role_of(core) is Role.LEADER
 
 
+<<<<<<< HEAD
+=======
+def whoever_holds_its_own_removal_campaigns() -> None:
+    """Nobody else may have the fresh log that the others need."""
+    table = Table(2)
+    leader = table.elect(1)
+    leader.propose_voters((voter(2),), b"without 1")
+    table.work(1)
+    assert leader.voters == (voter(2),)
+    table.mail.clear()
+    at = LogPoint(Term(1), LogIndex(2))
+    table.step(1, 2, AppendRejected(Term(leader.term + 1), LogIndex(0), at))
+    assert role_of(leader) is Role.FOLLOWER
+    deadline = leader.next_deadline_ms()
+    assert deadline is not None, "it waits for ever"
+    table.now_ms = deadline
+    leader.tick(table.now_ms)
+    table.work(1)
+    table.deliver((1, 2))
+    assert role_of(leader) is Role.FOLLOWER, "it is removed now, and knows it"
+    other = table.cores[NodeId(2)]
+    assert (role_of(other), other.voters) == (Role.LEADER, (voter(2),))
+
+
+def a_lost_snapshot_is_sent_again() -> None:
+    """A member that has lost the snapshot it was given says so, and is given it again."""
+    table = Table(3)
+    leader = table.elect(1)
+    leader.propose([b"x"])
+    table.work(1)
+    table.deliver((1, 2))
+    leader.compact(leader.applied_snapshot)
+    table.swallow = (InstallSnapshot,)
+    for _ in range(10 * TIMING.election_timeout_ms_max // TIMING.heartbeat_ms):
+        table.beat(1)
+    sent = len(table.swallowed)
+    assert 2 <= sent <= 10, f"it was sent {sent} times"
+
+
+>>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
 def votes_of_strangers_do_not_count() -> None:
     """Whoever is no voter grants what it likes."""
     table = Table(3)
@@ -439,6 +495,11 @@ SCRIPTS: tuple[Callable[[], None], ...] = (
     a_removed_leader_leads_to_the_end,
     a_vote_request_of_a_past_term_is_refused,
     a_vote_of_a_past_term_does_not_count,
+<<<<<<< HEAD
+=======
+    whoever_holds_its_own_removal_campaigns,
+    a_lost_snapshot_is_sent_again,
+>>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
     votes_of_strangers_do_not_count,
     only_the_leader_hands_over,
     a_round_needs_voters,

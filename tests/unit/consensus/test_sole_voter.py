@@ -1,4 +1,4 @@
-"""The one-voter core against what Raft promises, with crashes between and within its steps."""
+"""The only voter against what Raft promises, with crashes between and within its steps."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from logd.consensus import Entry, OneVoter, Ready, Role
+from logd.consensus import Entry, Ready, Role
 from logd.model.ids import LogIndex
-from tests.unit.consensus.driver import Disk
+from tests.unit.consensus.rig import Disk, Node, identity
 
 sizes = st.lists(st.integers(1, 3), min_size=1, max_size=3)
 
 
-class OneVoterUnderCrashes(RuleBasedStateMachine):
+class SoleVoterUnderCrashes(RuleBasedStateMachine):
     """`ready` is the work in hand: first saved, then applied and advanced, in separate steps."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.disk = Disk()
+        self.disk = Disk(identity(1))
         self.serial = 0
         #: Terms that had a leader; a start that came to nothing may leave its term to the next.
         self.terms: list[int] = []
@@ -34,7 +34,7 @@ class OneVoterUnderCrashes(RuleBasedStateMachine):
         self.start()
 
     def start(self) -> None:
-        self.core: OneVoter = self.disk.start()
+        self.core = Node(self.disk, founder=True).core
         self.ready: Ready | None = None
         self.saved = False
         self.applied: list[Entry] = []
@@ -146,12 +146,12 @@ class OneVoterUnderCrashes(RuleBasedStateMachine):
         assert {entry.index for entry in self.applied} >= set(self.told)
 
 
-TestOneVoterUnderCrashes = OneVoterUnderCrashes.TestCase
-TestOneVoterUnderCrashes.settings = settings(stateful_step_count=50)
+TestSoleVoterUnderCrashes = SoleVoterUnderCrashes.TestCase
+TestSoleVoterUnderCrashes.settings = settings(stateful_step_count=50)
 
 
 @pytest.mark.proof
 def test_long_runs() -> None:
     run_state_machine_as_test(
-        OneVoterUnderCrashes, settings=settings(max_examples=300, stateful_step_count=300)
+        SoleVoterUnderCrashes, settings=settings(max_examples=300, stateful_step_count=300)
     )
