@@ -60,11 +60,7 @@ ELECTIONS: tuple[Mutant, ...] = (
     Mutant(
         "vote without a look at the log",
         in_core("election", "if not is_free or request.last < member.log.last:", "if not is_free:"),
-<<<<<<< HEAD
-        seed=2,
-=======
         focus=("compact", "crash"),
->>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
     ),
     Mutant(
         "vote for the longer log, not the fresher one",
@@ -73,12 +69,8 @@ ELECTIONS: tuple[Mutant, ...] = (
             "request.last < member.log.last:",
             "request.last.index < member.log.last.index:",
         ),
-<<<<<<< HEAD
-        seed=124,
-=======
         seed=13,
         focus=("cut", "crash"),
->>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
     ),
     Mutant(
         "one vote counted twice",
@@ -95,10 +87,7 @@ ELECTIONS: tuple[Mutant, ...] = (
             ),
             *in_core("election", "is_won(votes.count(True), ", "is_won(self.granted, "),
         ),
-<<<<<<< HEAD
-=======
         seed=1,
->>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
     ),
     Mutant(
         "vote of an earlier term counted",
@@ -110,11 +99,7 @@ ELECTIONS: tuple[Mutant, ...] = (
     Mutant(
         "half of the voters are a majority",
         in_core("quorum", "return voters // 2 + 1", "return (voters + 1) // 2"),
-<<<<<<< HEAD
-        seed=4,
-=======
         seed=2,
->>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
     ),
     Mutant(
         "no pre-vote",
@@ -141,11 +126,7 @@ ELECTIONS: tuple[Mutant, ...] = (
     Mutant(
         "no check of the quorum",
         in_core("roles", "        if leader.has_lost_quorum:\n", "        if leader is None:\n"),
-<<<<<<< HEAD
-        seed=13,
-=======
         focus=("formation",),
->>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
     ),
     Mutant(
         "word of the leader does not restart the timer",
@@ -176,12 +157,8 @@ ELECTIONS: tuple[Mutant, ...] = (
             "        return None if self._is_vote_on_its_way() else self.member.election",
             "        return self.member.election",
         ),
-<<<<<<< HEAD
-        seed=31,
-=======
         seed=1,
         focus=("formation",),
->>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
     ),
 )
 

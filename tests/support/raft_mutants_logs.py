@@ -12,11 +12,7 @@ LOGS: tuple[Mutant, ...] = (
             "if index <= member.commit_index or member.log.term_at(index) != member.term:",
             "if index <= member.commit_index or member.log.term_at(index) is None:",
         ),
-<<<<<<< HEAD
-        seed=4,
-=======
         seed=2,
->>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
     ),
     Mutant(
         "acknowledges its whole log, not what matched",
@@ -51,12 +47,8 @@ LOGS: tuple[Mutant, ...] = (
             "    elif member.log.has(previous):\n",
             "    elif member.log.term_at(previous.index) is not None:\n",
         ),
-<<<<<<< HEAD
-        seed=43,
-=======
         seed=2,
         focus=("formation",),
->>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
     ),
     Mutant(
         "commits as far as the leader, whatever it confirmed",
@@ -81,12 +73,8 @@ LOGS: tuple[Mutant, ...] = (
                 "    if index:\n",
             ),
         ),
-<<<<<<< HEAD
-        seed=43,
-=======
         seed=23,
         focus=("wipe", "voters"),
->>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
     ),
     Mutant(
         "a leader counts what it has not saved",
@@ -158,10 +146,7 @@ LOGS: tuple[Mutant, ...] = (
             "        if self._target is None and self._heartbeats > 1:\n",
             "        if self._target is None and self._heartbeats > 10**6:\n",
         ),
-<<<<<<< HEAD
-=======
         seed=4,
->>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
     ),
 )
 
@@ -230,12 +215,8 @@ READS: tuple[Mutant, ...] = (
     Mutant(
         "reads are forgotten when leadership is lost",
         in_core("reads", "        self._failed += self._early\n", ""),
-<<<<<<< HEAD
-        seed=2,
-=======
         seed=1,
         focus=("wipe", "voters"),
->>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
     ),
     Mutant(
         "read answered before its state is there",
@@ -244,10 +225,6 @@ READS: tuple[Mutant, ...] = (
             "        while self._confirmed and self._confirmed[0].index <= applied_index:\n",
             "        while self._confirmed:\n",
         ),
-<<<<<<< HEAD
-        seed=18,
-=======
         seed=10,
->>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
     ),
 )

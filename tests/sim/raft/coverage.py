@@ -54,10 +54,7 @@ STATES = (
     "voter change rolled back",
     "voter removed",
     "voter replaced",
-<<<<<<< HEAD
-=======
     "voters written down as they are",
->>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
     # transfers
     "transfer done",
     "transfer given up",

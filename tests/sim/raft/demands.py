@@ -180,11 +180,8 @@ class Demands:
             return without(voters, lost[0])
         if draw < 0.1:
             return moved(voters, rng.choice(voters), f"x{world.serial()}:1")
-<<<<<<< HEAD
-=======
         if draw < 0.15:
             return voters  # written down as they are
->>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
         grow = draw < 0.55 or world.profile.formation
         if absent and (grow or len(voters) == 1):
             return with_voter(voters, rng.choice(absent).voter)

@@ -19,10 +19,7 @@ from logd.consensus.messages import (
     Body,
     HeartbeatRequest,
     HeartbeatResponse,
-<<<<<<< HEAD
-=======
     InstallSnapshot,
->>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
     Message,
     TimeoutNow,
     VoteRequest,
@@ -51,12 +48,9 @@ class Table:
         self.applied: dict[int, list[Entry]] = {one.node_id: [] for one in voters}
         self.reads: list[int] = []
         self.failed: list[int] = []
-<<<<<<< HEAD
-=======
         #: What `deliver` loses, whomever it is for.
         self.swallow: tuple[type[Body], ...] = ()
         self.swallowed: list[Message] = []
->>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
         self.cores = {one.node_id: self._core(one, log) for one in voters}
 
     def _core(self, one: Voter, log: list[Entry]) -> RaftCore:
@@ -97,13 +91,9 @@ class Table:
         while self.mail:
             mail, self.mail = self.mail, []
             for message in mail:
-<<<<<<< HEAD
-                if message.to in nodes and (not kinds or isinstance(message.body, kinds)):
-=======
                 if isinstance(message.body, self.swallow):
                     self.swallowed.append(message)
                 elif message.to in nodes and (not kinds or isinstance(message.body, kinds)):
->>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
                     self.cores[message.to].step(message, self.now_ms)
                     self.work(message.to)
 
@@ -253,8 +243,6 @@ def a_vote_of_a_past_term_does_not_count() -> None:
     assert role_of(core) is Role.LEADER
 
 
-<<<<<<< HEAD
-=======
 def whoever_holds_its_own_removal_campaigns() -> None:
     """Nobody else may have the fresh log that the others need."""
     table = Table(2)
@@ -292,7 +280,6 @@ def a_lost_snapshot_is_sent_again() -> None:
     assert 2 <= sent <= 10, f"it was sent {sent} times"
 
 
->>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
 def votes_of_strangers_do_not_count() -> None:
     """Whoever is no voter grants what it likes."""
     table = Table(3)
@@ -495,11 +482,8 @@ SCRIPTS: tuple[Callable[[], None], ...] = (
     a_removed_leader_leads_to_the_end,
     a_vote_request_of_a_past_term_is_refused,
     a_vote_of_a_past_term_does_not_count,
-<<<<<<< HEAD
-=======
     whoever_holds_its_own_removal_campaigns,
     a_lost_snapshot_is_sent_again,
->>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
     votes_of_strangers_do_not_count,
     only_the_leader_hands_over,
     a_round_needs_voters,

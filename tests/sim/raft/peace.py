@@ -25,10 +25,7 @@ PROGRESS = 8
 QUIET = 4
 
 _CHANGES = {1: "voter added", -1: "voter removed", 0: "address changed"}
-<<<<<<< HEAD
-=======
 _NO_CHANGE = "voters written down as they are"
->>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
 
 
 class Peace:
@@ -283,12 +280,8 @@ class Peace:
         if any(not is_among(node.voter, core.voters) for node in self._members(core)):
             world.sometimes("observer caught up")
         for before, now in world.oracle.changes:
-<<<<<<< HEAD
-            world.sometimes(_CHANGES[(len(now) > len(before)) - (len(now) < len(before))])
-=======
             change = _CHANGES[(len(now) > len(before)) - (len(now) < len(before))]
             world.sometimes(_NO_CHANGE if now == before else change)
->>>>>>> 535152c454bed890827e1bb4746aed4076d24a67
         for voter in self._voters():
             if not world.disks[voter.directory_id].holds(end.term, end.index):
                 raise Violation(f"{voter} does not hold {end}")
