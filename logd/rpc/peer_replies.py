@@ -1,4 +1,7 @@
-"""What the controller answers to commands ⇄ protobuf."""
+"""What the controller answers to commands ⇄ protobuf.
+
+What records hold too is written as there; reading is stricter, for a peer may send anything.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from logd.metadata import (
 )
 from logd.model.ids import NO_NODE, ClusterId, DirectoryId, LeaderEpoch, NodeId, TopicId
 from logd.rpc import peer_values as values
+from logd.runtime.record_codec import node_message, partition_message, voters_message
 
 
 def encode_reply(reply: Reply) -> pb.Reply:
@@ -29,17 +33,16 @@ def encode_reply(reply: Reply) -> pb.Reply:
         case bytes():
             return pb.Reply(cluster_id=reply)
         case NodeImage():
-            return pb.Reply(node=_node_message(reply))
+            return pb.Reply(node=node_message(reply))
         case TopicImage():
             return pb.Reply(topic=_topic_message(reply))
         case ProducerIdBlock():
             block = pb.ProducerIdsReply(first_id=reply.first_id, count=reply.count)
             return pb.Reply(producer_ids=block)
         case PartitionImage():
-            return pb.Reply(partition=_partition_message(reply))
+            return pb.Reply(partition=partition_message(reply))
         case VoterSet():
-            voters = record_pb2.VotersChanged(voters=map(_voter_message, reply.voters))
-            return pb.Reply(voters=voters)
+            return pb.Reply(voters=voters_message(reply.voters))
         case NodeRemoval():
             removal = pb.NodeRemovalReply(node_id=reply.node_id, done=reply.done)
             return pb.Reply(node_removal=removal)
@@ -79,19 +82,6 @@ def decode_reply(message: pb.Reply) -> Reply:
     return reply
 
 
-def _node_message(node: NodeImage) -> record_pb2.NodeRegistered:
-    return record_pb2.NodeRegistered(
-        node_id=node.node_id,
-        directory_id=node.directory_id,
-        incarnation_id=node.incarnation_id,
-        address=node.address,
-        rack=node.rack,
-        peer_address=node.peer_address,
-        fenced=node.fenced,
-        node_epoch=node.node_epoch,
-    )
-
-
 def _node(message: record_pb2.NodeRegistered) -> NodeImage:
     return NodeImage(
         values.node_id(message.node_id),
@@ -102,12 +92,6 @@ def _node(message: record_pb2.NodeRegistered) -> NodeImage:
         values.address(message.peer_address, what="peer_address"),
         values.number("node_epoch", message.node_epoch),
         message.fenced,
-    )
-
-
-def _voter_message(voter: VoterImage) -> record_pb2.VoterState:
-    return record_pb2.VoterState(
-        node_id=voter.node_id, directory_id=voter.directory_id, address=voter.address
     )
 
 
@@ -123,7 +107,7 @@ def _topic_message(topic: TopicImage) -> pb.TopicReply:
     return pb.TopicReply(
         topic_id=topic.topic_id,
         name=topic.name,
-        partitions=map(_partition_message, topic.partitions),
+        partitions=map(partition_message, topic.partitions),
         config=topic.config,
     )
 
@@ -135,20 +119,6 @@ def _topic(message: pb.TopicReply) -> TopicImage:
         message.name,
         tuple(map(_partition, message.partitions)),
         tuple(sorted(message.config.items())),
-    )
-
-
-def _partition_message(state: PartitionImage) -> record_pb2.PartitionState:
-    last_known = state.last_known_leader
-    return record_pb2.PartitionState(
-        partition=state.partition,
-        leader_id=state.leader_id,
-        leader_epoch=state.leader_epoch,
-        replicas=state.replicas,
-        isr=state.isr,
-        partition_epoch=state.partition_epoch,
-        eligible=state.eligible,
-        last_known_leader_id=None if last_known == NO_NODE else last_known,
     )
 
 

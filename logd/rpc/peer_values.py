@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NoReturn
 
-from google.protobuf.message import Message
 from logd_proto.v1 import peer_pb2 as pb
 from logd_wire.errors import ErrorCode, InvalidRequestError, LogdError
 
@@ -33,8 +32,6 @@ VOTERS_MAX: Final = 100
 #: A host name has at most 253, an address of IPv6 with its brackets and port fewer.
 ADDRESS_CHARACTERS_MAX: Final = 300
 
-M = TypeVar("M", bound=Message)
-
 
 def malformed(what: str) -> NoReturn:
     """Refuse a message that no node sends."""
@@ -42,12 +39,6 @@ def malformed(what: str) -> NoReturn:
         f"a message between nodes is malformed: {what}",
         hint="check that what connects is a node of this cluster, of the same version",
     )
-
-
-def required(message: Message, name: str) -> None:
-    """Refuse a message without the submessage `name`."""
-    if not message.HasField(name):
-        malformed(f"{message.DESCRIPTOR.name} without {name}")
 
 
 def number(what: str, value: int, *, minimum: int = 0, maximum: int = INT64_MAX) -> int:

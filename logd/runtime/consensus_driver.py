@@ -12,7 +12,6 @@ and callers that do not want to wait learn that the outcome is unknown.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -46,6 +45,7 @@ from logd.runtime.ports import Clock, Disk, Rng, Spawn, Task
 from logd.runtime.quorum_view import StoredEntry
 from logd.runtime.raft_reading import read_view
 from logd.runtime.raft_store import Found, RaftStore
+from logd.runtime.signal import wait_until
 from logd.runtime.snapshot_taker import SnapshotTaker
 from logd.runtime.snapshot_transfer import SnapshotReceiver, SnapshotSender
 from logd.runtime.snapshots import Snapshot
@@ -337,14 +337,7 @@ class ConsensusDriver:
 
     async def _pause(self) -> None:
         """Wait until there is something to do, or time has come."""
-        deadline_ms = self._core.next_deadline_ms()
-        if deadline_ms is None:
-            await self._wake.wait()
-        else:
-            delay_ms = max(deadline_ms - self._clock.monotonic_ms(), 0)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(delay_ms / 1000):
-                    await self._wake.wait()
+        await wait_until(self._wake, self._core.next_deadline_ms(), self._clock)
         self._wake.clear()
 
     async def _process(self, ready: Ready) -> bool:

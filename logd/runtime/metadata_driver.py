@@ -17,7 +17,6 @@ sent again; for the others the caller is told that the outcome is unknown.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -64,7 +63,7 @@ from logd.runtime.image_codec import decode_image, encode_image
 from logd.runtime.peers import Submitted
 from logd.runtime.ports import Clock, Spawn
 from logd.runtime.record_codec import decode_metadata_record, encode_metadata_record
-from logd.runtime.signal import Signal
+from logd.runtime.signal import Signal, wait_until
 from logd.runtime.voters import to_voters
 
 _logger = logging.getLogger("logd.metadata")
@@ -268,11 +267,10 @@ class MetadataDriver:
                 refusal = _unknown(error)
                 if not isinstance(command, ONCE):
                     raise refusal from error
-            left_ms = deadline_ms - self._clock.monotonic_ms()
-            if left_ms <= 0:
+            now_ms = self._clock.monotonic_ms()
+            if now_ms >= deadline_ms:
                 raise refusal
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), min(left_ms, LEADER_RETRY_MS) / 1000)
+            await wait_until(news, min(deadline_ms, now_ms + LEADER_RETRY_MS), self._clock)
         await self._wait_seen(submitted.index, follow, deadline_ms)
         return submitted.reply
 

@@ -9,16 +9,13 @@ from logd_wire import decode_batch, iter_headers, read_header
 from logd_wire.errors import ConfigError, LogdError
 from logd_wire.limits import BATCH_HEADER_BYTES
 
-from logd.consensus.log_types import Entry
-from logd.model.ids import LogIndex, Term
+from logd.model.ids import LogIndex
 from logd.runtime.quorum_view import StoredEntry
+from logd.runtime.raft_store import LEDGER, LOG_FOLDER, LOG_KEY, entry_in
 from logd.storage import Files, Ledger, LogView, RealFiles, join, read_all
 from logd.storage.checkpoint import OffsetCheckpoint
 from logd.storage.layout import LOG_START, read_layout
 
-LOG_FOLDER = "raft/log"
-_LEDGER = "raft/ledger"
-_LEDGER_KEY = (bytes(16), 0)
 _READ_BYTES = 1024 * 1024
 
 
@@ -51,9 +48,7 @@ def read_view(
 def _entry_at(data: bytes, position: int) -> StoredEntry:
     header = read_header(data, position)
     records = decode_batch(data, position)
-    payloads = tuple(record.value or b"" for record in records)
-    entry = Entry(LogIndex(header.base_offset), Term(header.leader_epoch), payloads)
-    return StoredEntry(entry, records[0].timestamp if records else 0)
+    return StoredEntry(entry_in(header, records), records[0].timestamp if records else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +77,7 @@ def read_folder(data_dir: Path, start: LogIndex, *, entries_max: int) -> LogAtRe
     segments = sorted(read_layout(files.list_dir(LOG_FOLDER)).segments)
     kept_from = OffsetCheckpoint(files, join(LOG_FOLDER, LOG_START)).offset or 0
     first = LogIndex(max(kept_from, segments[0] if segments else 0))
-    durable_end = LogIndex(Ledger.peek(files, _LEDGER).get(_LEDGER_KEY, first))
+    durable_end = LogIndex(Ledger.peek(files, LEDGER).get(LOG_KEY, first))
     found: list[StoredEntry] = []
     start = max(start, first)
     for base, following in zip(segments, [*segments[1:], None], strict=True):

@@ -34,9 +34,9 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from logd_wire import WireRecord, decode_batch, encode_batch, iter_headers, read_header
+from logd_wire import BatchHeader, WireRecord, decode_batch, encode_batch, iter_headers, read_header
 from logd_wire.errors import LogdError, StorageFailedError, StorageFullError
 
 from logd.consensus.log_types import LOG_START, Entry, HardState, LogPoint, SnapshotMeta, Voters
@@ -60,10 +60,11 @@ from logd.storage import (
 #: The raft log's line in its ledger; no topic has this id.
 LOG_KEY: LogKey = (bytes(16), 0)
 
+LOG_FOLDER = "raft/log"
+LEDGER = "raft/ledger"
+
 _FOLDER = "raft"
-_LOG = "raft/log"
 _REPLACED = "raft/log-replaced"
-_LEDGER = "raft/ledger"
 _RESERVE = "raft/reserve"
 _RESERVE_BYTES = 1024 * 1024
 _READ_BYTES = 1024 * 1024
@@ -110,11 +111,11 @@ class RaftStore:
         snapshots = SnapshotFolder(files)
         snapshot = snapshots.newest()
         point = snapshot.meta.point if snapshot is not None else LOG_START
-        ledger = Ledger.open(files, _LEDGER)
-        if files.exists(_LOG):
+        ledger = Ledger.open(files, LEDGER)
+        if files.exists(LOG_FOLDER):
             log = PartitionLog.open(
                 files,
-                _LOG,
+                LOG_FOLDER,
                 _CONFIG,
                 durable_end=ledger.ends.get(LOG_KEY),
                 clean=clean,
@@ -298,7 +299,7 @@ def _check_replaced(snapshot: Snapshot | None, ledger_end: int) -> None:
     """A missing log is a trace of its replacement, or it was lost."""
     if snapshot is None or ledger_end > snapshot.meta.point.index:
         raise StorageFailedError(
-            f"{_LOG} of the data directory is missing; it ended at {ledger_end}",
+            f"{LOG_FOLDER} of the data directory is missing; it ended at {ledger_end}",
             hint="restore the data directory from a copy; one node of several: replace the node",
             retriable=False,
         )
@@ -317,35 +318,38 @@ def _replace_log(
     """Put an empty log that begins at `point` in the place of `log`; durable on return."""
     log.close(clean=False)
     _lower(ledger, point.index)
-    if files.exists(_LOG):
+    if files.exists(LOG_FOLDER):
         remove_tree(files, _REPLACED)
-        files.rename(_LOG, _REPLACED)
+        files.rename(LOG_FOLDER, _REPLACED)
         files.sync_dir(_FOLDER)
     return _new_log(files, point, now_ms)
 
 
 def _new_log(files: Files, point: LogPoint, now_ms: int) -> PartitionLog:
     remove_tree(files, _REPLACED)
-    return create_log_at(files, _LOG, _CONFIG, start_offset=point.index, now_ms=now_ms)
+    return create_log_at(files, LOG_FOLDER, _CONFIG, start_offset=point.index, now_ms=now_ms)
 
 
 def _read_entries(view: LogView, point: LogPoint, voters_of: VotersOf) -> tuple[Entry, ...]:
     """Raises StorageFailedError for damage; what `voters_of` raises passes through."""
-    stored: list[tuple[LogIndex, Term, tuple[bytes, ...]]] = []
+    stored: list[Entry] = []
     offset, end = point.index, view.durable_end_offset
     try:
         while offset < end:
             read = view.read(offset, bytes_max=_READ_BYTES, limit_offset=end)
             for position, header in iter_headers(read.records):
-                records = decode_batch(read.records, position, verify=False)
-                payloads = tuple(record.value or b"" for record in records)
-                index, term = LogIndex(header.base_offset), Term(header.leader_epoch)
-                stored.append((index, term, payloads))
+                stored.append(entry_in(header, decode_batch(read.records, position, verify=False)))
             offset = LogIndex(read.next_offset)
     except LogdError as error:
         raise StorageFailedError(
-            f"the metadata log in {_LOG} cannot be read at {offset}: {error.message}",
+            f"the metadata log in {LOG_FOLDER} cannot be read at {offset}: {error.message}",
             hint="restore the data directory from a copy; one node of several: replace the node",
             retriable=False,
         ) from error
-    return tuple(Entry(*each, voters_of(each[2])) for each in stored)
+    return tuple(replace(entry, voters=voters_of(entry.payloads)) for entry in stored)
+
+
+def entry_in(header: BatchHeader, records: Sequence[WireRecord]) -> Entry:
+    """The entry that a batch is, without its voters."""
+    payloads = tuple(record.value or b"" for record in records)
+    return Entry(LogIndex(header.base_offset), Term(header.leader_epoch), payloads)

@@ -7,6 +7,7 @@ to run on another history than the one that was agreed on.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, assert_never
 
 from google.protobuf.message import DecodeError
@@ -47,7 +48,7 @@ def encode_metadata_record(record: MetadataRecord) -> bytes:  # noqa: C901, PLR0
         case ClusterFormed():
             message.cluster_formed.cluster_id = record.cluster_id
         case NodeRegistered():
-            message.node_registered.CopyFrom(_node_message(record))
+            message.node_registered.CopyFrom(node_message(record))
         case TopicCreated():
             message.topic_created.CopyFrom(_topic_message(record))
         case TopicConfigured():
@@ -55,14 +56,14 @@ def encode_metadata_record(record: MetadataRecord) -> bytes:  # noqa: C901, PLR0
             message.topic_configured.config.update(record.overrides)
         case PartitionsAdded():
             message.partitions_added.topic_id = record.topic_id
-            message.partitions_added.partitions.extend(map(_partition_message, record.partitions))
+            message.partitions_added.partitions.extend(map(partition_message, record.partitions))
         case TopicDeleted():
             message.topic_deleted.topic_id = record.topic_id
         case ProducerIdsAllocated():
             message.producer_ids_allocated.CopyFrom(_block_message(record))
         case PartitionChanged():
             message.partition_changed.topic_id = record.topic_id
-            message.partition_changed.state.CopyFrom(_partition_message(record.state))
+            message.partition_changed.state.CopyFrom(partition_message(record.state))
         case NodeFenced():
             message.node_fenced.node_id = record.node_id
             message.node_fenced.incarnation_id = record.incarnation_id
@@ -72,7 +73,7 @@ def encode_metadata_record(record: MetadataRecord) -> bytes:  # noqa: C901, PLR0
         case NodeRemoved():
             message.node_removed.CopyFrom(_removed_message(record))
         case VotersChanged():
-            message.voters_changed.CopyFrom(_voters_message(record))
+            message.voters_changed.CopyFrom(voters_message(record.voters))
         case _:
             assert_never(record)
     return message.SerializeToString(deterministic=True)
@@ -142,7 +143,8 @@ def _unsupported(what: str) -> LogdError:
     )
 
 
-def _node_message(node: NodeRegistered) -> pb.NodeRegistered:
+def node_message(node: NodeRegistered) -> pb.NodeRegistered:
+    """A node, in a record or on its way to another node."""
     return pb.NodeRegistered(
         node_id=node.node_id,
         directory_id=node.directory_id,
@@ -186,8 +188,9 @@ def _block_message(block: ProducerIdsAllocated) -> pb.ProducerIdsAllocated:
     )
 
 
-def _voters_message(changed: VotersChanged) -> pb.VotersChanged:
-    return pb.VotersChanged(voters=map(_voter_message, changed.voters))
+def voters_message(voters: Iterable[VoterImage]) -> pb.VotersChanged:
+    """A voter set, in a record or on its way to another node."""
+    return pb.VotersChanged(voters=map(_voter_message, voters))
 
 
 def _voter_message(voter: VoterImage) -> pb.VoterState:
@@ -206,7 +209,7 @@ def _topic_message(topic: TopicCreated) -> pb.TopicCreated:
     return pb.TopicCreated(
         topic_id=topic.topic_id,
         name=topic.name,
-        partitions=map(_partition_message, topic.partitions),
+        partitions=map(partition_message, topic.partitions),
         config=dict(topic.overrides),
     )
 
@@ -220,7 +223,8 @@ def _topic_created(message: pb.TopicCreated) -> TopicCreated:
     )
 
 
-def _partition_message(state: PartitionImage) -> pb.PartitionState:
+def partition_message(state: PartitionImage) -> pb.PartitionState:
+    """A partition, in a record or on its way to another node."""
     last_known = state.last_known_leader
     return pb.PartitionState(
         partition=state.partition,

@@ -28,7 +28,7 @@ from logd_wire.errors import ConfigError, StorageFailedError
 
 from logd.consensus.log_types import LogPoint, SnapshotMeta, Voter, Voters
 from logd.model.ids import DirectoryId, LogIndex, NodeId, Term
-from logd.storage import Files, join, pwrite_all, read_all
+from logd.storage import Files, join, pwrite_all, read_all, write_synced
 
 _logger = logging.getLogger("logd.consensus")
 
@@ -169,21 +169,12 @@ class SnapshotFolder:
         """
         temporary = _name(snapshot.meta.point) + _TEMPORARY
         try:
-            self._write_file(join(_FOLDER, temporary), encode_snapshot(snapshot))
+            write_synced(self._files, join(_FOLDER, temporary), encode_snapshot(snapshot))
         except OSError:
             if self._files.exists(join(_FOLDER, temporary)):
                 self._files.unlink(join(_FOLDER, temporary))
             raise
         return temporary
-
-    def _write_file(self, path: str, data: bytes) -> None:
-        file = self._files.open(path, create=True)
-        try:
-            file.truncate(0)
-            pwrite_all(file, data, 0)
-            file.sync()
-        finally:
-            file.close()
 
     def publish(self, point: LogPoint, temporary: str) -> None:
         """Let a written or received file count as the snapshot at `point`; durable on return."""

@@ -17,6 +17,7 @@ from logd.storage.files import (
     read_all,
     remove_tree,
     write_atomic,
+    write_synced,
 )
 from logd.storage.fresh import create_log_at
 from logd.storage.handles import HandleCache
@@ -57,4 +58,5 @@ __all__ = [
     "read_all",
     "remove_tree",
     "write_atomic",
+    "write_synced",
 ]

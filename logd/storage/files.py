@@ -139,16 +139,21 @@ def write_plain(files: Files, path: str, data: bytes) -> None:
         file.close()
 
 
-def write_atomic(files: Files, path: str, data: bytes) -> None:
-    """Replace a file durably: after a crash it holds the old content or the new, whole."""
-    temporary = path + ".tmp"
-    file = files.open(temporary, create=True)
+def write_synced(files: Files, path: str, data: bytes) -> None:
+    """Make `data` a file's content and sync it, not its name: for a name that does not count."""
+    file = files.open(path, create=True)
     try:
         file.truncate(0)
         pwrite_all(file, data, 0)
         file.sync()
     finally:
         file.close()
+
+
+def write_atomic(files: Files, path: str, data: bytes) -> None:
+    """Replace a file durably: after a crash it holds the old content or the new, whole."""
+    temporary = path + ".tmp"
+    write_synced(files, temporary, data)
     files.rename(temporary, path)
     files.sync_dir(parent_of(path))
 
