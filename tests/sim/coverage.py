@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 STATES = (
     "acknowledged",
     "crash at a file operation",
@@ -39,17 +41,20 @@ RARE = frozenset({"quarantine"})
 class Sometimes:
     """Counts how often each state was reached."""
 
-    def __init__(self) -> None:
-        self.counts: dict[str, int] = dict.fromkeys(STATES, 0)
+    def __init__(self, states: Collection[str] = STATES, rare: Collection[str] = RARE) -> None:
+        self.counts: dict[str, int] = dict.fromkeys(states, 0)
+        self._rare = rare
 
     def __call__(self, state: str) -> None:
         self.counts[state] += 1
 
-    def add(self, counts: dict[str, int]) -> None:
+    def add(self, counts: Mapping[str, int]) -> None:
         """Add the counts of another run."""
         for state, count in counts.items():
             self.counts[state] += count
 
     def missing(self) -> list[str]:
         """States that were never reached although they must be."""
-        return [state for state, count in self.counts.items() if not count and state not in RARE]
+        return [
+            state for state, count in self.counts.items() if not count and state not in self._rare
+        ]

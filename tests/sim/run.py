@@ -16,13 +16,8 @@ from pathlib import Path
 
 from tests.sim.coverage import Sometimes
 from tests.sim.faults import FAULTS
+from tests.sim.seeds import parse_seeds
 from tests.sim.simulation import Outcome, run_seed
-
-
-def parse_seeds(text: str) -> range:
-    """`7` is one seed, `0:50` the half-open range."""
-    first, colon, end = text.partition(":")
-    return range(int(first), int(end) if colon else int(first) + 1)
 
 
 def parse_faults(text: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from tests.support import codec_build
 from tests.support.codec_build import ROOT
+from tests.support.planting import first_failed, plant_in, report
 
 #: Those of memory last: they take longest.
 TESTS = (
@@ -230,11 +231,7 @@ def source(file: str) -> Path:
 
 def plant(mutant: Mutant, client: Path) -> None:
     """Change the copy of the client; ValueError if the anchor is not there exactly once."""
-    path = client / "native" / f"{mutant.file}.c"
-    text = path.read_text()
-    if text.count(mutant.anchor) != 1:
-        raise ValueError(f"{mutant.name}: the anchor is there {text.count(mutant.anchor)} times")
-    path.write_text(text.replace(mutant.anchor, mutant.planted))
+    plant_in(client / "native" / f"{mutant.file}.c", mutant)
 
 
 def caught_by(mutant: Mutant) -> str:
@@ -252,9 +249,9 @@ def caught_by(mutant: Mutant) -> str:
             text=True,
             check=False,
         )
-    failures = [line for line in run.stdout.splitlines() if line.startswith("FAILED")]
-    if failures:
-        return failures[0].split(" ")[1]
+    failed = first_failed(run.stdout)
+    if failed:
+        return failed
     found = [
         line for line in run.stderr.splitlines() if "Sanitizer:" in line or "runtime e" in line
     ]
@@ -265,14 +262,7 @@ def caught_by(mutant: Mutant) -> str:
 
 def main(names: list[str]) -> int:
     """Plant the named bugs, all of them by default; return how many were not seen."""
-    missed = 0
-    for mutant in MUTANTS:
-        if names and mutant.name not in names:
-            continue
-        test = caught_by(mutant)
-        missed += not test
-        print(f"{mutant.name:40} {test or 'NOT SEEN'}", flush=True)
-    return missed
+    return report(MUTANTS, names, caught_by)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,18 @@ not seen is a failure, also of `tests/unit/metadata/test_mutants.py`.
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.support.planting import first_failure, plant_in, report
+
 ROOT = Path(__file__).resolve().parents[2]
 _UNIT = "tests/unit/metadata"
 _SCENARIOS = "tests/scenarios/metadata"
-_COPIED = ("logd", "client", "tests/support", "tests/unit/metadata", "tests/scenarios/metadata")
+_COPIED = ("logd", "client", "tests/support", "tests/unit/metadata", "tests/scenarios")
 _FILES = ("pyproject.toml", "tests/__init__.py", "tests/conftest.py", "tests/unit/__init__.py")
 #: Runs for longest, so it comes last where all tests run.
 _MODEL = "test_controller_stateful.py"
@@ -289,11 +289,7 @@ def source(module: str) -> Path:
 
 def plant(mutant: Mutant, root: Path) -> None:
     """Change the copy below `root`; ValueError if the anchor is not there exactly once."""
-    path = root / source(mutant.module)
-    text = path.read_text()
-    if text.count(mutant.anchor) != 1:
-        raise ValueError(f"{mutant.name}: the anchor is there {text.count(mutant.anchor)} times")
-    path.write_text(text.replace(mutant.anchor, mutant.planted))
+    plant_in(root / source(mutant.module), mutant)
 
 
 def pytest_name(mutant: Mutant) -> str:
@@ -311,18 +307,7 @@ def seen_by(mutant: Mutant, tests: list[str]) -> str:
         for file in _FILES:
             shutil.copy(ROOT / file, root / file)
         plant(mutant, root)
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-        environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'client'}"}
-        run = subprocess.run(
-            [*command, "--tb=no", *tests],
-            cwd=root,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    failures = [line for line in run.stdout.splitlines() if line.startswith("FAILED")]
-    return failures[0].split(" ")[1] if failures else ""
+        return first_failure(root, tests)
 
 
 def every_test() -> list[str]:
@@ -335,14 +320,10 @@ def every_test() -> list[str]:
 def main(words: list[str]) -> int:
     """Plant the named bugs, all of them by default; return how many were not seen."""
     names = [word for word in words if not word.startswith("-")]
-    missed = 0
-    for mutant in MUTANTS:
-        if names and mutant.name not in names:
-            continue
-        test = seen_by(mutant, every_test() if "--all" in words else [pytest_name(mutant)])
-        missed += not test
-        print(f"{mutant.name:42} {test or 'NOT SEEN'}", flush=True)
-    return missed
+    everything = every_test() if "--all" in words else []
+    return report(
+        MUTANTS, names, lambda mutant: seen_by(mutant, everything or [pytest_name(mutant)])
+    )
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ checks that every anchor is still there.
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.support.planting import first_failure, plant_in, report
 
 ROOT = Path(__file__).resolve().parents[2]
 _TESTS = "tests/unit/storage"
@@ -192,13 +192,9 @@ def source(module: str) -> Path:
 def plant(mutant: Mutant, root: Path) -> None:
     """Change the copy below `root`; ValueError if the anchor is not there exactly once."""
     path = root / source(mutant.module)
-    text = path.read_text()
-    if text.count(mutant.anchor) != 1:
-        raise ValueError(f"{mutant.name}: the anchor is there {text.count(mutant.anchor)} times")
-    text = text.replace(mutant.anchor, mutant.planted)
+    plant_in(path, mutant)
     if mutant.name in _EXTRA_IMPORT:
-        text = text.replace(*_EXTRA_IMPORT[mutant.name])
-    path.write_text(text)
+        path.write_text(path.read_text().replace(*_EXTRA_IMPORT[mutant.name]))
 
 
 def caught_by(mutant: Mutant) -> str:
@@ -211,18 +207,7 @@ def caught_by(mutant: Mutant) -> str:
             )
         shutil.copy(ROOT / "pyproject.toml", root)
         plant(mutant, root)
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-        environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'client'}"}
-        run = subprocess.run(
-            [*command, "--tb=no", *_tests(root)],
-            cwd=root,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    failures = [line for line in run.stdout.splitlines() if line.startswith("FAILED")]
-    return failures[0].split(" ")[1] if failures else ""
+        return first_failure(root, _tests(root))
 
 
 def _tests(root: Path) -> list[str]:
@@ -235,14 +220,7 @@ def _tests(root: Path) -> list[str]:
 
 def main(names: list[str]) -> int:
     """Plant the named bugs, all of them by default; return how many were not seen."""
-    missed = 0
-    for mutant in MUTANTS:
-        if names and mutant.name not in names:
-            continue
-        test = caught_by(mutant)
-        missed += not test
-        print(f"{mutant.name:40} {test or 'NOT SEEN'}", flush=True)
-    return missed
+    return report(MUTANTS, names, caught_by)
 
 
 if __name__ == "__main__":

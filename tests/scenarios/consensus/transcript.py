@@ -51,6 +51,7 @@ from logd.consensus import (
     Voters,
 )
 from logd.model.ids import NodeId
+from tests.scenarios.replay import replayed
 from tests.unit.consensus.rig import Disk, Node, identity, seated, voter, voters
 
 _PASS_STEP_MS = 10
@@ -245,15 +246,7 @@ class Session:
 
 def transcript(text: str) -> str:
     """Return the text with the trace under each command as it is now."""
-    session = Session()
-    lines: list[str] = []
-    for line in text.splitlines():
-        if line.startswith(">"):
-            lines.append(line)
-            lines.extend("  " + traced for traced in session.run(line[1:]))
-        elif not line.startswith("  "):
-            lines.append(line)
-    return "\n".join(lines) + "\n"
+    return replayed(text, Session().run)
 
 
 def _voter(word: str) -> Voter:

@@ -68,6 +68,7 @@ from logd.metadata.records import (
     TopicDeleted,
 )
 from logd.model.ids import NO_NODE, ClusterId, DirectoryId, LeaderEpoch, NodeId, TopicId
+from tests.scenarios.replay import replayed
 
 _NOW_MS = 1_790_000_000_000
 
@@ -170,15 +171,7 @@ class Session:
 
 def transcript(text: str) -> str:
     """Return the text with the trace under each command as it is now."""
-    session = Session()
-    lines: list[str] = []
-    for line in text.splitlines():
-        if line.startswith(">"):
-            lines.append(line)
-            lines.extend("  " + traced for traced in session.run(line[1:]))
-        elif not line.startswith("  "):
-            lines.append(line)
-    return "\n".join(lines) + "\n"
+    return replayed(text, Session().run)
 
 
 def _id(text: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from tests.sim import coverage
 
 STATES = (
     # clients
@@ -80,24 +80,9 @@ STATES = (
     "torn save",
 )
 
-#: Reached now and then, not in every set of some hundred seeds.
-RARE: frozenset[str] = frozenset()
 
-
-class Sometimes:
-    """Counts how often each state was reached."""
+class Sometimes(coverage.Sometimes):
+    """Counts how often each of these states was reached; none of them may be missing."""
 
     def __init__(self) -> None:
-        self.counts: dict[str, int] = dict.fromkeys(STATES, 0)
-
-    def __call__(self, state: str) -> None:
-        self.counts[state] += 1
-
-    def add(self, counts: Mapping[str, int]) -> None:
-        """Add the counts of another run."""
-        for state, count in counts.items():
-            self.counts[state] += count
-
-    def missing(self) -> list[str]:
-        """States that were never reached although they must be."""
-        return [state for state, count in self.counts.items() if not count and state not in RARE]
+        super().__init__(STATES, rare=())

@@ -22,14 +22,9 @@ from pathlib import Path
 from tests.sim.raft.coverage import Sometimes
 from tests.sim.raft.profile import DEMANDS, FAULTS
 from tests.sim.raft.simulation import Outcome, run_seed
+from tests.sim.seeds import parse_seeds
 
 FOCI = (*FAULTS, *DEMANDS, "formation")
-
-
-def parse_seeds(text: str) -> range:
-    """`7` is one seed, `0:50` the half-open range."""
-    first, colon, end = text.partition(":")
-    return range(int(first), int(end) if colon else int(first) + 1)
 
 
 def parse_focus(text: str) -> tuple[str, ...]:
