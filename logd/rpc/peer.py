@@ -13,6 +13,7 @@ from logd.rpc.peer_codec import (
     IDENTIFY,
     PEER_SERVICE,
     RAFT,
+    REPLICATE,
     SNAPSHOT_CHUNK,
     SUBMIT,
     CallRequest,
@@ -25,11 +26,12 @@ from logd.rpc.peer_codec import (
     encode_answer,
 )
 from logd.rpc.peer_values import malformed
+from logd.rpc.replica_streams import PeerReplicaSource
 from logd.runtime.peers import PeerHandler
 
 #: Full names of the services that `build_peer_methods` answers.
 PEER_SERVICES: Final = (PEER_SERVICE,)
-#: Each node has two connections to each other: one for its stream, one for its calls.
+#: Each node has three connections to each other: for raft messages, for calls, for replicas.
 PEER_LIMITS: Final = CallLimits(
     calls_max=1_024, connections_max=256, calls_per_connection_max=64, configurable=False
 )
@@ -59,6 +61,13 @@ class PeerHandlers:
             if frame.HasField("sender"):
                 malformed("a stream with a second sender")
 
+    async def replicate(self, stream: ServerStream) -> None:
+        """Serve the replicas of one follower, until it ends its stream or may not speak here."""
+        source = PeerReplicaSource(stream)
+        route = await source.begin()
+        if route is not None:
+            await self._handler.on_replicate(route.sender, route.receiver, source)
+
     async def call(self, request: CallRequest, _connection: Connection) -> CallResponse:
         """Answer any of the calls."""
         sender = decode_caller(request)
@@ -75,5 +84,8 @@ def build_peer_methods(handler: PeerHandler, voters_of: VotersOf) -> Methods:
             HEARTBEAT: UnaryMethod(pb.HeartbeatRequest, handlers.call),
             SNAPSHOT_CHUNK: UnaryMethod(pb.SnapshotChunkRequest, handlers.call),
         },
-        streams={RAFT: StreamMethod(pb.RaftRequest, pb.RaftResponse, handlers.raft)},
+        streams={
+            RAFT: StreamMethod(pb.RaftRequest, pb.RaftResponse, handlers.raft),
+            REPLICATE: StreamMethod(pb.ReplicateRequest, pb.ReplicateResponse, handlers.replicate),
+        },
     )

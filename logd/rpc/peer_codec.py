@@ -54,6 +54,7 @@ IDENTIFY: Final = f"/{PEER_SERVICE}/Identify"
 SUBMIT: Final = f"/{PEER_SERVICE}/Submit"
 HEARTBEAT: Final = f"/{PEER_SERVICE}/Heartbeat"
 SNAPSHOT_CHUNK: Final = f"/{PEER_SERVICE}/SnapshotChunk"
+REPLICATE: Final = f"/{PEER_SERVICE}/Replicate"
 
 #: What each method of the service answers with, for whoever calls it.
 PEER_RESPONSES: Final[dict[str, type[ProtoMessage]]] = {
@@ -62,6 +63,7 @@ PEER_RESPONSES: Final[dict[str, type[ProtoMessage]]] = {
     SUBMIT: pb.SubmitResponse,
     HEARTBEAT: pb.HeartbeatResponse,
     SNAPSHOT_CHUNK: pb.SnapshotChunkResponse,
+    REPLICATE: pb.ReplicateResponse,
 }
 
 #: Entries of one append.

@@ -19,6 +19,7 @@ from logd.consensus.messages import Message
 from logd.model.ids import NodeId
 from logd.rpc.peer_codec import Route, decode_answer, encode_call
 from logd.rpc.peer_link import PeerLink, is_cancelled
+from logd.rpc.replica_streams import PeerReplicaStream
 from logd.runtime.peers import PeerAnswer, PeerCall, PeerIdentity
 from logd.runtime.ports import Clock, Rng
 
@@ -89,6 +90,14 @@ class RpcPeerTransport:
             return decode_answer(response)
         except InvalidRequestError as error:
             raise NetworkError(error.message, hint=error.hint, broker=address) from None
+
+    def replicate(self, node_id: NodeId, address: str) -> PeerReplicaStream:
+        if self._identity is None:
+            raise RuntimeError("a stream before introduce()")
+        if self._closed:
+            raise _closed(address)
+        route = Route(self._identity, node_id)
+        return PeerReplicaStream(route, self._transport.connect(address))
 
     async def close(self) -> None:
         """End all streams and calls, and wait until all is closed."""

@@ -43,6 +43,7 @@ from logd.runtime.peers import (
     SnapshotChunk,
     Submit,
 )
+from logd.runtime.replica_frames import ReplicaServer, ReplicaSource
 
 #: How long a leader may take to be sure that it is one; the caller gives up before.
 HEARTBEAT_TIMEOUT_MS: Final = 5_000
@@ -60,6 +61,7 @@ class Member:
     metadata: MetadataDriver
     controller: Controller
     addresses: AddressBook
+    replicas: ReplicaServer
 
 
 class PeerService:
@@ -116,6 +118,19 @@ class PeerService:
                 return await member.consensus.take_chunk(call)
             case _:
                 assert_never(call)
+
+    async def on_replicate(
+        self, sender: PeerIdentity, receiver: NodeId, source: ReplicaSource
+    ) -> None:
+        member = self._check_cluster(sender)
+        _check_directory(sender, member)
+        if receiver != self._node_id:
+            raise InvalidRequestError(
+                f"node {sender.node_id} means to copy from node {receiver}, this is node "
+                f"{self._node_id}",
+                hint="check the addresses in cluster.peers",
+            )
+        await member.replicas.serve(sender.node_id, source)
 
     def _identified(self) -> Identified:
         if self._directory_id is None:

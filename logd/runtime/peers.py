@@ -14,6 +14,7 @@ from logd.consensus.log_types import SnapshotMeta
 from logd.consensus.messages import Message
 from logd.metadata import Command, Reply
 from logd.model.ids import ClusterId, DirectoryId, LogIndex, NodeId, Term
+from logd.runtime.replica_frames import ReplicaSource, ReplicaStream
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,13 @@ class PeerTransport(Protocol):
         """
         ...
 
+    def replicate(self, node_id: NodeId, address: str) -> ReplicaStream:
+        """Open a stream to copy what the node at `address` leads; whoever asks closes it.
+
+        Opening does not connect: the first position does.
+        """
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -128,4 +136,13 @@ class PeerHandler(Protocol):
 
     async def on_call(self, sender: PeerIdentity, call: PeerCall) -> PeerAnswer:
         """Answer. Raises LogdError to refuse."""
+        ...
+
+    async def on_replicate(
+        self, sender: PeerIdentity, receiver: NodeId, source: ReplicaSource
+    ) -> None:
+        """Serve what `sender` copies, until the stream ends; `receiver`: whom it means.
+
+        Raises LogdError to refuse.
+        """
         ...

@@ -1,3 +1,4 @@
+from logd_proto.v1 import common_pb2 as _common_pb2
 from logd_proto.v1 import record_pb2 as _record_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -248,6 +249,72 @@ class SnapshotChunkResponse(_message.Message):
     POSITION_FIELD_NUMBER: _ClassVar[int]
     position: int
     def __init__(self, position: _Optional[int] = ...) -> None: ...
+
+class ReplicateRequest(_message.Message):
+    __slots__ = ("sender", "receiver_id", "positions")
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    RECEIVER_ID_FIELD_NUMBER: _ClassVar[int]
+    POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    sender: PeerSender
+    receiver_id: int
+    positions: _containers.RepeatedCompositeFieldContainer[ReplicaPosition]
+    def __init__(self, sender: _Optional[_Union[PeerSender, _Mapping]] = ..., receiver_id: _Optional[int] = ..., positions: _Optional[_Iterable[_Union[ReplicaPosition, _Mapping]]] = ...) -> None: ...
+
+class ReplicaPosition(_message.Message):
+    __slots__ = ("topic_id", "partition", "leader_epoch", "node_epoch", "end_offset", "last_epoch", "stop")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    LEADER_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    NODE_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    END_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    LAST_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    STOP_FIELD_NUMBER: _ClassVar[int]
+    topic_id: bytes
+    partition: int
+    leader_epoch: int
+    node_epoch: int
+    end_offset: int
+    last_epoch: int
+    stop: bool
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., node_epoch: _Optional[int] = ..., end_offset: _Optional[int] = ..., last_epoch: _Optional[int] = ..., stop: bool = ...) -> None: ...
+
+class ReplicateResponse(_message.Message):
+    __slots__ = ("chunks",)
+    CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    chunks: _containers.RepeatedCompositeFieldContainer[ReplicaChunk]
+    def __init__(self, chunks: _Optional[_Iterable[_Union[ReplicaChunk, _Mapping]]] = ...) -> None: ...
+
+class ReplicaChunk(_message.Message):
+    __slots__ = ("topic_id", "partition", "leader_epoch", "records", "append_time_ms", "high_watermark", "log_start_offset", "diverging", "too_low", "error")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    LEADER_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    APPEND_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    HIGH_WATERMARK_FIELD_NUMBER: _ClassVar[int]
+    LOG_START_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    DIVERGING_FIELD_NUMBER: _ClassVar[int]
+    TOO_LOW_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    topic_id: bytes
+    partition: int
+    leader_epoch: int
+    records: bytes
+    append_time_ms: int
+    high_watermark: int
+    log_start_offset: int
+    diverging: EpochEnd
+    too_low: bool
+    error: _common_pb2.Error
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., records: _Optional[bytes] = ..., append_time_ms: _Optional[int] = ..., high_watermark: _Optional[int] = ..., log_start_offset: _Optional[int] = ..., diverging: _Optional[_Union[EpochEnd, _Mapping]] = ..., too_low: bool = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ...) -> None: ...
+
+class EpochEnd(_message.Message):
+    __slots__ = ("epoch", "end_offset")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    END_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    end_offset: int
+    def __init__(self, epoch: _Optional[int] = ..., end_offset: _Optional[int] = ...) -> None: ...
 
 class Command(_message.Message):
     __slots__ = ("form_cluster", "register_node", "create_topic", "delete_topic", "alter_topic", "allocate_producer_ids", "change_partition", "add_voter", "update_voter", "remove_node", "replace_node", "fence_node", "unfence_node", "elect_leaders", "balance_leaders")
