@@ -58,6 +58,9 @@ class ErrorCode(IntEnum):
     AUTHORIZATION_FAILED = 31
     OUTCOME_UNKNOWN = 32
     DECOMPRESSED_TOO_LARGE = 33
+    NOT_ENOUGH_REPLICAS = 34
+    NOT_ENOUGH_REPLICAS_AFTER_APPEND = 35
+    OFFSET_NOT_AVAILABLE = 36
 
     CONFIG = -1
     BOOTSTRAP = -2
@@ -85,6 +88,9 @@ RETRIABLE_CODES: frozenset[ErrorCode] = frozenset(
         ErrorCode.OVERLOADED,
         ErrorCode.SHUTTING_DOWN,
         ErrorCode.OUTCOME_UNKNOWN,
+        ErrorCode.NOT_ENOUGH_REPLICAS,
+        ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        ErrorCode.OFFSET_NOT_AVAILABLE,
         ErrorCode.NETWORK,
         ErrorCode.BUFFER_FULL,
     }
@@ -210,6 +216,22 @@ class OutcomeUnknownError(LogdError):
     """The request may or may not have taken effect, now or later."""
 
     code = ErrorCode.OUTCOME_UNKNOWN
+
+
+class NotEnoughReplicasError(LogdError):
+    """Fewer replicas are in sync than `min.insync.replicas`.
+
+    With NOT_ENOUGH_REPLICAS nothing was appended; with NOT_ENOUGH_REPLICAS_AFTER_APPEND the batch
+    may be kept or lost, and a retry with the same producer id is safe.
+    """
+
+    code = ErrorCode.NOT_ENOUGH_REPLICAS
+
+
+class OffsetNotAvailableError(LogdError):
+    """A new leader does not know yet what is committed."""
+
+    code = ErrorCode.OFFSET_NOT_AVAILABLE
 
 
 class AuthError(LogdError):

@@ -76,6 +76,13 @@ class RaftSection:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicationSection:
+    """Copies of partitions on other nodes."""
+
+    lag_ms_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class LogSection:
     """Storage of this node."""
 
@@ -115,6 +122,7 @@ class NodeConfig:
     listeners: ListenersSection
     cluster: ClusterSection
     raft: RaftSection
+    replication: ReplicationSection
     log: LogSection
     topics: TopicsSection
     topic_defaults: Mapping[str, str]
@@ -252,6 +260,7 @@ def _build(given: Mapping[str, _Given]) -> NodeConfig:
         listeners=ListenersSection(**listeners),
         cluster=cluster,
         raft=RaftSection(**sections["raft"]),
+        replication=ReplicationSection(**sections["replication"]),
         log=LogSection(**sections["log"]),
         topics=TopicsSection(**sections["topics"]),
         topic_defaults=MappingProxyType(_topic_defaults(given)),

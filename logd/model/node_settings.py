@@ -122,6 +122,17 @@ NODE_SETTINGS: Final[tuple[tuple[str, Setting], ...]] = (
         ),
     ),
     (
+        "replication.lag_ms_max",
+        Setting(
+            "replication.lag_ms_max",
+            Kind.DURATION,
+            "3s",
+            "How long a replica may not have caught up with its leader before it is out of sync.",
+            minimum=100,
+            maximum=_HOUR_MS,
+        ),
+    ),
+    (
         "raft.heartbeat_ms",
         Setting(
             "raft.heartbeat_ms",
@@ -290,6 +301,7 @@ ALIASES: Final[dict[str, str]] = {
     "broker.heartbeat.interval.ms": "node.heartbeat_ms",
     "broker.session.timeout.ms": "node.session_ms",
     "controller.quorum.voters": "cluster.peers",
+    "replica.lag.time.max.ms": "replication.lag_ms_max",
 }
 
 SETTINGS_BY_NAME: Final[dict[str, Setting]] = {

@@ -60,6 +60,9 @@ _STATUS: Final[dict[ErrorCode, grpc.StatusCode]] = {
     ErrorCode.FENCED_LEADER_EPOCH: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorCode.AUTHORIZATION_FAILED: grpc.StatusCode.PERMISSION_DENIED,
     ErrorCode.OUTCOME_UNKNOWN: grpc.StatusCode.UNKNOWN,
+    ErrorCode.NOT_ENOUGH_REPLICAS: grpc.StatusCode.UNAVAILABLE,
+    ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND: grpc.StatusCode.UNKNOWN,
+    ErrorCode.OFFSET_NOT_AVAILABLE: grpc.StatusCode.UNAVAILABLE,
     ErrorCode.DECOMPRESSED_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
 }
 

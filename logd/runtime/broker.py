@@ -40,6 +40,7 @@ from logd.runtime.partition import Chunk, Partition, ProduceOutcome
 from logd.runtime.partitions import Partitions, PartitionStats
 from logd.runtime.ports import Clock, Disk, Rng
 from logd.runtime.quorum_view import StoredEntry
+from logd.storage import ReadResult
 
 READ_WAIT_MS_MAX = 30_000
 
@@ -164,14 +165,14 @@ class Broker:
     ) -> asyncio.Future[ProduceOutcome]:
         """Check and queue one encoded batch; the future raises LogdError.
 
-        It is done when the batch is as durable as the topic promises, whatever `acks` (-1, 0, 1):
-        with one replica, all in-sync replicas and the leader are the same.
+        It is done when the batch is as durable as `acks` asks for: -1 (all in-sync replicas), 1
+        (the leader; 0 likewise, and nobody is told).
         """
         try:
             self.check_running()
             self._check_serving()
             found = self._find(TopicPartitionId(TopicId(topic_id), partition), -1)
-            return found.append(records, leader_epoch=leader_epoch)
+            return found.append(records, leader_epoch=leader_epoch, acks=acks)
         except LogdError as error:
             future = asyncio.get_running_loop().create_future()
             future.set_exception(error)
@@ -180,20 +181,34 @@ class Broker:
     def fetch_session(self, peer: str) -> FetchSession:
         """The reading state of one new stream from `peer`."""
         return FetchSession(
-            find=self._find, disk=self._disk, clock=self._clock, budget=self._fetch_budget
+            find=self._find,
+            check=self._check_readable,
+            disk=self._disk,
+            clock=self._clock,
+            budget=self._fetch_budget,
         )
+
+    def _check_readable(self, found: Partition) -> None:
+        found.check_readable()
+        if len(found.state.replicas) > 1:
+            # Another node may lead by now, and acknowledge what is not here.
+            self._check_serving()
 
     async def read(
         self, topic_id: bytes, partition: int, offset: int, *, bytes_max: int, wait_ms: int
     ) -> Chunk:
         """Read once; waits up to `wait_ms` for a first record at the end of the log."""
         found = self._find(TopicPartitionId(TopicId(topic_id), partition), -1)
-        if offset == found.high_watermark and wait_ms > 0:
+        if found.high_watermark <= offset <= found.view.written_end_offset and wait_ms > 0:
             await self._wait_for_records(found, offset, min(wait_ms, READ_WAIT_MS_MAX))
+            self._check_readable(found)
         limit = found.high_watermark
-        result = await self._disk.read(
-            partial(found.view.read, offset, bytes_max=bytes_max, limit_offset=limit)
-        )
+        if limit < offset <= found.view.written_end_offset:
+            # It is there, and not committed yet.
+            result = ReadResult(b"", offset)
+        else:
+            work = partial(found.view.read, offset, bytes_max=bytes_max, limit_offset=limit)
+            result = await self._disk.read(work)
         return Chunk(
             records=result.records,
             next_offset=result.next_offset,
@@ -222,6 +237,7 @@ class Broker:
         found = self._find(TopicPartitionId(TopicId(topic_id), partition), -1)
         view, end = found.view, found.high_watermark
         if spec == "latest":
+            found.check_latest()
             return end, -1, found.leader_epoch
         if spec == "earliest":
             return view.start_offset, -1, found.leader_epoch
@@ -230,7 +246,9 @@ class Broker:
         return offset, timestamp_ms, found.leader_epoch
 
     def _find(self, key: TopicPartitionId, leader_epoch: int) -> Partition:
-        return self._partitions.find(key, leader_epoch, self.image)
+        found = self._partitions.find(key, leader_epoch, self.image)
+        self._check_readable(found)
+        return found
 
     async def init_producer_id(self) -> tuple[int, int]:
         """A producer id that nobody was given before, and its epoch."""

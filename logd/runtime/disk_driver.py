@@ -44,8 +44,11 @@ class WrittenLog(Protocol):
     #: Whether a batch is answered only after its sync.
     sync_before_ack: bool
 
-    def answer(self, appended: Appended) -> Any:
-        """What the caller of `append` gets; called on the loop after the batch counts."""
+    def settle(
+        self, appended: Appended, leader_epoch: int, acks: int, future: asyncio.Future[Any]
+    ) -> None:
+        """Answer the caller of `append`, now or later; called on the loop once the batch is as
+        durable here as the topic promises."""
         ...
 
     def published(self) -> None:
@@ -63,6 +66,7 @@ class _Append:
     batch: bytes
     header: BatchHeader
     leader_epoch: int
+    acks: int
     future: asyncio.Future[Any]
     result: Appended | None = None
 
@@ -124,11 +128,16 @@ class DiskDriver:
         self._task = spawn(self._run(), name)
 
     def append(
-        self, target: WrittenLog, batch: bytes, header: BatchHeader, leader_epoch: int
+        self,
+        target: WrittenLog,
+        batch: bytes,
+        header: BatchHeader,
+        leader_epoch: int,
+        acks: int,
     ) -> asyncio.Future[Any]:
-        """Queue one verified batch. The future yields `target.answer(...)` or raises LogdError."""
+        """Queue one verified batch. `target.settle` answers the future, unless it raises here."""
         future = asyncio.get_running_loop().create_future()
-        self._enqueue(_Append(target, batch, header, leader_epoch, future))
+        self._enqueue(_Append(target, batch, header, leader_epoch, acks, future))
         return future
 
     def call(
@@ -305,7 +314,9 @@ class DiskDriver:
             assert operation.result is not None, "an append is answered once it has a result"
             if not operation.target.sync_before_ack:
                 operation.target.published()
-            operation.future.set_result(operation.target.answer(operation.result))
+            operation.target.settle(
+                operation.result, operation.leader_epoch, operation.acks, operation.future
+            )
         else:
             operation.future.set_result(operation.result)
 

@@ -70,15 +70,24 @@ class _Read(NamedTuple):
 
 #: Finds the partition that a client names, or raises LogdError.
 FindPartition = Callable[[TopicPartitionId, int], Partition]
+#: Raises LogdError when a partition may not be read here any more.
+CheckPartition = Callable[[Partition], None]
 
 
 class FetchSession:
     """One stream's reading state. All methods are called on the event loop."""
 
     def __init__(
-        self, *, find: FindPartition, disk: Disk, clock: Clock, budget: ByteBudget
+        self,
+        *,
+        find: FindPartition,
+        check: CheckPartition,
+        disk: Disk,
+        clock: Clock,
+        budget: ByteBudget,
     ) -> None:
         self._find = find
+        self._check = check
         self._disk = disk
         self._clock = clock
         self._budget = budget
@@ -158,6 +167,7 @@ class FetchSession:
         while not self._closed:
             self._wake.clear()
             frames, self._failed = self._failed, []
+            frames += self._moved()
             frames += await self._read_ready()
             frames += self._news()
             if frames and not self._closed:
@@ -177,6 +187,17 @@ class FetchSession:
         else:
             proven = RESERVE_BYTES + self._proven_bytes
             self._chunk_bytes = min(self._chunk_bytes * 2, self._frame_bytes_max, proven)
+
+    def _moved(self) -> list[FetchFrame]:
+        """End subscriptions of partitions that may not be read here any more."""
+        frames = []
+        for subscription in list(self._subscriptions.values()):
+            try:
+                self._check(subscription.partition)
+            except LogdError as error:
+                self.remove(subscription.id)
+                frames.append(_error_frame(subscription.id, error, subscription.offset))
+        return frames
 
     def _give_back(self) -> None:
         if self._borrowed:
@@ -233,7 +254,8 @@ class FetchSession:
             for subscription in self._subscriptions.values()
             if subscription.offset < subscription.partition.high_watermark
             or subscription.offset < subscription.partition.view.start_offset
-            or subscription.offset > subscription.partition.high_watermark
+            # What is here and not committed yet is waited for.
+            or subscription.offset > subscription.partition.view.written_end_offset
         ]
 
     async def _wait_for_min_bytes(self) -> None:

@@ -36,6 +36,7 @@ from logd.runtime.partitions import Partitions
 from logd.runtime.peer_service import Member, PeerService
 from logd.runtime.ports import Spawn
 from logd.runtime.raft_store import Found, RaftStore
+from logd.runtime.replica_server import ReplicaService
 from logd.runtime.session_keeper import SessionKeeper
 from logd.runtime.signal import Signal, wait_until
 from logd.runtime.voters import voters_of
@@ -157,6 +158,13 @@ class Membership:
             voters_of=voters_of,
         )
 
+    def node_epoch(self) -> int:
+        """Of the registration of this process; 0: it is not registered."""
+        node = self.metadata.image.nodes.get(self._node_id)
+        if node is None or node.incarnation_id != self._incarnation_id:
+            return 0
+        return node.node_epoch
+
     # --- what changes ------------------------------------------------------------------------
 
     def _on_image(self, image: ClusterImage, index: LogIndex) -> None:
@@ -188,7 +196,14 @@ class Membership:
         )
         self.controller.start()
         peers.join(
-            Member(self.cluster_id, self.consensus, self.metadata, self.controller, self.addresses)
+            Member(
+                self.cluster_id,
+                self.consensus,
+                self.metadata,
+                self.controller,
+                self.addresses,
+                ReplicaService(self._partitions.get, self._ports.disk, self._ports.clock),
+            )
         )
         if self.consensus.is_sole_voter:
             # It elects itself: nobody else is asked.

@@ -16,7 +16,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from logd_wire.errors import StorageFailedError
 
@@ -26,18 +26,16 @@ from logd.model.node_config import NodeConfig, NodeConfigEntry
 from logd.runtime.broker import Broker, NodeIdentity
 from logd.runtime.disk_driver import DiskDriver
 from logd.runtime.formation import Formation
+from logd.runtime.isr_proposals import IsrProposals
 from logd.runtime.membership import Membership
 from logd.runtime.partitions import Partitions
 from logd.runtime.peer_service import PeerService
 from logd.runtime.peers import PeerIdentity
+from logd.runtime.replica_fetcher import ReplicaFetcher
 from logd.runtime.world import Ports
 from logd.storage import DataDirectory, Ledger
 
 _logger = logging.getLogger("logd.node")
-
-#: Record data lies on one node: the metadata is replicated, partition logs are not yet.
-REPLICAS_MAX: Final = 1
-
 
 class Node:
     """`broker` is there once `start` has returned; `failed` is set by the first fatal error.
@@ -85,6 +83,7 @@ class Node:
             await ports.metadata_disk.write(lambda: None)
             await ports.disk.write(partial(self._directory.close, clean=False))
             raise
+        self._partitions.start()
         self._spawn(self._retention_loop(), "retention")
 
     async def _start(self) -> None:
@@ -184,7 +183,6 @@ class Node:
             partitions=config.topics.partitions,
             replication_factor=config.topics.replication_factor,
             topic_defaults=config.topic_defaults,
-            replication_factor_max=REPLICAS_MAX,
         )
         member = self._membership = Membership(
             config=config,
@@ -196,6 +194,7 @@ class Node:
             spawn=self._spawn,
             on_fatal=self._on_fatal,
         )
+        self._replicate(member)
         await member.begin(self.peers)
         await member.register()
         await self._partitions.open_all(member.metadata.image)
@@ -212,6 +211,28 @@ class Node:
             clock=ports.clock,
             rng=ports.rng,
         )
+
+    def _replicate(self, member: Membership) -> None:
+        """Let partitions be led and copied here, as this member of the cluster."""
+        ports, transport = self.ports, self.ports.transport
+        proposals = IsrProposals(
+            own_id=self.config.node.id,
+            node_epoch=member.node_epoch,
+            metadata=member.metadata,
+            clock=ports.clock,
+            spawn=self._spawn,
+        )
+        fetcher = None
+        if transport is not None:
+            fetcher = ReplicaFetcher(
+                transport=transport,
+                address_of=member.addresses.of,
+                node_epoch=member.node_epoch,
+                driver=self._driver,
+                clock=ports.clock,
+                spawn=self._spawn,
+            )
+        self._partitions.take_part(proposals, fetcher)
 
     async def _retention_loop(self) -> None:
         while True:

@@ -1,22 +1,28 @@
-"""One partition on the node that leads it: the door for appends, the view for readers.
+"""One partition on this node: the door for appends and for readers, led here or copied.
 
-With one replica the in-sync set is this node, so the high watermark is the end of what is durable
-here (of what is written, on topics that do not sync before they acknowledge).
+    follow(state) --led here-->  begin_epoch on the writer -> PartitionLeader: in-sync set,
+                                 high watermark, acknowledgements
+                  --led elsewhere, or by nobody-->  what waits is refused; a fetcher copies
+
+What a leadership decides is in `logd.replication`; this joins it to the log and its callers. On
+topics that do not sync before they acknowledge, written ends count where others say durable.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from logd_wire import BatchHeader, verify_produced_batch
 from logd_wire.errors import (
     ErrorCode,
     InvalidRecordError,
     LogdError,
+    NotEnoughReplicasError,
     NotLeaderError,
+    OffsetNotAvailableError,
     RecordTooLargeError,
 )
 
@@ -24,6 +30,19 @@ from logd.metadata import PartitionImage
 from logd.model.ids import NO_NODE, NodeId, TopicPartitionId
 from logd.model.settings import FlushMode
 from logd.model.topic_config import TopicConfig
+from logd.replication import (
+    Assigned,
+    Assignment,
+    FollowerAt,
+    HighWatermarkMoved,
+    LeaderEvent,
+    OwnEnd,
+    PartitionLeader,
+    ProposalAnswered,
+    ProposeIsr,
+    Tick,
+)
+from logd.runtime.acknowledgements import Acknowledgements
 from logd.runtime.disk_driver import DiskDriver
 from logd.storage import Appended, LogKey, LogView, PartitionLog
 
@@ -52,6 +71,26 @@ class Chunk:
     leader_epoch: int
 
 
+class ProposesIsr(Protocol):
+    """Takes a leader's proposal to the controller."""
+
+    def __call__(self, partition: Partition, proposal: ProposeIsr) -> None:
+        """Answered by `partition.proposal_answered`, some time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all partitions of a node share."""
+
+    own_id: NodeId
+    driver: DiskDriver
+    wall_ms: Callable[[], int]
+    monotonic_ms: Callable[[], int]
+    lag_ms_max: int
+    propose: ProposesIsr
+
+
 class Partition:
     """Implements `WrittenLog` for one partition.
 
@@ -65,19 +104,24 @@ class Partition:
         name: str,
         log: PartitionLog,
         config: TopicConfig,
-        state: PartitionImage,
-        own_id: NodeId,
-        driver: DiskDriver,
-        wall_ms: Callable[[], int],
+        high_watermark: int,
+        around: Surroundings,
     ) -> None:
+        """`high_watermark`: as far as it is known from before; `follow` comes next."""
         self.id = key
         self.key: LogKey = (key.topic_id, key.partition)
         self.name = name
         self.log = log
-        self._own_id = own_id
-        self.follow(state)
-        self._driver = driver
-        self._wall_ms = wall_ms
+        self._around = around
+        self._driver = around.driver
+        #: End of what is committed, and readable by consumers.
+        self.high_watermark = min(high_watermark, log.view.written_end_offset)
+        self._leader: PartitionLeader | None = None
+        self._must_begin = False
+        self._state: PartitionImage | None = None
+        self.leader_epoch = -1
+        self._node_epochs: Mapping[NodeId, int] = {}
+        self._waiting = Acknowledgements()
         self.reconfigure(config)
         #: Grows with every byte appended; fetch sessions compare it to know what is waiting.
         self.appended_bytes = 0
@@ -88,35 +132,228 @@ class Partition:
         """Take a new configuration; the log itself is told by the writer."""
         self.config = config
         self.sync_before_ack = config.flush.mode is FlushMode.BATCH
-
-    def follow(self, state: PartitionImage) -> None:
-        """Take over who leads, and in which epoch; the log hears of it with the next append."""
-        self._state = state
-        self.leader_epoch = state.leader_epoch
+        self._assign()
 
     @property
     def view(self) -> LogView:
         return self.log.view
 
     @property
-    def high_watermark(self) -> int:
-        """End of what consumers may read."""
+    def state(self) -> PartitionImage:
+        """As it was committed."""
+        assert self._state is not None, "follow comes first"
+        return self._state
+
+    @property
+    def own_end(self) -> int:
+        """End of what counts as kept here: durable, or written where the topic says so."""
         view = self.log.view
         return view.durable_end_offset if self.sync_before_ack else view.written_end_offset
 
-    def append(self, records: bytes, *, leader_epoch: int) -> asyncio.Future[ProduceOutcome]:
+    # --- leadership --------------------------------------------------------------------------
+
+    @property
+    def is_led_here(self) -> bool:
+        """Whether this node leads, though it may not have begun to."""
+        return self._state is not None and self._state.leader_id == self._around.own_id
+
+    def leads(self, leader_epoch: int) -> bool:
+        """Whether this node leads in that epoch, and has begun to."""
+        return self._leader is not None and self.leader_epoch == leader_epoch
+
+    def follow(self, state: PartitionImage, node_epochs: Mapping[NodeId, int]) -> None:
+        """Take over who leads, who is in sync, and which nodes are in service as which process."""
+        before, self._state = self._state, state
+        self._node_epochs = node_epochs
+        if before is not None and before.leader_epoch == state.leader_epoch:
+            self._assign()
+            return
+        self.leader_epoch = state.leader_epoch
+        self._leader = None
+        self._must_begin = False
+        self._waiting.fail(self._moved())
+        if self.is_led_here:
+            self._begin_to_lead()
+        self._notify()
+
+    def _begin_to_lead(self) -> None:
+        self._must_begin = False
+        leader_epoch = self.leader_epoch
+        began = self._driver.call(lambda: self._begin(leader_epoch), self, sync=True)
+        began.add_done_callback(lambda done: self._lead(leader_epoch, done))
+
+    def _begin(self, leader_epoch: int) -> int:
+        """On the writer: everything after this is of the new epoch. Returns where it begins."""
+        self.log.begin_epoch(leader_epoch)
+        return self.log.view.written_end_offset
+
+    def _lead(self, leader_epoch: int, began: asyncio.Future[int]) -> None:
+        if began.cancelled():
+            return
+        failure = began.exception()
+        if leader_epoch != self.leader_epoch:
+            return
+        if failure is not None:
+            # A full disk, or a node that is about to stop: nothing is led without its epoch.
+            self._must_begin = True
+            return
+        self._leader = PartitionLeader(
+            self._around.own_id,
+            self._assignment(),
+            start_offset=began.result(),
+            end_offset=self.own_end,
+            high_watermark=min(self.high_watermark, self.own_end),
+            lag_ms_max=self._around.lag_ms_max,
+            now_ms=self._around.monotonic_ms(),
+        )
+        self._tell_leader(OwnEnd(self.own_end, self._around.monotonic_ms()))
+        self._notify()
+
+    def _assignment(self) -> Assignment:
+        state = self.state
+        return Assignment(
+            leader_epoch=state.leader_epoch,
+            partition_epoch=state.partition_epoch,
+            replicas=state.replicas,
+            isr=state.isr,
+            node_epochs={
+                node: self._node_epochs[node]
+                for node in state.replicas
+                if node in self._node_epochs
+            },
+            min_isr=self.config.min_insync_replicas,
+        )
+
+    def _assign(self) -> None:
+        if self._leader is None:
+            return
+        self._tell_leader(Assigned(self._assignment(), self._around.monotonic_ms()))
+        if self._leader is not None and not self._leader.may_acknowledge:
+            self._waiting.fail(self._too_few(after=True))
+
+    def _tell_leader(self, event: LeaderEvent) -> None:
+        leader = self._leader
+        if leader is None:
+            return
+        for effect in leader.handle(event):
+            match effect:
+                case HighWatermarkMoved():
+                    self._move_high_watermark(effect.offset)
+                case ProposeIsr():
+                    self._around.propose(self, effect)
+
+    def _move_high_watermark(self, offset: int) -> None:
+        self.high_watermark = offset
+        self._waiting.release(offset)
+        self._notify()
+
+    def follower_at(self, node_id: NodeId, node_epoch: int, end_offset: int) -> None:
+        """A follower has everything below `end_offset`, durably."""
+        self._tell_leader(
+            FollowerAt(node_id, node_epoch, end_offset, self._around.monotonic_ms())
+        )
+
+    def proposal_answered(self, partition_epoch: int, *, refused: bool) -> None:
+        """The controller answered a proposal, or nobody did."""
+        now_ms = self._around.monotonic_ms()
+        self._tell_leader(ProposalAnswered(partition_epoch, refused, now_ms))
+
+    def tick(self, now_ms: int) -> None:
+        """Look whether a follower is out of time, or leadership could not begin before."""
+        if self._must_begin:
+            self._begin_to_lead()
+        leader = self._leader
+        if leader is None:
+            return
+        deadline_ms = leader.next_deadline_ms()
+        if deadline_ms is not None and deadline_ms <= now_ms:
+            self._tell_leader(Tick(now_ms))
+
+    # --- copying -----------------------------------------------------------------------------
+
+    def learn_high_watermark(self, offset: int) -> None:
+        """What the leader says is committed, of what is here."""
+        self.high_watermark = offset
+
+    # --- appends -----------------------------------------------------------------------------
+
+    def append(
+        self, records: bytes, *, leader_epoch: int, acks: int
+    ) -> asyncio.Future[ProduceOutcome]:
         """Check one encoded batch and queue it; raises LogdError when it is refused."""
-        if self._state.leader_id != self._own_id:
-            raise not_led_here(self.name, self._state)
+        if not self.is_led_here:
+            raise self._moved()
         self.check_epoch(leader_epoch)
+        if acks == -1 and len(self.state.isr) < self.config.min_insync_replicas:
+            raise self._too_few(after=False)
         header = self._check(records)
         self.appended_bytes += len(records)
-        return self._driver.append(self, records, header, self.leader_epoch)
+        return self._driver.append(self, records, header, self.leader_epoch, acks)
+
+    def settle(
+        self, appended: Appended, leader_epoch: int, acks: int, future: asyncio.Future[Any]
+    ) -> None:
+        if leader_epoch != self.leader_epoch:
+            future.set_exception(self._moved())
+            return
+        if acks != -1:
+            future.set_result(self._outcome(appended, 1))
+            return
+        outcome = self._outcome(appended, len(self.state.isr))
+        if appended.next_offset <= self.high_watermark:
+            future.set_result(outcome)
+        elif len(self.state.isr) < self.config.min_insync_replicas:
+            future.set_exception(self._too_few(after=True))
+        else:
+            self._waiting.wait(appended.next_offset, outcome, future)
+
+    def _outcome(self, appended: Appended, replicas: int) -> ProduceOutcome:
+        return ProduceOutcome(
+            base_offset=appended.base_offset,
+            leader_epoch=self.leader_epoch,
+            append_time_ms=appended.append_time_ms,
+            synced=self.sync_before_ack,
+            replicas=replicas,
+            log_start_offset=self.log.view.start_offset,
+            duplicate=appended.duplicate,
+        )
+
+    def _moved(self) -> NotLeaderError:
+        return not_led_here(self.name, self.state)
+
+    def _too_few(self, *, after: bool) -> NotEnoughReplicasError:
+        what = (
+            "the batch was appended, but is not acknowledged: a replica went out of sync"
+            if after
+            else "nothing was appended"
+        )
+        return NotEnoughReplicasError(
+            f"{self.name} has {len(self.state.isr)} replicas in sync, acks=all needs "
+            f"{self.config.min_insync_replicas} (min.insync.replicas): {what}",
+            code=ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND if after else None,
+            hint="see `logd cluster nodes` for nodes that are out of service; it is tried again",
+        )
+
+    # --- readers -----------------------------------------------------------------------------
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether consumers may read here. The only copy serves also while nobody leads."""
+        state = self.state
+        return self.is_led_here or (state.leader_id == NO_NODE and len(state.replicas) == 1)
 
     def check_readable(self) -> None:
-        """Refuse to read here what another node leads. Without a leader, what is here is served."""
-        if self._state.leader_id not in (NO_NODE, self._own_id):
-            raise not_led_here(self.name, self._state)
+        """Refuse to read here what another node leads."""
+        if not self.is_readable:
+            raise self._moved()
+
+    def check_latest(self) -> None:
+        """Refuse to name the end of the log before this leadership knows what is committed."""
+        if self.is_led_here and (self._leader is None or not self._leader.serves_latest):
+            raise OffsetNotAvailableError(
+                f"{self.name} has a new leader that does not know yet what is committed",
+                hint="try again in a moment",
+            )
 
     def check_epoch(self, leader_epoch: int) -> None:
         """Refuse a client that addresses another leadership than this one; -1: unchecked."""
@@ -143,7 +380,7 @@ class Partition:
         except LogdError as error:
             error.message = f"batch for {self.name}: {error.message}"
             raise
-        latest_ms = self._wall_ms() + self.config.message_timestamp_after_max_ms
+        latest_ms = self._around.wall_ms() + self.config.message_timestamp_after_max_ms
         if header.max_timestamp > latest_ms:
             raise InvalidRecordError(
                 f"batch for {self.name} carries the timestamp {header.max_timestamp}, more than"
@@ -153,23 +390,17 @@ class Partition:
             )
         return header
 
-    def answer(self, appended: Appended) -> Any:
-        return ProduceOutcome(
-            base_offset=appended.base_offset,
-            leader_epoch=self.leader_epoch,
-            append_time_ms=appended.append_time_ms,
-            synced=self.sync_before_ack,
-            replicas=1,
-            log_start_offset=self.log.view.start_offset,
-            duplicate=appended.duplicate,
-        )
-
     def published(self) -> None:
+        if self._leader is not None:
+            self._tell_leader(OwnEnd(self.own_end, self._around.monotonic_ms()))
+        self._notify()
+
+    def _notify(self) -> None:
         for listener in list(self._listeners):
             listener()
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call `listener` whenever the view has moved."""
+        """Call `listener` whenever there may be something new to read, or to be told."""
         self._listeners[listener] = None
 
     def unlisten(self, listener: Callable[[], None]) -> None:

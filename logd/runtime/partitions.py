@@ -8,16 +8,23 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from logd_wire.errors import ErrorCode, LogdError, StorageFullError, UnknownTopicError
+from logd_wire.errors import (
+    ErrorCode,
+    InvalidRequestError,
+    LogdError,
+    StorageFullError,
+    UnknownTopicError,
+)
 
 from logd.metadata import ClusterImage, PartitionImage, TopicImage
-from logd.model.ids import TopicId, TopicPartitionId
+from logd.model.ids import NO_NODE, NodeId, TopicId, TopicPartitionId
 from logd.model.node_config import NodeConfig
 from logd.model.settings import FlushMode
 from logd.model.topic_config import TopicConfig, parse_topic_config
 from logd.runtime.disk_driver import DiskDriver
-from logd.runtime.partition import Partition, not_led_here
+from logd.runtime.partition import Partition, ProposesIsr, Surroundings, not_led_here
 from logd.runtime.ports import Clock, Disk, Spawn
+from logd.runtime.replica_fetcher import ReplicaFetcher
 from logd.storage import (
     FORGOTTEN,
     DataDirectory,
@@ -27,12 +34,18 @@ from logd.storage import (
     LogKey,
     PartitionLog,
     RecoveryReport,
+    load_high_watermarks,
+    store_high_watermarks,
 )
 
 _logger = logging.getLogger("logd.partitions")
 
 #: Logs that are opened side by side.
 OPENING_MAX = 64
+#: How often leaders look for followers that are out of time, and how often what is committed is
+#: written down for the next start.
+TICK_MS = 250
+MARKS_MS = 5_000
 #: Beyond what unsynced writes and reads under way hold open.
 OPEN_SEGMENTS_MAX = 1_000
 
@@ -81,8 +94,27 @@ class Partitions:
         # Segment files open at one time, of all partitions together.
         self._handles = HandleCache(directory.files, OPEN_SEGMENTS_MAX)
         self._partitions: dict[TopicPartitionId, Partition] = {}
+        self._around: Surroundings | None = None
+        self._fetcher: ReplicaFetcher | None = None
+        self._marks: dict[LogKey, int] = {}
+        self._nodes: dict[NodeId, int] = {}
         #: The newest image: a log that took long to open is led as it says.
         self._newest = ClusterImage()
+
+    def take_part(self, propose: ProposesIsr, fetcher: ReplicaFetcher | None) -> None:
+        """Lead and copy from now on; comes before any log is opened.
+
+        `fetcher` is None where there are no other nodes.
+        """
+        self._fetcher = fetcher
+        self._around = Surroundings(
+            own_id=self._config.node.id,
+            driver=self._driver,
+            wall_ms=self._clock.wall_ms,
+            monotonic_ms=self._clock.monotonic_ms,
+            lag_ms_max=self._config.replication.lag_ms_max,
+            propose=propose,
+        )
 
     def get(self, key: TopicPartitionId) -> Partition | None:
         return self._partitions.get(key)
@@ -106,6 +138,9 @@ class Partitions:
         unknown = await self._driver.call(
             partial(self._directory.quarantine_unknown, keys, self._clock.wall_ms())
         )
+        self._marks = await self._driver.call(
+            partial(load_high_watermarks, self._directory.files)
+        )
         for name in unknown:
             _logger.warning("partition directory set aside: the metadata does not know %s", name)
         try:
@@ -117,15 +152,28 @@ class Partitions:
     def follow_leaders(self, before: ClusterImage, after: ClusterImage) -> None:
         """Take over who leads what is here; at once, whatever becomes of the rest."""
         self._newest = after
+        nodes = {
+            node_id: node.node_epoch for node_id, node in after.nodes.items() if not node.fenced
+        }
+        same_nodes, self._nodes = nodes == self._nodes, nodes
         if not self._partitions:
             return
         for topic_id, topic in after.topics.items():
-            if before.topics.get(topic_id) is topic:
+            if same_nodes and before.topics.get(topic_id) is topic:
                 continue
             for state in topic.partitions:
                 found = self._partitions.get(TopicPartitionId(topic_id, state.partition))
                 if found is not None:
-                    found.follow(state)
+                    self._lead_or_copy(found, state)
+
+    def _lead_or_copy(self, found: Partition, state: PartitionImage) -> None:
+        found.follow(state, self._nodes)
+        if self._fetcher is None:
+            return
+        if state.leader_id in (NO_NODE, self._config.node.id):
+            self._fetcher.stop(found.id)
+        else:
+            self._fetcher.follow(found, state.leader_id, state.leader_epoch)
 
     async def follow(self, before: ClusterImage, after: ClusterImage) -> None:
         """Make, reconfigure and drop logs for what changed; safe to repeat after an error."""
@@ -166,18 +214,19 @@ class Partitions:
 
     def _wrap(self, opened: _Missing, log: PartitionLog) -> Partition:
         topic = self._newest.topics.get(TopicId(opened.key.topic_id))
+        assert self._around is not None, "take_part comes first"
         found = Partition(
             key=opened.key,
             name=opened.name,
             log=log,
             config=opened.config,
-            state=topic.partition(opened.key.partition) if topic is not None else opened.state,
-            own_id=self._config.node.id,
-            driver=self._driver,
-            wall_ms=self._clock.wall_ms,
+            high_watermark=self._marks.get((opened.key.topic_id, opened.key.partition), 0),
+            around=self._around,
         )
         # What recovery found beyond the ledger is durable now, and must not be cut next time.
         self._driver.note_durable(found)
+        state = topic.partition(opened.key.partition) if topic is not None else opened.state
+        self._lead_or_copy(found, state)
         self._flush_by_interval(found)
         return found
 
@@ -237,6 +286,8 @@ class Partitions:
 
     async def _drop(self, found: Partition) -> None:
         """Take a deleted partition out of use now, its files after the delay."""
+        if self._fetcher is not None:
+            self._fetcher.stop(found.id)
         await self._driver.call(partial(found.log.close, clean=False))
         found.published()
         delay_ms = found.config.file_delete_delay_ms
@@ -296,6 +347,11 @@ class Partitions:
         """Drop what lies below `offset` (-1: the high watermark); returns the new start."""
         found = self.find(key, -1, image)
         target = found.high_watermark if offset == -1 else offset
+        if target > found.high_watermark:
+            raise InvalidRequestError(
+                f"cannot trim {found.name} to {target}: it ends at {found.high_watermark}",
+                hint=f"trim to {found.high_watermark} at most",
+            )
         await self._driver.call(partial(found.log.trim, target))
         found.published()
         return found.view.start_offset
@@ -306,7 +362,9 @@ class Partitions:
             if self._partitions.get(found.id) is not found:
                 continue
             now_ms = self._clock.wall_ms()
-            removed = await self._driver.call(partial(_retain, found, now_ms, found.high_watermark))
+            # What a follower may delete, its leader says: where its log starts.
+            work = _retain if found.is_led_here else _clear_away
+            removed = await self._driver.call(partial(work, found, now_ms, found.high_watermark))
             if removed:
                 _logger.info("%s: %d segments removed by retention", found.name, removed)
                 found.published()
@@ -316,8 +374,44 @@ class Partitions:
                 await self._driver.call(lambda: None, found, sync=True)
         await self._driver.call(partial(self._directory.purge_quarantine, self._clock.wall_ms()))
 
+    def start(self) -> None:
+        """Begin what goes on in the background while the node serves."""
+        self._spawn(self._tick_loop(), "replicas")
+        self._spawn(self._marks_loop(), "high watermarks")
+
+    async def _tick_loop(self) -> None:
+        while True:
+            await self._clock.sleep_ms(TICK_MS)
+            now_ms = self._clock.monotonic_ms()
+            for found in self.all():
+                found.tick(now_ms)
+
+    async def _marks_loop(self) -> None:
+        """Write down what is committed: a node that starts again serves it without its peers."""
+        while True:
+            await self._clock.sleep_ms(MARKS_MS)
+            await self._store_marks()
+
+    async def _store_marks(self) -> None:
+        marks = {
+            found.key: found.high_watermark
+            for found in self.all()
+            if len(found.state.replicas) > 1
+        }
+        if marks == self._marks:
+            return
+        try:
+            await self._driver.call(partial(store_high_watermarks, self._directory.files, marks))
+        except StorageFullError:
+            # Older marks are lower, which is safe.
+            return
+        self._marks = marks
+
     async def close_all(self) -> None:
         """Sync and close every log, with everything that a fast start needs."""
+        if self._fetcher is not None:
+            await self._fetcher.close()
+        await self._store_marks()
         partitions = self.all()
         # Queued together, so that the syncs share rounds.
         for done in [self._driver.call(lambda: None, found, sync=True) for found in partitions]:
@@ -341,6 +435,13 @@ def _report(name: str, recovery: RecoveryReport) -> None:
         )
     for damage in recovery.damage:
         _logger.error("%s: damaged: %s", name, damage)
+
+
+def _clear_away(found: Partition, now_ms: int, _limit_offset: int) -> int:
+    """On the writer: roll, unlink what was removed long enough ago."""
+    found.log.maybe_roll(now_ms)
+    found.log.unlink_deleted(now_ms)
+    return 0
 
 
 def _retain(found: Partition, now_ms: int, limit_offset: int) -> int:
