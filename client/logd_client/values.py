@@ -137,7 +137,10 @@ class ClusterInfo:
 
 @dataclass(frozen=True, slots=True)
 class PartitionInfo:
-    """One partition. `leader` is None while there is none; ranges are half-open."""
+    """One partition. `leader` is None while there is none; ranges are half-open.
+
+    `retention` and `compaction` say in words what goes next, when, and why not now.
+    """
 
     partition: int
     leader: int | None
@@ -149,6 +152,8 @@ class PartitionInfo:
     size_bytes: int
     segments: int
     damage: tuple[str, ...] = ()
+    retention: str = ""
+    compaction: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,7 @@ DESCRIBE_HELP = """Describe topics: partitions, offsets, configuration, and what
 Examples:
   logd topic describe orders
   logd topic describe orders -p          only the partitions
+  logd topic describe orders --cleanup   what is deletable and cleanable, when next, and why not
   logd topic describe orders -F json     one object; an array when there are several names
 """
 
@@ -165,6 +166,9 @@ def describe(
         bool, typer.Option("--partitions", "-p", help="Only the partitions.")
     ] = False,
     config: Annotated[bool, typer.Option("--config", "-c", help="Only the configuration.")] = False,
+    cleanup: Annotated[
+        bool, typer.Option("--cleanup", help="Only what goes next, when, and why not now.")
+    ] = False,
 ) -> None:
     """Describe topics."""
     from logd.cli import topic_view
@@ -178,13 +182,14 @@ def describe(
                 found.append(admin.describe_topic(name))
             except UnknownTopicError as error:
                 raise suggest_topic(error, name, invocation) from None
-    everything = not (summary or partitions or config)
+    everything = not (summary or partitions or config or cleanup)
     topic_view.emit_description(
         invocation,
         found,
         summary=summary or everything,
         partitions=partitions or everything,
         config=config or everything,
+        cleanup=cleanup or everything,
     )
 
 

@@ -33,6 +33,8 @@ def topic_document(info: TopicInfo) -> dict[str, Any]:
                 "size_bytes": item.size_bytes,
                 "segments": item.segments,
                 "damage": list(item.damage),
+                "retention": item.retention,
+                "compaction": item.compaction,
             }
             for item in sorted(info.partitions, key=lambda item: item.partition)
         ],
@@ -79,6 +81,7 @@ def emit_description(
     summary: bool,
     partitions: bool,
     config: bool,
+    cleanup: bool,
 ) -> None:
     """Everything about each topic, or the chosen sections."""
     documents = [topic_document(info) for info in topics]
@@ -89,6 +92,8 @@ def emit_description(
             tables.append(_summary_table(info))
         if partitions:
             tables.append(_partitions_table(info, wide=wide))
+        if cleanup:
+            tables.append(_cleanup_table(info))
         if config:
             tables.append(_config_table(info, wide=wide))
     emit(
@@ -135,6 +140,11 @@ def _partitions_table(info: TopicInfo, *, wide: bool) -> Table:
     if wide or damaged:
         return f"{info.name}: partitions", [*header, "SEGMENTS", "DAMAGE"], rows
     return f"{info.name}: partitions", header, [row[: len(header)] for row in rows]
+
+
+def _cleanup_table(info: TopicInfo) -> Table:
+    rows = [[item.partition, item.retention, item.compaction] for item in info.partitions]
+    return f"{info.name}: cleanup", ["PARTITION", "RETENTION", "COMPACTION"], rows
 
 
 def _config_table(info: TopicInfo, *, wide: bool) -> Table:

@@ -193,6 +193,7 @@ class AdminHandlers:
             described.size_bytes = stats.size_bytes
             described.segments = stats.segments
             described.damage.extend(str(damage) for damage in stats.damage)
+            described.retention = stats.retention
             partitions.append(described)
         return self._with_config(topic, partitions)
 

@@ -8,7 +8,10 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
+
+from logd.runtime.ports import BootTime
 
 T = TypeVar("T")
 
@@ -17,8 +20,15 @@ SYNC_THREADS = 16
 READ_THREADS = 4
 
 
+#: One for each boot of a Linux machine.
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
 class SystemClock:
     """Implements `Clock` with the operating system's clocks."""
+
+    def __init__(self) -> None:
+        self._boot_id = _read_boot_id()
 
     def monotonic_ms(self) -> int:
         return time.monotonic_ns() // 1_000_000
@@ -26,8 +36,18 @@ class SystemClock:
     def wall_ms(self) -> int:
         return time.time_ns() // 1_000_000
 
+    def boot_time(self) -> BootTime:
+        return BootTime(self._boot_id, time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000)
+
     async def sleep_ms(self, milliseconds: float) -> None:
         await asyncio.sleep(milliseconds / 1000)
+
+
+def _read_boot_id() -> str:
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 class ThreadDisk:

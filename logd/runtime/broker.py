@@ -297,4 +297,4 @@ class Broker:
 
     async def describe_partition(self, topic_id: TopicId, partition: int) -> PartitionStats:
         """Sizes and offsets on this node; raises UnknownTopicError when it has no replica."""
-        return self._partitions.stats(TopicPartitionId(topic_id, partition), self.image)
+        return await self._partitions.stats(TopicPartitionId(topic_id, partition), self.image)

@@ -25,6 +25,7 @@ from logd.runtime.metadata_driver import MetadataDriver
 from logd.runtime.partitions import Partitions
 from logd.runtime.ports import Clock, Disk, Rng, Spawn
 from logd.runtime.raft_store import RaftStore
+from logd.runtime.steady_clock import SteadyClock
 from logd.storage import DataDirectory, Files, Ledger
 
 _logger = logging.getLogger("logd.node")
@@ -76,10 +77,11 @@ class Node:
         self._directory = await ports.disk.write(self._open_directory)
         try:
             self._ledger = await ports.disk.write(partial(Ledger.open, ports.files, "ledger"))
+            self._steady = await ports.disk.write(partial(SteadyClock, ports.clock, ports.files))
             self._driver = DiskDriver(
                 disk=ports.disk,
                 ledger=self._ledger,
-                clock=ports.clock,
+                clock=self._steady,
                 free_bytes=ports.files.free_bytes,
                 free_bytes_min=config.log.free_bytes_min,
                 on_fatal=self._on_fatal,
@@ -92,6 +94,7 @@ class Node:
                 driver=self._driver,
                 disk=ports.disk,
                 clock=ports.clock,
+                steady=self._steady,
                 spawn=self._spawn,
             )
             await self._start_metadata()
@@ -179,6 +182,8 @@ class Node:
 
     def _close_directory(self, clean: bool) -> None:
         self._ledger.close()
+        if clean:
+            self._steady.save()
         if not clean:
             self._directory.mark_failed()
         self._directory.close(clean=clean)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from logd.storage.clock_guard import ClockGuard, load_clock, store_clock
 from logd.storage.config import LogConfig
 from logd.storage.damage import Damage
 from logd.storage.data_dir import DataDirectory, DirectoryMeta
-from logd.storage.deletion import DeletedSegment
 from logd.storage.files import Entry, File, Files, Lock, is_no_space, read_all, write_atomic
 from logd.storage.handles import HandleCache
 from logd.storage.ledger import FORGOTTEN, Ledger, LogKey
@@ -14,11 +14,13 @@ from logd.storage.partition_log import Appended, PartitionLog
 from logd.storage.reader import LogView, ReadResult
 from logd.storage.real_files import RealFiles
 from logd.storage.recovery import RecoveryReport
+from logd.storage.retention import DeletedSegment, Moment, RetentionStatus
 from logd.storage.sync import SyncPoint
 
 __all__ = [
     "FORGOTTEN",
     "Appended",
+    "ClockGuard",
     "Damage",
     "DataDirectory",
     "DeletedSegment",
@@ -33,12 +35,16 @@ __all__ = [
     "LogKey",
     "LogView",
     "MemoryFiles",
+    "Moment",
     "PartitionLog",
     "ReadResult",
     "RealFiles",
     "RecoveryReport",
+    "RetentionStatus",
     "SyncPoint",
     "is_no_space",
+    "load_clock",
     "read_all",
+    "store_clock",
     "write_atomic",
 ]

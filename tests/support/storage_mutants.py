@@ -85,9 +85,9 @@ MUTANTS = (
     ),
     Mutant(
         "full-disk-not-cut-back",
-        "partition_log",
-        "                handle.file.truncate(position)",
-        "                handle.file.size()",
+        "writing",
+        "            handle.file.truncate(position)",
+        "            handle.file.size()",
     ),
     Mutant(
         "producer-remembered-before-the-write",
@@ -123,15 +123,15 @@ MUTANTS = (
     ),
     Mutant(
         "retention-passes-the-high-watermark",
-        "deletion",
-        "if next_offset > limit_offset",
-        "if segment.base_offset > limit_offset",
+        "retention",
+        "        if next_offset > bounds.limit_offset or",
+        "        if segment.base_offset > bounds.limit_offset or",
     ),
     Mutant(
         "retention-a-millisecond-early",
-        "deletion",
-        "retention_time_ms(segment) > config.retention_ms",
-        "retention_time_ms(segment) >= config.retention_ms",
+        "retention",
+        'return "retention.ms" if moment.now_ms - born_ms > config.retention_ms',
+        'return "retention.ms" if moment.now_ms - born_ms >= config.retention_ms',
     ),
     Mutant(
         "writing-goes-on-after-a-failed-sync",

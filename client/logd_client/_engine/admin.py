@@ -198,6 +198,8 @@ def _partition(part: admin_pb2.PartitionDescription) -> PartitionInfo:
         size_bytes=part.size_bytes,
         segments=part.segments,
         damage=tuple(part.damage),
+        retention=part.retention,
+        compaction=part.compaction,
     )
 
 
