@@ -43,10 +43,12 @@ if TYPE_CHECKING or CODEC == "pure":
     from logd_wire._pure_decode import decode_batch, decode_records, iter_keys, iter_records
     from logd_wire._pure_encode import BatchBuilder, encode_batch
     from logd_wire._pure_filter import filter_batch
+    from logd_wire._pure_keymap import KeyMap
     from logd_wire.partitioner import murmur2, partition_for_key
 else:
     from logd_wire._speed import (
         BatchBuilder,
+        KeyMap,
         decode_batch,
         decode_records,
         encode_batch,
@@ -60,6 +62,7 @@ else:
 __all__ = [
     "CODEC",
     "BatchBuilder",
+    "KeyMap",
     "decode_batch",
     "decode_records",
     "encode_batch",

@@ -23,17 +23,18 @@ class Deletion:
             (0, join(context.directory, name), None) for name in leftovers
         ]
 
-    def rename(self, segments: Sequence[Segment]) -> None:
-        """Take segments away: renamed now, unlinked some time after."""
+    def rename(self, segments: Sequence[Segment], *, tag: str = "") -> None:
+        """Take segments away: renamed now, unlinked some time after.
+
+        `tag` is for names of which another file with the same base offset may want one, too.
+        """
         files = self._context.files
+        suffix = f"{LOG_SUFFIX}.{tag}{DELETED_SUFFIX}" if tag else LOG_SUFFIX + DELETED_SUFFIX
         for segment in segments:
             path = segment.path
-            suffix = LOG_SUFFIX + DELETED_SUFFIX
-            target = path.removesuffix(LOG_SUFFIX) + suffix
             try:
-                files.rename(path, target)
-                segment.suffix = suffix
-                self._due.append((None, target, segment))
+                self._context.handles.rename(segment, suffix)
+                self._due.append((None, segment.path, segment))
             except FileNotFoundError:
                 continue
             except OSError as error:

@@ -14,7 +14,7 @@ The states that a crash can leave are described in `recovery`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from crc32c import crc32c
@@ -23,15 +23,15 @@ from logd_wire.errors import (
     ErrorCode,
     InvalidRequestError,
     NotLeaderError,
-    StorageFailedError,
 )
 
 from logd.storage.access import LogContext, index_of
+from logd.storage.cleaner.control import CleaningControl, CleaningInputs
 from logd.storage.clock_guard import SKEW_MS_MAX
 from logd.storage.config import LogConfig
 from logd.storage.deletion import Deletion
 from logd.storage.epochs import LeaderEpochs, store_epochs
-from logd.storage.files import Files, is_no_space, parent_of, write_plain
+from logd.storage.files import Files, parent_of, write_plain
 from logd.storage.handles import Handle, HandleCache
 from logd.storage.reader import LogView
 from logd.storage.recovery import Recovered, Recovery, RecoveryReport
@@ -49,7 +49,7 @@ from logd.storage.sidecar import identity_of
 from logd.storage.snapshots import SnapshotFiles
 from logd.storage.sync import SyncPoint, SyncState
 from logd.storage.truncation import cut_segments, rebuild_producers
-from logd.storage.writing import cut_back, full_error, write_rest
+from logd.storage.writing import cut_back, write_rest
 
 _STAMP_BYTES = 16
 #: Append times this far ahead of now were made by a clock that has been set back since.
@@ -83,6 +83,7 @@ class PartitionLog:
         self._deletion = Deletion(context, found.deleted)
         self._writer: Handle | None = None
         self._sync = SyncState(context)
+        self.cleaning = CleaningControl(context, self._deletion, self._sync, self)
         # Counts the changes; a view made of an older version is not kept.
         self._version = 0
         self._view: tuple[int, LogView] | None = None
@@ -190,7 +191,7 @@ class PartitionLog:
 
         The current epoch again is no change. NotLeaderError: it is older than the current one.
         """
-        self._check_usable()
+        self._sync.check_usable()
         latest = self._context.epochs.latest
         if leader_epoch == latest:
             return
@@ -200,7 +201,7 @@ class PartitionLog:
                 code=ErrorCode.FENCED_LEADER_EPOCH,
             )
         epochs = self._context.epochs.begin(leader_epoch, self._end)
-        self._guarded(lambda: store_epochs(self._files, self._context.directory, epochs))
+        self._sync.guarded(lambda: store_epochs(self._files, self._context.directory, epochs))
         self._context.epochs = epochs
 
     def append(
@@ -272,26 +273,9 @@ class PartitionLog:
     def _roll_is_due(self, segment: Segment, now_ms: int) -> bool:
         """By time alone. Times of a clock that was set back since and those of now do not mix."""
         return segment.size > 0 and (
-            now_ms - segment.first_append_ms >= self._config.segment_ms
+            now_ms - segment.first_append_ms >= self._config.roll_ms
             or segment.last_append_ms - now_ms > _AHEAD_MS_MAX
         )
-
-    def _guarded(self, work: Callable[[], None]) -> None:
-        """Do what may find the disk full, and nothing else that may fail harmlessly."""
-        try:
-            work()
-        except OSError as error:
-            if is_no_space(error):
-                raise full_error(self._context.directory) from error
-            self._sync.failed = True
-            raise
-
-    def _check_usable(self) -> None:
-        if self._sync.failed:
-            raise StorageFailedError(
-                f"{self._context.directory} is closed for writing after a storage error",
-                hint="check the disk, then start the node again",
-            )
 
     def prepare_sync(self) -> SyncPoint | None:
         """Take down what a sync must cover now; None: everything written is durable."""
@@ -323,7 +307,7 @@ class PartitionLog:
         """Seal the active segment if its first batch is `segment_ms` old; an idle log needs it."""
         if not self._roll_is_due(self._active, now_ms):
             return False
-        self._check_usable()
+        self._sync.check_usable()
         self._roll()
         return True
 
@@ -334,7 +318,7 @@ class PartitionLog:
             self._open_writer()
         new = Segment(self._context.directory, self._end)
         new.index = SegmentIndex()
-        self._guarded(lambda: write_plain(self._files, new.path, b""))
+        self._sync.guarded(lambda: write_plain(self._files, new.path, b""))
         self._snapshots.write(self._producers, self._end)
         old.sealed = True
         old.write_sidecars(self._files, self._context.identity)
@@ -351,7 +335,7 @@ class PartitionLog:
 
         A lower offset than the start changes nothing. InvalidRequestError: beyond the end.
         """
-        self._check_usable()
+        self._sync.check_usable()
         if offset > self._end:
             raise InvalidRequestError(
                 f"cannot trim {self._context.directory} to {offset}: it ends at {self._end}",
@@ -384,7 +368,7 @@ class PartitionLog:
         `limit_offset` is the high watermark; the rest is a `Moment`. The active segment is rolled
         when its turn comes.
         """
-        self._check_usable()
+        self._sync.check_usable()
         moment = Moment(now_ms, brake, trusted_since_ms)
         bounds = self._bounds(limit_offset)
         deleted = expired(self._context, self._segments, self._config, bounds, moment)
@@ -404,7 +388,7 @@ class PartitionLog:
 
     def _move_start(self, offset: int, count: int) -> None:
         """Make the new start durable, then rename the first `count` segments away."""
-        self._guarded(lambda: self._log_start.write(offset))
+        self._sync.guarded(lambda: self._log_start.write(offset))
         doomed, self._segments = self._segments[:count], self._segments[count:]
         self._sealed_bytes -= sum(segment.size for segment in doomed)
         self._version += 1
@@ -418,19 +402,39 @@ class PartitionLog:
         """
         return self._deletion.unlink_due(now_ms, self._config.file_delete_delay_ms)
 
+    def cleaning_inputs(self) -> CleaningInputs:
+        """What the cleaner needs of this log now; any thread."""
+        return CleaningInputs(
+            self._segments,
+            self._config,
+            self.start_offset,
+            self._durable_end,
+            self._sync.generation,
+            self._producers,
+        )
+
+    def replace_segments(self, sources: Sequence[Segment], segment: Segment) -> None:
+        """Take a cleaned segment in the place of its sources; its file is where it belongs."""
+        at = self._segments.index(sources[0])
+        behind = self._segments[at + len(sources) :]
+        self._sealed_bytes += segment.size - sum(source.size for source in sources)
+        self._segments = (*self._segments[:at], segment, *behind)
+        self._version += 1
+
     def truncate(self, offset: int) -> int:
         """Cut the log to whole batches below `offset`; durable on return. Returns the new end.
 
         The caller has made a ledger line at or below `offset` durable before. Points prepared
         before publish nothing any more.
         """
-        self._check_usable()
+        self._sync.check_usable()
         if offset >= self._end:
             return self._end
         offset = max(offset, self.start_offset)
         self._sync_now()
         self._drop_writer()
         self._sync.reset()
+        self._sync.guarded(lambda: self.cleaning.lower(offset))
         try:
             segments = cut_segments(self._context, self._segments, self._snapshots.offsets, offset)
         except BaseException:
@@ -446,7 +450,7 @@ class PartitionLog:
         self._version += 1
         epochs = self._context.epochs.cut_behind(self._end)
         if epochs != self._context.epochs:
-            self._guarded(lambda: store_epochs(self._files, self._context.directory, epochs))
+            self._sync.guarded(lambda: store_epochs(self._files, self._context.directory, epochs))
             self._context.epochs = epochs
         self._producers = rebuild_producers(
             self._context,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from logd_wire.errors import StorageFullError
-
 from logd.storage.files import is_no_space
 from logd.storage.handles import Handle
-from logd.storage.sync import SyncState
+from logd.storage.sync import SyncState, full_error
 
 
 def write_rest(handle: Handle, batch: bytes, stamp: bytes, position: int, written: int) -> None:
@@ -31,11 +29,3 @@ def cut_back(
         return full_error(directory)
     sync.failed = True
     return error
-
-
-def full_error(directory: str) -> StorageFullError:
-    """What is raised when there is no room, and nothing was changed."""
-    return StorageFullError(
-        f"no space to write to {directory}",
-        hint="free space, or lower retention.ms or retention.bytes; writing resumes by itself",
-    )
