@@ -19,7 +19,7 @@ from logd.rpc.calls import CallLimits
 from logd.rpc.edge import Edge, ThreadOffload
 from logd.rpc.methods import SERVICES, build_methods
 from logd.rpc.server import RpcServer
-from logd.runtime.adapters import SystemClock, SystemRng, TaskSpawn, ThreadDisk
+from logd.runtime.adapters import ChildCleaning, SystemClock, SystemRng, TaskSpawn, ThreadDisk
 from logd.runtime.node import Node, Ports
 from logd.storage import RealFiles
 
@@ -108,6 +108,7 @@ def _ports(config: NodeConfig) -> Ports:
         clock=SystemClock(),
         rng=SystemRng(),
         spawn=TaskSpawn,
+        cleaning=ChildCleaning(root.resolve(), config.cleaner.io_bytes_per_second),
     )
 
 

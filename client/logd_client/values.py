@@ -157,6 +157,22 @@ class PartitionInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class CompactedPartition:
+    """What came of compacting a partition. Sizes are those of the segments that were read.
+
+    `outcome` says in words how it stands; not `done`: it goes on.
+    """
+
+    partition: int
+    done: bool
+    bytes_before: int
+    bytes_after: int
+    records_before: int
+    records_after: int
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigEntry:
     """One configuration value in force and where it comes from."""
 

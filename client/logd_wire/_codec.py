@@ -15,6 +15,10 @@ from logd_wire.errors import ConfigError
 CODEC_VARIABLE: Final = "LOGD_CODEC"
 
 
+#: What an extension of today has and one of before has not.
+_NEWEST_NAME: Final = "KeyMap"
+
+
 def _chosen(wanted: str) -> str:
     if wanted not in ("", "pure", "compiled"):
         raise ConfigError(
@@ -24,7 +28,9 @@ def _chosen(wanted: str) -> str:
     if wanted == "pure":
         return "pure"
     try:
-        importlib.import_module("logd_wire._speed")
+        built = importlib.import_module("logd_wire._speed")
+        if not hasattr(built, _NEWEST_NAME):
+            raise ImportError(f"{built.__file__} was built from older sources")
     except ImportError as error:
         if wanted == "compiled":
             raise ConfigError(

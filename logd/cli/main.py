@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from logd import __version__
-from logd.cli import bench, cluster, consume, log, produce, profile, serve, topic
+from logd.cli import bench, cluster, consume, get, log, produce, profile, serve, topic
 from logd.cli.connect import stop_time_limit
 from logd.cli.exits import EXIT_CODES_HELP, ExitCode, TimeLimitPassed, complain, report
 from logd.cli.options import Command, Group, group, invocation_of
@@ -141,6 +141,7 @@ def version(ctx: typer.Context) -> None:
 app.command("serve", cls=Command, help=serve.HELP)(serve.serve)
 app.command("produce", cls=Command, help=produce.HELP)(produce.produce)
 app.command("consume", cls=Command, help=consume.HELP)(consume.consume)
+app.command("get", cls=Command, help=get.HELP)(get.get)
 app.command("version", cls=Command, help=VERSION_HELP)(version)
 app.add_typer(topic.app, name="topic")
 app.add_typer(cluster.app, name="cluster")

@@ -9,7 +9,7 @@ from logd.cli.options import Format, Invocation
 from logd.cli.output import emit
 
 if TYPE_CHECKING:
-    from logd_client import TopicInfo
+    from logd_client import CompactedPartition, TopicInfo
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]
 
@@ -156,6 +156,36 @@ def _config_table(info: TopicInfo, *, wide: bool) -> Table:
     header = ["KEY", "VALUE", "SOURCE", "MEANING"]
     columns = 4 if wide else 3
     return f"{info.name}: config", header[:columns], [row[:columns] for row in rows]
+
+
+def emit_compacted(
+    invocation: Invocation, name: str, found: Mapping[int, CompactedPartition]
+) -> None:
+    """What came of a compaction, partition by partition."""
+    parts = [found[number] for number in sorted(found)]
+    header = ["PARTITION", "BYTES_BEFORE", "BYTES", "RECORDS_BEFORE", "RECORDS", "OUTCOME"]
+    rows = [
+        [
+            part.partition,
+            part.bytes_before,
+            part.bytes_after,
+            part.records_before,
+            part.records_after,
+            part.outcome,
+        ]
+        for part in parts
+    ]
+    keys = [column.lower() for column in header]
+    document = [
+        {**dict(zip(keys, row, strict=True)), "done": part.done}
+        for part, row in zip(parts, rows, strict=True)
+    ]
+    emit(
+        invocation,
+        document=document,
+        tables=[("compacted", header, rows)],
+        names=[f"{name}:{part.partition}" for part in parts],
+    )
 
 
 def emit_offsets(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from typing import Literal
@@ -25,6 +25,7 @@ from logd.metadata import (
 from logd.model.ids import ClusterId, NodeId, TopicId, TopicPartitionId
 from logd.model.node_config import NodeConfig, NodeConfigEntry
 from logd.runtime.budget import ByteBudget, ConnectionBudget
+from logd.runtime.cleaner import Cleaner, CompactionOutcome
 from logd.runtime.fetch_session import FetchSession
 from logd.runtime.metadata_driver import MetadataDriver
 from logd.runtime.partition import Chunk, Partition, ProduceOutcome
@@ -65,6 +66,7 @@ class Broker:
         config_entries: Sequence[NodeConfigEntry],
         metadata: MetadataDriver,
         partitions: Partitions,
+        cleaner: Cleaner,
         disk: Disk,
         clock: Clock,
         rng: Rng,
@@ -74,6 +76,7 @@ class Broker:
         self.config_entries = tuple(config_entries)
         self._metadata = metadata
         self._partitions = partitions
+        self._cleaner = cleaner
         self._disk = disk
         self._clock = clock
         self._rng = rng
@@ -295,6 +298,30 @@ class Broker:
                 starts[partition] = error
         return starts
 
+    async def compact(
+        self, name: str, partitions: Sequence[int], *, now: bool, wait_ms: int
+    ) -> dict[int, CompactionOutcome | LogdError]:
+        """Compact partitions of a topic (none named: all); waits for the end up to `wait_ms`.
+
+        `now`: close the segments that are written to first, so that everything is looked at.
+        """
+        self.check_running()
+        topic = self.image.topic_named(name)
+        wanted = list(partitions) or [state.partition for state in topic.partitions]
+        deadline_ms = self._clock.monotonic_ms() + wait_ms
+        outcomes: dict[int, CompactionOutcome | LogdError] = {}
+        for partition in wanted:
+            left_ms = max(deadline_ms - self._clock.monotonic_ms(), 0)
+            try:
+                found = self._find(TopicPartitionId(topic.topic_id, partition), -1)
+                outcomes[partition] = await self._cleaner.compact(found, now=now, wait_ms=left_ms)
+            except LogdError as error:
+                outcomes[partition] = error
+        return outcomes
+
     async def describe_partition(self, topic_id: TopicId, partition: int) -> PartitionStats:
         """Sizes and offsets on this node; raises UnknownTopicError when it has no replica."""
-        return await self._partitions.stats(TopicPartitionId(topic_id, partition), self.image)
+        key = TopicPartitionId(topic_id, partition)
+        stats = await self._partitions.stats(key, self.image)
+        words = await self._cleaner.in_words(self._find(key, -1))
+        return replace(stats, compaction=words)

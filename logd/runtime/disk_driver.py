@@ -44,6 +44,10 @@ class WrittenLog(Protocol):
     #: Whether a batch is answered only after its sync.
     sync_before_ack: bool
 
+    def check_records(self, batch: bytes) -> None:
+        """Refuse a batch for what its records are; on the writer. Raises LogdError."""
+        ...
+
     def answer(self, appended: Appended) -> Any:
         """What the caller of `append` gets; called on the loop after the batch counts."""
         ...
@@ -265,6 +269,7 @@ class DiskDriver:
                 return room
             if len(operation.batch) > room:
                 raise _full_error(room + self._free_bytes_min, self._free_bytes_min)
+            operation.target.check_records(operation.batch)
             operation.result = operation.target.log.append(
                 operation.batch,
                 operation.header,

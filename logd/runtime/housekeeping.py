@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from logd.model.topic_config import TopicConfig
 from logd.model.units import rough_duration, rough_size
-from logd.storage import Moment, RetentionStatus
+from logd.storage import CleaningStatus, Moment, RetentionStatus, Verdict
 
 
 def retention_in_words(config: TopicConfig, status: RetentionStatus, moment: Moment) -> str:
@@ -30,6 +30,40 @@ def retention_in_words(config: TopicConfig, status: RetentionStatus, moment: Mom
     elif status.due_ms is not None:
         parts.append(f"the oldest segment goes by age {_when(status.due_ms - moment.now_ms)}")
     return "; ".join(parts)
+
+
+def compaction_in_words(config: TopicConfig, status: CleaningStatus, moment: Moment) -> str:
+    """How far a compacted log is clean, and what the next pass waits for."""
+    if status.first_dirty:
+        clean = f"compacted below offset {status.first_dirty}"
+        if status.cleaned_at_ms:
+            ago_ms = max(moment.now_ms - status.cleaned_at_ms, 0)
+            clean += f", {rough_duration(ago_ms)} ago"
+    else:
+        clean = "not compacted yet"
+    return f"{clean}; {_next_pass(config, status, moment)}"
+
+
+def _next_pass(config: TopicConfig, status: CleaningStatus, moment: Moment) -> str:
+    share = f"{status.dirty_ratio:.2f} of it ({rough_size(status.cleanable_bytes)}) is dirty"
+    when = "" if status.next_ms is None else _when(status.next_ms - moment.now_ms)
+    active = f"the segment that is written to ({rough_size(status.active_bytes)}) is not compacted"
+    verdict = status.verdict
+    if verdict.is_due:
+        what = share if status.cleanable_bytes else "nothing is dirty"
+        return f"a pass is due: {verdict.value}; {what}"
+    if verdict is Verdict.BELOW_RATIO:
+        return (
+            f"{share}, a pass begins at {config.min_cleanable_dirty_ratio:g}"
+            f" (min.cleanable.dirty.ratio), or {when} (max.compaction.lag.ms)"
+        )
+    if verdict is Verdict.YOUNG:
+        return f"the next segment is cleanable {when}: {verdict.value}"
+    if verdict is Verdict.CLEAN and when:
+        return f"nothing is cleanable, {active}; deleted keys may be forgotten {when}"
+    if verdict is Verdict.CLEAN:
+        return f"nothing is cleanable, {active}"
+    return f"nothing is cleanable: {verdict.value}"
 
 
 def _when(in_ms: int) -> str:

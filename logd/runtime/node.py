@@ -19,11 +19,12 @@ from logd.metadata import FormCluster, MetadataMachine, MetadataSettings, Regist
 from logd.model.ids import ClusterId, DirectoryId
 from logd.model.node_config import NodeConfig, NodeConfigEntry
 from logd.runtime.broker import Broker, NodeIdentity
+from logd.runtime.cleaner import Cleaner, InlineCleaning
 from logd.runtime.consensus_driver import ConsensusDriver
 from logd.runtime.disk_driver import DiskDriver
 from logd.runtime.metadata_driver import MetadataDriver
 from logd.runtime.partitions import Partitions
-from logd.runtime.ports import Clock, Disk, Rng, Spawn
+from logd.runtime.ports import Cleaning, Clock, Disk, Rng, Spawn
 from logd.runtime.raft_store import RaftStore
 from logd.runtime.steady_clock import SteadyClock
 from logd.storage import DataDirectory, Files, Ledger
@@ -42,6 +43,8 @@ class Ports:
     clock: Clock
     rng: Rng
     spawn: Callable[[Callable[[BaseException], None]], Spawn]
+    #: None: passes of the cleaner run on the threads of `disk`.
+    cleaning: Cleaning | None = None
 
 
 class Node:
@@ -97,12 +100,24 @@ class Node:
                 steady=self._steady,
                 spawn=self._spawn,
             )
+            self._cleaner = Cleaner(
+                config=config.cleaner,
+                partitions=self._partitions,
+                driver=self._driver,
+                ledger=self._ledger,
+                disk=ports.disk,
+                clock=ports.clock,
+                steady=self._steady,
+                rng=ports.rng,
+                cleaning=ports.cleaning or InlineCleaning(ports.files, ports.disk),
+            )
             await self._start_metadata()
         except BaseException:
             await self._spawn.cancel_all()
             await ports.disk.write(partial(self._directory.close, clean=False))
             raise
         self._spawn(self._retention_loop(), "retention")
+        self._cleaner.start(self._spawn)
 
     def _open_directory(self) -> DataDirectory:
         return DataDirectory.open_or_create(
@@ -152,6 +167,7 @@ class Node:
             config_entries=self._config_entries,
             metadata=self._metadata,
             partitions=self._partitions,
+            cleaner=self._cleaner,
             disk=ports.disk,
             clock=ports.clock,
             rng=ports.rng,
@@ -173,6 +189,7 @@ class Node:
         """Stop in good order; after a fatal error without the clean-stop marker."""
         self.broker.begin_stop()
         clean = self.failure is None
+        await self._cleaner.stop()
         if clean:
             await self._partitions.close_all()
             await self._driver.close()

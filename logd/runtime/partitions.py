@@ -45,7 +45,8 @@ OPEN_SEGMENTS_MAX = 1_000
 class PartitionStats:
     """One partition as its node sees it.
 
-    In words: `damage`, what cannot be read; `retention`, what is deletable and what is not.
+    In words: `damage`, what cannot be read; `retention` and `compaction`, what goes next and what
+    that waits for.
     """
 
     start_offset: int
@@ -54,6 +55,7 @@ class PartitionStats:
     segments: int
     damage: tuple[str, ...]
     retention: str
+    compaction: str = ""
 
 
 class _Missing(NamedTuple):
@@ -215,6 +217,11 @@ class Partitions:
             retention_ms=config.retention_ms if deletes else -1,
             retention_bytes=config.retention_bytes if deletes else -1,
             retention_records=config.retention_records if deletes else -1,
+            compacts=config.compacts,
+            min_cleanable_dirty_ratio=config.min_cleanable_dirty_ratio,
+            min_compaction_lag_ms=config.min_compaction_lag_ms,
+            max_compaction_lag_ms=config.max_compaction_lag_ms,
+            delete_retention_ms=config.delete_retention_ms,
             index_interval_bytes=config.index_interval_bytes,
             file_delete_delay_ms=config.file_delete_delay_ms,
             producer_ids_max=self._config.log.producer_ids_max,

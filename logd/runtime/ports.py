@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from logd.storage import CleaningPlan, CleaningResult
+
 T = TypeVar("T")
 
 
@@ -58,6 +60,14 @@ class Disk(Protocol):
 
     async def close(self) -> None:
         """Wait for what was accepted, then release the threads."""
+        ...
+
+
+class Cleaning(Protocol):
+    """Runs passes of the cleaner where they do not hold the node's interpreter."""
+
+    async def clean(self, plan: CleaningPlan) -> CleaningResult:
+        """Run one pass; cancelled, it is stopped. CleaningError says why it is not possible."""
         ...
 
 

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from logd.storage.cleaner import (
+    CleaningError,
+    CleaningPlan,
+    CleaningResult,
+    CleaningStatus,
+    Verdict,
+    clean,
+)
 from logd.storage.clock_guard import ClockGuard, load_clock, store_clock
 from logd.storage.config import LogConfig
 from logd.storage.damage import Damage
@@ -20,6 +28,10 @@ from logd.storage.sync import SyncPoint
 __all__ = [
     "FORGOTTEN",
     "Appended",
+    "CleaningError",
+    "CleaningPlan",
+    "CleaningResult",
+    "CleaningStatus",
     "ClockGuard",
     "Damage",
     "DataDirectory",
@@ -42,6 +54,8 @@ __all__ = [
     "RecoveryReport",
     "RetentionStatus",
     "SyncPoint",
+    "Verdict",
+    "clean",
     "is_no_space",
     "load_clock",
     "read_all",

@@ -303,6 +303,12 @@ class PartitionLog:
             self._context.handles.release(self._writer)
         self._writer = None
 
+    def roll(self) -> None:
+        """Seal the active segment if it holds anything, whatever its age."""
+        self._sync.check_usable()
+        if self._active.size:
+            self._roll()
+
     def maybe_roll(self, now_ms: int) -> bool:
         """Seal the active segment if its first batch is `segment_ms` old; an idle log needs it."""
         if not self._roll_is_due(self._active, now_ms):

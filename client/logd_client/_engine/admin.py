@@ -24,8 +24,17 @@ from logd_client._engine.ports import Clock, Rng
 from logd_client._transport import methods
 from logd_client._transport.api import Transport
 from logd_client._transport.errors import from_proto
-from logd_client.values import ClusterInfo, ConfigEntry, NodeInfo, PartitionInfo, TopicInfo
+from logd_client.values import (
+    ClusterInfo,
+    CompactedPartition,
+    ConfigEntry,
+    NodeInfo,
+    PartitionInfo,
+    TopicInfo,
+)
 
+#: How long one call waits for the end of a compaction; less than a request may take.
+_COMPACT_WAIT_MS = 10_000
 #: Refusals after which a change may be sent again: it has certainly not happened.
 _NOT_DONE = frozenset({ErrorCode.OVERLOADED, ErrorCode.NOT_CONTROLLER, ErrorCode.SHUTTING_DOWN})
 
@@ -154,6 +163,30 @@ class AdminEngine:
                 raise from_proto(part.error, broker=None)
         return {part.partition: part.start_offset for part in response.partitions}
 
+    async def compact_topic(
+        self, name: str, partitions: Iterable[int], *, now: bool, wait: bool
+    ) -> dict[int, CompactedPartition]:
+        """Compact partitions (none named: all), perhaps to the end; raises the first error."""
+        found: dict[int, CompactedPartition] = {}
+        open_partitions = list(partitions)
+        while True:
+            request = admin_pb2.CompactTopicRequest(
+                name=name,
+                partitions=open_partitions,
+                now=now,
+                wait_ms=_COMPACT_WAIT_MS if wait else 0,
+            )
+            response = await self._read(methods.COMPACT_TOPIC, request)
+            for part in response.partitions:
+                if part.HasField("error"):
+                    raise from_proto(part.error, broker=None)
+                found[part.partition] = _compacted(part)
+            open_partitions = [number for number, part in found.items() if not part.done]
+            if not (wait and open_partitions):
+                return found
+            # The segments were closed by the first call; what came since is not waited for.
+            now = False
+
     # ---- the cluster -----------------------------------------------------------------------
 
     async def describe_cluster(self) -> ClusterInfo:
@@ -200,6 +233,18 @@ def _partition(part: admin_pb2.PartitionDescription) -> PartitionInfo:
         damage=tuple(part.damage),
         retention=part.retention,
         compaction=part.compaction,
+    )
+
+
+def _compacted(part: admin_pb2.CompactedPartition) -> CompactedPartition:
+    return CompactedPartition(
+        partition=part.partition,
+        done=part.done,
+        bytes_before=part.bytes_before,
+        bytes_after=part.bytes_after,
+        records_before=part.records_before,
+        records_after=part.records_after,
+        outcome=part.outcome,
     )
 
 
