@@ -48,7 +48,7 @@ def test_compact_now_waits_and_says_what_came_of_it(node: Shell, users: str) -> 
     assert node.out("consume", users, "-o", "0", "-e", "-f", "%o %k\n") == b"2 alice\n3 bob\n"
     text = node.out("topic", "describe", users, "--cleanup").decode()
     assert "no segment is deleted: cleanup.policy is compact" in text
-    assert "deleted keys may be forgotten in 23h 59m" in text
+    assert "deleted keys may be forgotten in " in text
 
 
 def test_a_topic_that_is_not_compacted_says_so(node: Shell) -> None:
