@@ -319,6 +319,7 @@ def test_two_passes_within_the_delay_keep_both_generations_apart() -> None:
     put(log, (C, b"2"))
     roll(log)
     clean_once(files, log, tag="two")
+    log._context.handles.close()
     assert rows(first) == before
     assert rows(second) == LAST
     assert rows(log.view) == [*LAST[1:], (7, C, b"2")]

@@ -20,6 +20,7 @@ from tests.unit.storage.compaction_kit import (
     LAST,
     MAP_BYTES,
     A,
+    B,
     batch_of,
     clean_once,
     filled_log,
@@ -134,6 +135,20 @@ def test_a_truncation_meanwhile_aborts() -> None:
     assert not install(log, result)
     assert not [name for name in names(files) if name.endswith(".cleaned")]
     assert [row[0] for row in rows(log.view)] == list(range(6))
+
+
+def test_what_a_truncation_took_away_supersedes_nothing() -> None:
+    files = MemoryFiles()
+    log = filled_log([[(A, b"1" * 500)], [(A, b"2" * 500)], [(B, b"1")]], files, per_segment=1)
+    plan = plan_of(log)
+    assert plan is not None
+    result = clean(files, plan)
+    assert [file.sources for file in result.files] == [(0,)]
+    log.truncate(1)
+    append(log, batch_of([(B, b"3")]))
+    roll(log)
+    assert not install(log, result)
+    assert rows(log.view) == [(0, A, b"1" * 500), (1, B, b"3")]
 
 
 def test_truncating_what_is_clean_takes_the_mark_back() -> None:
