@@ -123,6 +123,22 @@ BUGS = (
         "power_loss",
         "ack-before-sync|lost-write:|damage in",
     ),
+    Bug(
+        "the cleaner forgets the newest value of a key",
+        "logd/storage/cleaner/rewrite.py",
+        "key is None or get(key) > offset:",
+        "key is None or get(key) >= offset:",
+        "kill",
+        "compaction-lost",
+    ),
+    Bug(
+        "the cleaner leaves old values behind a delete",
+        "logd/storage/cleaner/rewrite.py",
+        "key is None or get(key) > offset:",
+        "key is None or (get(key) > offset and offset % 2):",
+        "kill",
+        "compaction-resurrected",
+    ),
 )
 
 
