@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from logd_wire import KeyMap, filter_batch, iter_keys
@@ -44,6 +45,9 @@ from logd.storage.walk import Found, Walker
 
 #: Called with the bytes that were read or are about to be written; may wait, or raise to stop.
 Pace = Callable[[int], None]
+
+
+_HAS_VALUE = itemgetter(2)
 
 
 class _Kept(NamedTuple):
@@ -200,11 +204,24 @@ class _Cleaning:
             writer.put(_filtered(found, kept.verdicts, horizon_ms), source.last_append_ms)
 
     def _judge(self, found: Found) -> _Kept:
+        """The rules of the module's text; first for the usual batch, where few of them matter."""
+        plan, get, header = self._plan, self._map.get, found.header
+        records = list(_keys(found))
+        is_mapped = (
+            header.base_offset >= plan.start_offset and header.next_offset <= self._mapped_end
+        )
+        if is_mapped and all(map(_HAS_VALUE, records)):
+            return _Kept([key is not None and get(key) <= at for at, key, _ in records], False)
+        return self._judge_one_by_one(found, records)
+
+    def _judge_one_by_one(
+        self, found: Found, records: list[tuple[int, bytes | None, bool]]
+    ) -> _Kept:
         plan, get, mapped_end = self._plan, self._map.get, self._mapped_end
         may_drop_tombstones = self._horizon_has_passed(found)
         verdicts: list[bool] = []
         has_tombstone = False
-        for offset, key, has_value in _keys(found):
+        for offset, key, has_value in records:
             if offset >= mapped_end:
                 keeps = True
             elif offset < plan.start_offset or key is None or get(key) > offset:
