@@ -85,6 +85,16 @@ class LogSection:
 
 
 @dataclass(frozen=True, slots=True)
+class CleanerSection:
+    """Compaction on this node. `io_bytes_per_second` -1: no limit."""
+
+    enable: bool
+    backoff_ms: int
+    map_bytes: int
+    io_bytes_per_second: int
+
+
+@dataclass(frozen=True, slots=True)
 class TopicsSection:
     """New topics. `replication_factor` -1: one replica for each node, at most 3."""
 
@@ -116,6 +126,7 @@ class NodeConfig:
     cluster: ClusterSection
     raft: RaftSection
     log: LogSection
+    cleaner: CleanerSection
     topics: TopicsSection
     topic_defaults: Mapping[str, str]
     limits: LimitsSection
@@ -253,6 +264,7 @@ def _build(given: Mapping[str, _Given]) -> NodeConfig:
         cluster=cluster,
         raft=RaftSection(**sections["raft"]),
         log=LogSection(**sections["log"]),
+        cleaner=CleanerSection(**sections["cleaner"]),
         topics=TopicsSection(**sections["topics"]),
         topic_defaults=MappingProxyType(_topic_defaults(given)),
         limits=LimitsSection(**sections["limits"]),

@@ -44,6 +44,10 @@ class WrittenLog(Protocol):
     #: Whether a batch is answered only after its sync.
     sync_before_ack: bool
 
+    def check_records(self, batch: bytes) -> None:
+        """Refuse a batch for what its records are; on the writer. Raises LogdError."""
+        ...
+
     def answer(self, appended: Appended) -> Any:
         """What the caller of `append` gets; called on the loop after the batch counts."""
         ...
@@ -216,9 +220,9 @@ class DiskDriver:
             self._sync(target, point, by_target.get(id(target), []))
             for target, point in written.points
         ]
-        ledger = [self._disk.sync(self._ledger.sync)] if written.ledger_dirty else []
+        ledger = [_started(self._disk.sync(self._ledger.sync))] if written.ledger_dirty else []
         if len(syncs) > 1:
-            syncs = [asyncio.ensure_future(sync) for sync in syncs]
+            syncs = [_started(sync) for sync in syncs]
         first_error: OSError | None = None
         for sync in (*syncs, *ledger):
             try:
@@ -265,6 +269,7 @@ class DiskDriver:
                 return room
             if len(operation.batch) > room:
                 raise _full_error(room + self._free_bytes_min, self._free_bytes_min)
+            operation.target.check_records(operation.batch)
             operation.result = operation.target.log.append(
                 operation.batch,
                 operation.header,
@@ -332,6 +337,13 @@ def _waits_for_sync(operation: _Append | _Call) -> bool:
     if isinstance(operation, _Append):
         return operation.target.sync_before_ack
     return operation.sync
+
+
+def _started(work: Awaitable[None]) -> asyncio.Future[None]:
+    """Begin `work`; a round that is cancelled waits for none of its syncs any more."""
+    future = asyncio.ensure_future(work)
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future
 
 
 def _set_exception(future: asyncio.Future[Any], error: BaseException) -> None:

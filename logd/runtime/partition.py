@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from logd_wire import BatchHeader, verify_produced_batch
+from logd_wire import BatchHeader, iter_keys, verify_produced_batch
 from logd_wire.errors import (
     ErrorCode,
     InvalidRecordError,
@@ -152,6 +152,21 @@ class Partition:
                 hint="check the producer's clock; message.timestamp.after.max.ms sets the bound",
             )
         return header
+
+    def check_records(self, batch: bytes) -> None:
+        """Decode a batch where the topic wants that; a record without a key cannot be compacted."""
+        if not self.config.validates_records:
+            return
+        try:
+            for offset, key, _ in iter_keys(batch, verify=False):
+                if key is None and self.config.compacts:
+                    raise InvalidRecordError(
+                        f"record {offset} of the batch has no key, and the topic is compacted",
+                        hint="give every record a key, or take compact out of cleanup.policy",
+                    )
+        except LogdError as error:
+            error.message = f"batch for {self.name}: {error.message}"
+            raise
 
     def answer(self, appended: Appended) -> Any:
         return ProduceOutcome(

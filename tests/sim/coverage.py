@@ -7,11 +7,13 @@ from collections.abc import Collection, Mapping
 STATES = (
     "acknowledged",
     "crash at a file operation",
+    "crash in a cleaning",
     "crash while starting",
     "dedup hit",
     "disk full",
     "fsync failed",
     "ledger compaction",
+    "log compacted",
     "power loss",
     "process killed",
     "producer gave a record up",

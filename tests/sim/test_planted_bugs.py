@@ -123,6 +123,22 @@ BUGS = (
         "power_loss",
         "ack-before-sync|lost-write:|damage in",
     ),
+    Bug(
+        "the cleaner forgets the newest value of a key",
+        "logd/storage/cleaner/rewrite.py",
+        "key is not None and get(key) <= at for",
+        "key is not None and get(key) < at for",
+        "kill",
+        "compaction-lost",
+    ),
+    Bug(
+        "the cleaner leaves old values behind a delete",
+        "logd/storage/cleaner/rewrite.py",
+        "key is not None and get(key) <= at for",
+        "key is not None and (get(key) <= at or at % 2) for",
+        "kill",
+        "compaction-resurrected",
+    ),
 )
 
 
