@@ -354,6 +354,7 @@ class Broker:
             left_ms = max(deadline_ms - self._clock.monotonic_ms(), 0)
             try:
                 found = self._find(TopicPartitionId(topic.topic_id, partition), -1)
+                found.check_led_here()
                 outcomes[partition] = await self._cleaner.compact(found, now=now, wait_ms=left_ms)
             except LogdError as error:
                 outcomes[partition] = error

@@ -104,10 +104,24 @@ class Partition:
         view = self.log.view
         return view.durable_end_offset if self.sync_before_ack else view.written_end_offset
 
+    @property
+    def removal_limit(self) -> int:
+        """Retention and trimming take nothing at or above it: what is not committed may yet be cut,
+        and was read by nobody. Only the leader moves the start of a log."""
+        return self.high_watermark if self.is_led_here else self.view.start_offset
+
+    @property
+    def is_led_here(self) -> bool:
+        return self._state.leader_id == self._own_id
+
+    def check_led_here(self) -> None:
+        """Raise NotLeaderError where another node leads, or nobody."""
+        if not self.is_led_here:
+            raise not_led_here(self.name, self._state)
+
     def append(self, records: bytes, *, leader_epoch: int) -> asyncio.Future[ProduceOutcome]:
         """Check one encoded batch and queue it; raises LogdError when it is refused."""
-        if self._state.leader_id != self._own_id:
-            raise not_led_here(self.name, self._state)
+        self.check_led_here()
         self.check_epoch(leader_epoch)
         header = self._check(records)
         self.appended_bytes += len(records)

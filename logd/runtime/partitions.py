@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from logd_wire.errors import ErrorCode, LogdError, StorageFullError, UnknownTopicError
+from logd_wire.errors import (
+    ErrorCode,
+    InvalidRequestError,
+    LogdError,
+    StorageFullError,
+    UnknownTopicError,
+)
 
 from logd.metadata import ClusterImage, PartitionImage, TopicImage
 from logd.model.ids import TopicId, TopicPartitionId
@@ -312,17 +318,24 @@ class Partitions:
         )
 
     async def _retention_in_words(self, found: Partition, moment: Moment) -> str:
-        look = partial(found.log.retention_status, moment, found.high_watermark)
+        look = partial(found.log.retention_status, moment, found.removal_limit)
         try:
             return retention_in_words(found.config, await self._disk.read(look), moment)
         except OSError as error:
             return f"cannot be told: {error}"
 
     async def trim(self, key: TopicPartitionId, offset: int, image: ClusterImage) -> int:
-        """Drop what lies below `offset` (-1: the high watermark); returns the new start."""
+        """Drop what lies below `offset` (-1: the high watermark); returns the new start. Raises
+        NotLeaderError unless this node leads, InvalidRequestError beyond the high watermark."""
         found = self.find(key, -1, image)
-        target = found.high_watermark if offset == -1 else offset
-        await self._driver.call(partial(found.log.trim, target))
+        found.check_led_here()
+        limit = found.removal_limit
+        if offset > limit:
+            raise InvalidRequestError(
+                f"cannot trim {found.name} to {offset}: its high watermark is {limit}",
+                hint=f"trim to {limit} at most",
+            )
+        await self._driver.call(partial(found.log.trim, limit if offset == -1 else offset))
         found.published()
         return found.view.start_offset
 
@@ -334,7 +347,7 @@ class Partitions:
         """One round of retention over every partition; the writer serves appends in between."""
         moment = self._steady.check()
         for found in self.all():
-            limit = found.high_watermark
+            limit = found.removal_limit
             if self._partitions.get(found.id) is not found:
                 continue
             if found.log.needs_retention(moment, limit):

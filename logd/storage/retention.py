@@ -77,7 +77,7 @@ def expired(
     """Return the oldest segments that retention lets go.
 
     By size the log stays at or above `retention_bytes`, by number it keeps `retention_records`
-    offsets or more, by age a segment goes once it is older than `retention_ms`.
+    committed offsets or more, by age a segment goes once it is older than `retention_ms`.
     """
     result: list[DeletedSegment] = []
     size = bounds.size
@@ -85,7 +85,7 @@ def expired(
         next_offset = following.base_offset if following is not None else bounds.end_offset
         if next_offset > bounds.limit_offset or (following is None and not segment.size):
             break
-        reason = _by_extent(segment, config, size, bounds.end_offset - next_offset)
+        reason = _by_extent(segment, config, size, bounds.limit_offset - next_offset)
         reason = reason or _by_age(context, segment, config, moment)
         if reason is None:
             break
@@ -139,7 +139,7 @@ def may_have_expired(
         next_offset = segments[1].base_offset
     if next_offset > bounds.limit_offset:
         return False
-    if _by_extent(segment, config, bounds.size, bounds.end_offset - next_offset):
+    if _by_extent(segment, config, bounds.size, bounds.limit_offset - next_offset):
         return True
     if config.retention_ms < 0 or moment.brake:
         return False

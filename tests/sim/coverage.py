@@ -23,6 +23,7 @@ STATES = (
     "record unknown",
     "reset between append and ack",
     "resumed after a full disk",
+    "retention",
     "rot below the ledger",
     "segment rolled",
     "short write",

@@ -103,6 +103,7 @@ class Nemesis:
         self._crash_in = -1
         self._write_error = ""
         self._sync_error = False
+        self._clock_is_kept = False
         process.on_file_operation = self._on_file_operation
         process.files.sync_fails = self._on_sync
         self.injected = 0
@@ -139,6 +140,8 @@ class Nemesis:
         if operation == "create" and path.endswith(".log") and path.startswith("partitions/"):
             if not path.endswith(f"{0:020}.log"):
                 self._sometimes("segment rolled")
+        elif operation == "rename" and path == "clock.tmp":
+            self._clock_is_kept = True
         elif operation == "rename" and path == "ledger.tmp" and self._process.up:
             self._sometimes("ledger compaction")
         elif operation == "rename" and path.startswith("partitions/") and path.count("/") == 1:
@@ -240,7 +243,12 @@ class Nemesis:
 
     async def _wall_jump(self) -> None:
         """Jump, and be set right again a little later: by then batches were refused as coming
-        from the future, and what depends on the wall clock may have been taken for old."""
+        from the future, and what depends on the wall clock may have been taken for old.
+
+        Not before the node has written down what time it was: one that begins with a wrong clock
+        keeps records longer."""
+        if not self._clock_is_kept:
+            return
         self._sometimes("wall clock jumped")
         jump_ms = 60_000 * self._rng.choice((-120, -1, 1, 30, 60 * 24 * 365))
         self._clock.jump_wall(jump_ms)

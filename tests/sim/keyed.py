@@ -12,7 +12,7 @@ acknowledged, or a later one of which nobody could say whether it was kept:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -63,7 +63,7 @@ class KeyedWorker:
     async def run(self) -> None:
         """Make the topic, then put and delete."""
         world = self._world
-        if not await self._create():
+        if not await make_topic(world, NAME, CONFIG):
             return
         while world.producing:
             if self._producer is None:
@@ -73,31 +73,6 @@ class KeyedWorker:
                 await self._producer.close()
                 self._producer = None
             await world.client_clock.sleep_ms(self._rng.exponential(30.0, 500.0))
-
-    def _admin(self, name: str) -> AdminEngine:
-        world = self._world
-        config = ClusterConfig(bootstrap_servers=(world.address,), request_timeout_ms=3_000.0)
-        rng = world.rng.child(name)
-        return AdminEngine(world.network.transport(name), world.client_clock, rng, config)
-
-    async def _create(self) -> bool:
-        admin = self._admin("keyed admin")
-        while self._world.producing:
-            try:
-                await admin.create_topic(
-                    NAME,
-                    partitions=1,
-                    replication_factor=-1,
-                    config=CONFIG,
-                    exist_ok=True,
-                    validate_only=False,
-                )
-                await admin.close()
-                return True
-            except LogdError as error:
-                self._world.trace(f"create {NAME}: {error.code.name}")
-                await self._world.client_clock.sleep_ms(200)
-        return False
 
     def _begin(self) -> ProducerEngine:
         self._life += 1
@@ -185,3 +160,31 @@ class KeyedWorker:
                 name = "lost" if operation.value is not None else "resurrected"
                 if record.value is not None or operation.value is not None:
                     yield f"compaction-{name}: {key!r} is at {record.offset}, was kept later"
+
+
+async def make_topic(world: World, name: str, config: Mapping[str, str]) -> bool:
+    """Try until a topic of one partition is there; False: the world has stopped producing."""
+    admin = new_admin(world, f"{name} admin")
+    while world.producing:
+        try:
+            await admin.create_topic(
+                name,
+                partitions=1,
+                replication_factor=-1,
+                config=config,
+                exist_ok=True,
+                validate_only=False,
+            )
+            await admin.close()
+            return True
+        except LogdError as error:
+            world.trace(f"create {name}: {error.code.name}")
+            await world.client_clock.sleep_ms(200)
+    await admin.close()
+    return False
+
+
+def new_admin(world: World, name: str) -> AdminEngine:
+    config = ClusterConfig(bootstrap_servers=(world.address,), request_timeout_ms=3_000.0)
+    rng = world.rng.child(name)
+    return AdminEngine(world.network.transport(name), world.client_clock, rng, config)

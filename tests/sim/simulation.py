@@ -32,6 +32,7 @@ from tests.sim.faults import Nemesis, Plan, draw_plan
 from tests.sim.history import Seen
 from tests.sim.keyed import KeyedWorker
 from tests.sim.producers import ProducerWorker
+from tests.sim.retained import RetainedWorker
 from tests.sim.rot import rot
 from tests.sim.scratch import ScratchWorker
 from tests.sim.values import digest_of, name_of
@@ -186,6 +187,8 @@ class Simulation:
         reading.append(loop.create_task(AdminWorker(world, "a0").run(), name="admin"))
         keyed = KeyedWorker(world)
         producing.append(loop.create_task(keyed.run(), name="keyed"))
+        retained = RetainedWorker(world)
+        producing.append(loop.create_task(retained.run(), name="retained"))
         scratch = ScratchWorker(world)
         reading.append(loop.create_task(scratch.run(), name="scratch"))
         nemesis = loop.create_task(self.nemesis.run(), name="nemesis")
@@ -199,6 +202,7 @@ class Simulation:
         await self._within("everything is read", drain(world))
         await self._within("topics are described", scratch.check())
         await self._within("keys are read", keyed.check())
+        await self._within("what is old goes", retained.check())
         self._note_cleaning()
         self._read_log()
         self._rotting = True

@@ -139,6 +139,30 @@ BUGS = (
         "kill",
         "compaction-resurrected",
     ),
+    Bug(
+        "retention goes by the wall clock",
+        "logd/runtime/partitions.py",
+        "        moment = self._steady.check()\n        for found",
+        "        moment = Moment(self._clock.wall_ms())\n        for found",
+        "wall_jump",
+        "retention-early",
+    ),
+    Bug(
+        "a segment is as old as its first append",
+        "logd/storage/retention.py",
+        "    append_ms = segment.last_append_ms\n",
+        "    append_ms = segment.first_append_ms\n",
+        "kill",
+        "retention-early",
+    ),
+    Bug(
+        "the active segment never ages",
+        "logd/storage/retention.py",
+        "(following is None and not segment.size)",
+        "following is None",
+        "kill",
+        "retention-stuck",
+    ),
 )
 
 

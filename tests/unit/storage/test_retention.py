@@ -81,6 +81,13 @@ def test_by_number_the_newest_offsets_stay() -> None:
     assert deleted(log, 0) == [3, 4, 5], "none is to stay: the active segment goes too"
 
 
+def test_by_number_what_is_not_committed_counts_for_nothing() -> None:
+    log = log_with([(1000, 1000)] * 6, replace(ONE_EACH, retention_records=3))
+    assert not log.needs_retention(Moment(0), 3)
+    assert deleted(log, 0, limit=4) == [0], "three committed ones stay, whatever is cut above"
+    assert deleted(log, 0, limit=6) == [1, 2]
+
+
 def test_a_trimmed_prefix_counts_for_size_and_not_for_number() -> None:
     log = log_with([(1000, 1000)] * 4, replace(CONFIG, segment_bytes=2 * len(BATCH)))
     log.trim(1)
