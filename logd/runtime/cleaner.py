@@ -296,6 +296,7 @@ class Cleaner:
                 tag=self._rng.randbytes(6).hex(),
                 map_bytes=self._config.map_bytes,
                 asked=found.id in self._requests,
+                replicated_end=found.replicated_end,
             )
         except OSError as error:
             raise _unreadable(error) from error

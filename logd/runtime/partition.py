@@ -111,6 +111,13 @@ class Partition:
         return self.high_watermark if self.is_led_here else self.view.start_offset
 
     @property
+    def replicated_end(self) -> int:
+        """Every replica has what lies below: a delete that one of them missed is not forgotten.
+        How far others are is not known here; alone, it is what is committed."""
+        alone = len(self._state.replicas) == 1
+        return self.high_watermark if alone else self.view.start_offset
+
+    @property
     def is_led_here(self) -> bool:
         return self._state.leader_id == self._own_id
 

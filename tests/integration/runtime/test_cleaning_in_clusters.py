@@ -10,7 +10,7 @@ import pytest
 from logd_client.values import PartitionInfo
 from logd_wire.errors import InvalidRequestError, NotLeaderError
 
-from logd.model.ids import NO_NODE
+from logd.model.ids import NO_NODE, NodeId
 from logd.runtime.partition import Partition
 from logd.testing import MemoryCluster, run
 
@@ -39,6 +39,14 @@ async def described(cluster: MemoryCluster, node: int) -> tuple[PartitionInfo, .
 def led(cluster: MemoryCluster, node: int) -> Partition:
     """The one partition that lies on a node."""
     (found,) = cluster.processes[node].node._partitions.all()
+    return found
+
+
+async def offsets(cluster: MemoryCluster) -> list[int]:
+    found = []
+    async with cluster.consumer("t", auto_offset_reset="earliest") as consumer:
+        while (record := await consumer.getone()) is not None:
+            found.append(record.offset)
     return found
 
 
@@ -74,6 +82,12 @@ def test_who_does_not_lead_neither_compacts_nor_trims() -> None:
                 refused = partition != own
                 assert isinstance(outcomes[partition], NotLeaderError) is refused
                 assert isinstance(starts[partition], NotLeaderError) is refused
+            found = led(cluster, node)
+            found.follow(replace(found._state, leader_id=NO_NODE))
+            outcomes = await broker.compact("t", [own], now=True, wait_ms=0)
+            starts = await broker.trim("t", {own: 2})
+            assert isinstance(outcomes[own], NotLeaderError), "it is here, and nobody leads it"
+            assert isinstance(starts[own], NotLeaderError)
 
     run(scenario, nodes=3, config=SETTINGS)
 
@@ -88,6 +102,27 @@ def test_a_trim_goes_to_every_leader_and_not_beyond_the_high_watermark() -> None
             await admin.delete_records("t", {0: RECORDS + 1})
 
     run(scenario, nodes=3, config=SETTINGS)
+
+
+def test_a_delete_that_a_replica_may_have_missed_is_not_forgotten() -> None:
+    async def scenario(cluster: MemoryCluster) -> None:
+        await cluster.create_topic("t", config={**COMPACT, "delete.retention.ms": "1s"})
+        async with cluster.producer() as producer:
+            await producer.send_and_wait("t", b"there", key=b"k")
+            await producer.send_and_wait("t", None, key=b"k")
+        found = led(cluster, 1)
+        state = found._state
+        found.follow(replace(state, replicas=(NodeId(1), NodeId(2))))
+        admin = cluster.admin()
+        for _ in range(2):
+            await admin.compact_topic("t", [], now=True, wait=True)
+            await asyncio.sleep(5)
+        assert await offsets(cluster) == [1]
+        found.follow(state)
+        await asyncio.sleep(5)
+        assert await offsets(cluster) == []
+
+    run(scenario, config=SETTINGS)
 
 
 def test_only_the_leader_moves_the_start_of_a_log() -> None:
