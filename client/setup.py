@@ -15,7 +15,12 @@ from setuptools.command.build_ext import build_ext
 
 SPEED = Extension(
     "logd_wire._speed",
-    sources=["native/decode.c", "native/encode.c", "native/module.c"],
+    sources=[
+        "native/decode.c",
+        "native/encode.c",
+        "native/keymap.c",
+        "native/module.c",
+    ],
     depends=["native/speed.h"],
     extra_compile_args=["-O3", "-fvisibility=hidden"],
     optional=True,

@@ -24,7 +24,7 @@ from logd.rpc.peer import PEER_LIMITS, PEER_SERVICES, build_peer_methods
 from logd.rpc.peer_codec import PEER_RESPONSES
 from logd.rpc.peer_transport import PEER_CHANNEL_OPTIONS, RpcPeerTransport
 from logd.rpc.server import RpcServer
-from logd.runtime.adapters import SystemClock, SystemRng, TaskSpawn, ThreadDisk
+from logd.runtime.adapters import ChildCleaning, SystemClock, SystemRng, TaskSpawn, ThreadDisk
 from logd.runtime.node import Node
 from logd.runtime.voters import voters_of
 from logd.runtime.world import Ports
@@ -177,6 +177,7 @@ def _ports(config: NodeConfig) -> Ports:
         rng=rng,
         spawn=TaskSpawn,
         transport=transport,
+        cleaning=ChildCleaning(root.resolve(), config.cleaner.io_bytes_per_second),
     )
 
 

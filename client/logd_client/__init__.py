@@ -56,6 +56,7 @@ from logd_client.read_errors import ReadError
 from logd_client.serializers import json_deserializer, json_serializer, string_deserializer
 from logd_client.values import (
     ClusterInfo,
+    CompactedPartition,
     ConfigEntry,
     Deserializer,
     MemberInfo,
@@ -87,6 +88,7 @@ __all__ = [
     "BulkDelivery",
     "ClosedError",
     "ClusterInfo",
+    "CompactedPartition",
     "ConfigEntry",
     "ConfigError",
     "Consumer",

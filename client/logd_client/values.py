@@ -238,7 +238,10 @@ class RaftLogPage:
 
 @dataclass(frozen=True, slots=True)
 class PartitionInfo:
-    """One partition. `leader` is None while there is none; ranges are half-open."""
+    """One partition. `leader` is None while there is none; ranges are half-open.
+
+    `retention` and `compaction` say in words what goes next, when, and why not now.
+    """
 
     partition: int
     leader: int | None
@@ -250,6 +253,24 @@ class PartitionInfo:
     size_bytes: int
     segments: int
     damage: tuple[str, ...] = ()
+    retention: str = ""
+    compaction: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CompactedPartition:
+    """What came of compacting a partition. Sizes are those of the segments that were read.
+
+    `outcome` says in words how it stands; not `done`: it goes on.
+    """
+
+    partition: int
+    done: bool
+    bytes_before: int
+    bytes_after: int
+    records_before: int
+    records_after: int
+    outcome: str
 
 
 @dataclass(frozen=True, slots=True)

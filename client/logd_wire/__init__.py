@@ -9,6 +9,7 @@ from __future__ import annotations
 from logd_wire._codec import (
     CODEC,
     BatchBuilder,
+    KeyMap,
     decode_batch,
     decode_records,
     encode_batch,
@@ -20,6 +21,7 @@ from logd_wire._codec import (
 )
 from logd_wire.batch import (
     BatchHeader,
+    empty_batch,
     iter_headers,
     read_header,
     stamp,
@@ -37,10 +39,12 @@ __all__ = [
     "Buffer",
     "Compression",
     "Headers",
+    "KeyMap",
     "RecordView",
     "WireRecord",
     "decode_batch",
     "decode_records",
+    "empty_batch",
     "encode_batch",
     "filter_batch",
     "iter_headers",

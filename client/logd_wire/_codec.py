@@ -15,6 +15,10 @@ from logd_wire.errors import ConfigError
 CODEC_VARIABLE: Final = "LOGD_CODEC"
 
 
+#: What an extension of today has and one of before has not.
+_NEWEST_NAME: Final = "KeyMap"
+
+
 def _chosen(wanted: str) -> str:
     if wanted not in ("", "pure", "compiled"):
         raise ConfigError(
@@ -24,7 +28,9 @@ def _chosen(wanted: str) -> str:
     if wanted == "pure":
         return "pure"
     try:
-        importlib.import_module("logd_wire._speed")
+        built = importlib.import_module("logd_wire._speed")
+        if not hasattr(built, _NEWEST_NAME):
+            raise ImportError(f"{built.__file__} was built from older sources")
     except ImportError as error:
         if wanted == "compiled":
             raise ConfigError(
@@ -43,10 +49,12 @@ if TYPE_CHECKING or CODEC == "pure":
     from logd_wire._pure_decode import decode_batch, decode_records, iter_keys, iter_records
     from logd_wire._pure_encode import BatchBuilder, encode_batch
     from logd_wire._pure_filter import filter_batch
+    from logd_wire._pure_keymap import KeyMap
     from logd_wire.partitioner import murmur2, partition_for_key
 else:
     from logd_wire._speed import (
         BatchBuilder,
+        KeyMap,
         decode_batch,
         decode_records,
         encode_batch,
@@ -60,6 +68,7 @@ else:
 __all__ = [
     "CODEC",
     "BatchBuilder",
+    "KeyMap",
     "decode_batch",
     "decode_records",
     "encode_batch",

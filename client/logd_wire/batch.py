@@ -232,6 +232,20 @@ def verify_produced_batch(buffer: Buffer) -> BatchHeader:
     return header
 
 
+def empty_batch(base_offset: int, next_offset: int, leader_epoch: int) -> bytes:
+    """Return a batch without records that stands for the offsets from base to next, exclusive.
+
+    The cleaner puts it where batches were, so that each batch still begins where the one before it
+    ends. It has no producer and no timestamps. At most BATCH_RECORDS_MAX offsets.
+    """
+    count = next_offset - base_offset
+    assert 1 <= count <= BATCH_RECORDS_MAX, "one batch stands for so many offsets at most"
+    fields = (base_offset, _LENGTH_MIN, leader_epoch, MAGIC, 0, 0, count - 1, -1, -1, -1, -1, -1, 0)
+    fixed = HEADER.pack(*fields)
+    crc = crc32c(fixed[CRC_POSITION:])
+    return b"".join((fixed[:CRC_FIELD_POSITION], CRC.pack(crc), fixed[CRC_POSITION:]))
+
+
 def stamped_parts(batch: Buffer, base_offset: int, leader_epoch: int) -> tuple[bytes, memoryview]:
     """Return new first `STAMP_BYTES` bytes for the one batch in `batch`, and a view of the rest.
 

@@ -94,6 +94,7 @@ static int find_objects(PyObject *module, speed_state *state)
         {&state->finish, "logd_wire._pure_encode", "finish"},
         {&state->pure_murmur2, "logd_wire.partitioner", "murmur2"},
         {&state->pure_partition_for_key, "logd_wire.partitioner", "partition_for_key"},
+        {&state->urandom, "os", "urandom"},
     };
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
         *wanted[i].to = attribute(wanted[i].module_name, wanted[i].name);
@@ -135,7 +136,10 @@ static int speed_exec(PyObject *module)
     state->iterator_type =
         (PyTypeObject *)PyType_FromModuleAndSpec(module, &speed_iterator_spec, NULL);
     state->view_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &speed_view_spec, NULL);
-    if (!state->builder_type || !state->iterator_type || !state->view_type)
+    state->key_map_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &speed_key_map_spec, NULL);
+    if (!state->builder_type || !state->iterator_type || !state->view_type
+        || !state->key_map_type || PyModule_AddType(module, state->key_map_type) < 0)
         return -1;
     return PyModule_AddType(module, state->builder_type);
 }

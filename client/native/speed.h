@@ -1,9 +1,10 @@
 /* The compiled batch codec: what its parts share.
  *
- * encode.c makes batches, decode.c reads and filters them, module.c is what Python sees. The Python
- * modules `_pure_*` are the definition. Whatever is out of the ordinary (a bad batch, a field out
- * of range, an odd type, compression) is handed to them, so errors and their words exist once; the
- * code here has to notice it, and never reads or writes a byte too far.
+ * encode.c makes batches, decode.c reads and filters them, keymap.c remembers keys for the cleaner,
+ * module.c is what Python sees. The Python modules `_pure_*` are the definition. Whatever is out of
+ * the ordinary (a bad batch, a field out of range, an odd type, compression) is handed to them, so
+ * errors and their words exist once; the code here has to notice it, and never reads or writes a
+ * byte too far.
  */
 #ifndef LOGD_SPEED_H
 #define LOGD_SPEED_H
@@ -51,11 +52,13 @@ typedef struct {
     PyObject *encode_placed;
     PyObject *check_placed;
     PyObject *finish;
+    PyObject *urandom;
     PyObject *empty_tuple;
     PyObject *ignore; /* a callable that takes anything and returns None */
     PyTypeObject *builder_type;
     PyTypeObject *iterator_type;
     PyTypeObject *view_type;
+    PyTypeObject *key_map_type;
     int64_t batch_bytes_max;
     int64_t records_max;
     int64_t decompressed_bytes_max;
@@ -136,6 +139,9 @@ PyObject *speed_iter_keys(PyObject *module, PyObject *const *args, Py_ssize_t na
                           PyObject *kwnames);
 PyObject *speed_filter_batch(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                              PyObject *kwnames);
+
+/* keymap.c */
+extern PyType_Spec speed_key_map_spec;
 
 /* encode.c */
 extern PyType_Spec speed_builder_spec;

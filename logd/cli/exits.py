@@ -53,6 +53,10 @@ class TimeLimitPassed(BaseException):
     """--timeout passed. Not an Exception: nothing on the way out may take it for its own."""
 
 
+class NotFound(Exception):
+    """What was asked for is not there; exit code 4."""
+
+
 class UsageProblem(Exception):
     """Something about the arguments that only shows after they were parsed; exit code 2."""
 
@@ -70,12 +74,14 @@ def exit_code_for(error: BaseException) -> ExitCode:
         return ExitCode.INTERRUPTED
     if isinstance(error, UsageProblem):
         return ExitCode.USAGE
+    if isinstance(error, NotFound):
+        return ExitCode.NOT_FOUND_OR_EXISTS
     return ExitCode.FAILED
 
 
 def one_line(error: BaseException) -> str:
     """What, where and what to do, in one line whatever the message contains."""
-    if isinstance(error, LogdError | UsageProblem | TimeLimitPassed):
+    if isinstance(error, LogdError | UsageProblem | NotFound | TimeLimitPassed):
         text = str(error)
     elif isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""

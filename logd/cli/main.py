@@ -15,6 +15,7 @@ from logd.cli import (
     bench,
     cluster,
     consume,
+    get,
     log,
     node,
     produce,
@@ -152,6 +153,7 @@ def version(ctx: typer.Context) -> None:
 app.command("serve", cls=Command, help=serve.HELP)(serve.serve)
 app.command("produce", cls=Command, help=produce.HELP)(produce.produce)
 app.command("consume", cls=Command, help=consume.HELP)(consume.consume)
+app.command("get", cls=Command, help=get.HELP)(get.get)
 app.command("version", cls=Command, help=VERSION_HELP)(version)
 app.add_typer(topic.app, name="topic")
 app.add_typer(cluster.app, name="cluster")

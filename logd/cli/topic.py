@@ -15,7 +15,7 @@ from logd.cli.options import Command, group, invocation_of
 if TYPE_CHECKING:
     from logd.cli.options import Invocation
 
-app = group("Create, list, describe, alter, delete and trim topics.", name="topic")
+app = group("Create, list, describe, alter, delete, trim and compact topics.", name="topic")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=topic_names)]
 Names = Annotated[list[str], typer.Argument(metavar="NAME", autocompletion=topic_names)]
@@ -153,6 +153,7 @@ DESCRIBE_HELP = """Describe topics: partitions, offsets, configuration, and what
 Examples:
   logd topic describe orders
   logd topic describe orders -p          only the partitions
+  logd topic describe orders --cleanup   what is deletable and cleanable, when next, and why not
   logd topic describe orders -F json     one object; an array when there are several names
 """
 
@@ -165,6 +166,9 @@ def describe(
         bool, typer.Option("--partitions", "-p", help="Only the partitions.")
     ] = False,
     config: Annotated[bool, typer.Option("--config", "-c", help="Only the configuration.")] = False,
+    cleanup: Annotated[
+        bool, typer.Option("--cleanup", help="Only what goes next, when, and why not now.")
+    ] = False,
 ) -> None:
     """Describe topics."""
     from logd.cli import topic_view
@@ -178,13 +182,14 @@ def describe(
                 found.append(admin.describe_topic(name))
             except UnknownTopicError as error:
                 raise suggest_topic(error, name, invocation) from None
-    everything = not (summary or partitions or config)
+    everything = not (summary or partitions or config or cleanup)
     topic_view.emit_description(
         invocation,
         found,
         summary=summary or everything,
         partitions=partitions or everything,
         config=config or everything,
+        cleanup=cleanup or everything,
     )
 
 
@@ -326,6 +331,46 @@ def parse_partitions(text: str | None) -> list[int] | None:
     if not all(part.isascii() and part.isdigit() for part in parts):
         raise UsageProblem(f"-p: {text!r} is not a list of partition numbers such as 0,1")
     return sorted({int(part) for part in parts})
+
+
+COMPACT_HELP = """Compact a topic now, whatever share of it is new.
+
+Only topics with compact in cleanup.policy are compacted. Without --now the node is asked for it and
+does it when its turn comes; `logd topic describe NAME --cleanup` tells how it stands. With --now
+the segments that are written to are closed first, and it waits for the end. Records younger than
+min.compaction.lag.ms stay in any case.
+
+\b
+Examples:
+  logd topic compact users
+  logd topic compact users --now
+  logd topic compact users --now -p 0,3
+"""
+
+
+@app.command("compact", cls=Command, help=COMPACT_HELP)
+def compact(
+    ctx: typer.Context,
+    name: Name,
+    now: Annotated[
+        bool, typer.Option("--now", help="With the newest records, and wait for the end.")
+    ] = False,
+    partitions: Annotated[
+        str | None,
+        typer.Option("--partitions", "-p", metavar="N[,N…]", help="Only these partitions."),
+    ] = None,
+) -> None:
+    from logd.cli import topic_view
+    from logd.cli.connect import open_admin, suggest_topic
+
+    invocation = invocation_of(ctx)
+    numbers = parse_partitions(partitions)
+    with open_admin(invocation) as admin:
+        try:
+            found = admin.compact_topic(name, numbers or (), now=now, wait=now)
+        except UnknownTopicError as error:
+            raise suggest_topic(error, name, invocation) from None
+    topic_view.emit_compacted(invocation, name, found)
 
 
 OFFSETS_HELP = """Show the first and the end offset of each partition.

@@ -9,7 +9,7 @@ from logd.cli.options import Format, Invocation
 from logd.cli.output import emit
 
 if TYPE_CHECKING:
-    from logd_client import TopicInfo
+    from logd_client import CompactedPartition, TopicInfo
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]
 
@@ -33,6 +33,8 @@ def topic_document(info: TopicInfo) -> dict[str, Any]:
                 "size_bytes": item.size_bytes,
                 "segments": item.segments,
                 "damage": list(item.damage),
+                "retention": item.retention,
+                "compaction": item.compaction,
             }
             for item in sorted(info.partitions, key=lambda item: item.partition)
         ],
@@ -79,6 +81,7 @@ def emit_description(
     summary: bool,
     partitions: bool,
     config: bool,
+    cleanup: bool,
 ) -> None:
     """Everything about each topic, or the chosen sections."""
     documents = [topic_document(info) for info in topics]
@@ -89,6 +92,8 @@ def emit_description(
             tables.append(_summary_table(info))
         if partitions:
             tables.append(_partitions_table(info, wide=wide))
+        if cleanup:
+            tables.append(_cleanup_table(info))
         if config:
             tables.append(_config_table(info, wide=wide))
     emit(
@@ -137,6 +142,11 @@ def _partitions_table(info: TopicInfo, *, wide: bool) -> Table:
     return f"{info.name}: partitions", header, [row[: len(header)] for row in rows]
 
 
+def _cleanup_table(info: TopicInfo) -> Table:
+    rows = [[item.partition, item.retention, item.compaction] for item in info.partitions]
+    return f"{info.name}: cleanup", ["PARTITION", "RETENTION", "COMPACTION"], rows
+
+
 def _config_table(info: TopicInfo, *, wide: bool) -> Table:
     entries = {entry.name: entry for entry in info.config_entries}
     rows = []
@@ -146,6 +156,36 @@ def _config_table(info: TopicInfo, *, wide: bool) -> Table:
     header = ["KEY", "VALUE", "SOURCE", "MEANING"]
     columns = 4 if wide else 3
     return f"{info.name}: config", header[:columns], [row[:columns] for row in rows]
+
+
+def emit_compacted(
+    invocation: Invocation, name: str, found: Mapping[int, CompactedPartition]
+) -> None:
+    """What came of a compaction, partition by partition."""
+    parts = [found[number] for number in sorted(found)]
+    header = ["PARTITION", "BYTES_BEFORE", "BYTES", "RECORDS_BEFORE", "RECORDS", "OUTCOME"]
+    rows = [
+        [
+            part.partition,
+            part.bytes_before,
+            part.bytes_after,
+            part.records_before,
+            part.records_after,
+            part.outcome,
+        ]
+        for part in parts
+    ]
+    keys = [column.lower() for column in header]
+    document = [
+        {**dict(zip(keys, row, strict=True)), "done": part.done}
+        for part, row in zip(parts, rows, strict=True)
+    ]
+    emit(
+        invocation,
+        document=document,
+        tables=[("compacted", header, rows)],
+        names=[f"{name}:{part.partition}" for part in parts],
+    )
 
 
 def emit_offsets(

@@ -92,6 +92,16 @@ class LogSection:
 
 
 @dataclass(frozen=True, slots=True)
+class CleanerSection:
+    """Compaction on this node. `io_bytes_per_second` -1: no limit."""
+
+    enable: bool
+    backoff_ms: int
+    map_bytes: int
+    io_bytes_per_second: int
+
+
+@dataclass(frozen=True, slots=True)
 class TopicsSection:
     """New topics. `replication_factor` -1: one replica for each node, at most 3."""
 
@@ -124,6 +134,7 @@ class NodeConfig:
     raft: RaftSection
     replication: ReplicationSection
     log: LogSection
+    cleaner: CleanerSection
     topics: TopicsSection
     topic_defaults: Mapping[str, str]
     limits: LimitsSection
@@ -262,6 +273,7 @@ def _build(given: Mapping[str, _Given]) -> NodeConfig:
         raft=RaftSection(**sections["raft"]),
         replication=ReplicationSection(**sections["replication"]),
         log=LogSection(**sections["log"]),
+        cleaner=CleanerSection(**sections["cleaner"]),
         topics=TopicsSection(**sections["topics"]),
         topic_defaults=MappingProxyType(_topic_defaults(given)),
         limits=LimitsSection(**sections["limits"]),

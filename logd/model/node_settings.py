@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from logd_wire.limits import BATCH_BYTES_MAX, PARTITIONS_PER_TOPIC_MAX
+from logd_wire.limits import BATCH_BYTES_MAX, KIB, MIB, PARTITIONS_PER_TOPIC_MAX
 
 from logd.model.ids import NODE_ID_MAX
 from logd.model.settings import Kind, Setting
@@ -198,6 +198,48 @@ NODE_SETTINGS: Final[tuple[tuple[str, Setting], ...]] = (
         ),
     ),
     (
+        "cleaner.enable",
+        Setting(
+            "log.cleaner.enable",
+            Kind.BOOLEAN,
+            "true",
+            "Whether this node compacts by itself; without it only on `logd topic compact`.",
+        ),
+    ),
+    (
+        "cleaner.backoff_ms",
+        Setting(
+            "log.cleaner.backoff.ms",
+            Kind.DURATION,
+            "15s",
+            "How long the cleaner waits when there is nothing to compact.",
+            minimum=10,
+        ),
+    ),
+    (
+        "cleaner.map_bytes",
+        Setting(
+            "log.cleaner.dedupe.buffer.size",
+            Kind.SIZE,
+            "128MiB",
+            "Memory for the keys of one pass of the cleaner; what does not fit waits for the next "
+            "pass. About 26 bytes for a key with the compiled codec.",
+            minimum=64 * KIB,
+            maximum=64 * 1024 * MIB,
+        ),
+    ),
+    (
+        "cleaner.io_bytes_per_second",
+        Setting(
+            "log.cleaner.io.max.bytes.per.second",
+            Kind.SIZE,
+            "32MiB",
+            "Bytes that the cleaner reads and writes in a second, so that it leaves the disk to "
+            "others; -1: no limit.",
+            minimum=-1,
+        ),
+    ),
+    (
         "topics.auto_create",
         Setting(
             "auto.create.topics.enable",
@@ -291,6 +333,11 @@ ALIASES: Final[dict[str, str]] = {
     "log.retention.ms": "topic_defaults.retention.ms",
     "log.retention_bytes": "topic_defaults.retention.bytes",
     "log.retention.bytes": "topic_defaults.retention.bytes",
+    "log.cleaner.delete.retention.ms": "topic_defaults.delete.retention.ms",
+    "log.cleaner.min.cleanable.ratio": "topic_defaults.min.cleanable.dirty.ratio",
+    "log.cleaner.min.compaction.lag.ms": "topic_defaults.min.compaction.lag.ms",
+    "log.cleaner.max.compaction.lag.ms": "topic_defaults.max.compaction.lag.ms",
+    "log.cleanup.policy": "topic_defaults.cleanup.policy",
     "log.retention.check.interval.ms": "retention.check.interval.ms",
     "message.max.bytes": "topic_defaults.max.message.bytes",
     "topic_defaults.partitions": "num.partitions",

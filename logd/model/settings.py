@@ -7,7 +7,8 @@ meaning: parsing, `--print-config`, `topic describe` and the documentation are m
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, assert_never
@@ -25,6 +26,7 @@ from logd.model.units import (
     parse_size_bytes,
 )
 
+_RATIO: Final = re.compile(r"[01](\.[0-9]{1,6})?", re.ASCII)
 _TEXT_CHARACTERS_MAX: Final = 4096
 _INTERVAL_PREFIX: Final = "interval:"
 _INTERVAL_MS_MAX: Final = 3_600_000
@@ -48,6 +50,8 @@ class Kind(Enum):
     PEERS = "nodes"
     #: A UUID, or empty for none.
     ID = "id"
+    #: A share, from 0 to 1.
+    RATIO = "ratio"
     #: `batch`, `none` or `interval:<duration>`.
     FLUSH = "flush"
 
@@ -81,7 +85,7 @@ class FlushPolicy:
         return str(self.mode.value)
 
 
-Value = bool | int | str | bytes | FlushPolicy | PeerAddresses
+Value = bool | int | float | str | bytes | FlushPolicy | PeerAddresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ class Setting:
         if len(text) > _TEXT_CHARACTERS_MAX:
             raise InvalidConfigError(f"{self.name}: {len(text)} characters are too many")
         try:
-            return self._checked(_parse(self, text))
+            return self._checked(_PARSERS[self.kind](text, self.choices))
         except InvalidRequestError as error:
             raise InvalidConfigError(f"{self.name}: {error.message}", hint=error.hint) from None
 
@@ -137,6 +141,8 @@ def format_value(value: Value) -> str:
             return "true" if value else "false"
         case int():
             return str(value)
+        case float():
+            return f"{value:g}"
         case str():
             return value
         case bytes():
@@ -155,34 +161,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {close[0]}?"
     return "docs/settings.md lists every setting"
-
-
-def _parse(setting: Setting, text: str) -> Value:  # noqa: C901 - dispatch
-    value: Value
-    match setting.kind:
-        case Kind.BOOLEAN:
-            value = _parse_boolean(text)
-        case Kind.INTEGER:
-            value = parse_integer(text)
-        case Kind.DURATION:
-            value = parse_duration_ms(text)
-        case Kind.SIZE:
-            value = parse_size_bytes(text)
-        case Kind.TEXT:
-            value = _parse_text(text)
-        case Kind.CHOICE:
-            value = _parse_choice(text, setting.choices)
-        case Kind.ADDRESS:
-            value = parse_address(text)
-        case Kind.PEERS:
-            value = parse_peers(text)
-        case Kind.ID:
-            value = _parse_optional_id(text)
-        case Kind.FLUSH:
-            value = _parse_flush(text)
-        case _:
-            assert_never(setting.kind)
-    return value
 
 
 def _parse_boolean(text: str) -> bool:
@@ -210,6 +188,13 @@ def _parse_optional_id(text: str) -> bytes:
     return parse_id(text) if text.strip() else b""
 
 
+def _parse_ratio(text: str) -> float:
+    stripped = text.strip()
+    if _RATIO.fullmatch(stripped) is None or float(stripped) > 1:
+        raise InvalidConfigError(f"{text[:64]!r} is not a share", hint="write 0 to 1, as in 0.5")
+    return float(stripped)
+
+
 def _parse_flush(text: str) -> FlushPolicy:
     stripped = text.strip()
     if stripped in {"batch", "none"}:
@@ -222,3 +207,24 @@ def _parse_flush(text: str) -> FlushPolicy:
     raise InvalidConfigError(
         f"{text[:64]!r} is not a flush policy", hint="write batch, none or interval:10ms"
     )
+
+
+def _no_choices(parse: Callable[[str], Value]) -> Callable[[str, tuple[str, ...]], Value]:
+    return lambda text, _choices: parse(text)
+
+
+_PARSERS: Final[dict[Kind, Callable[[str, tuple[str, ...]], Value]]] = {
+    Kind.BOOLEAN: _no_choices(_parse_boolean),
+    Kind.INTEGER: _no_choices(parse_integer),
+    Kind.DURATION: _no_choices(parse_duration_ms),
+    Kind.SIZE: _no_choices(parse_size_bytes),
+    Kind.RATIO: _no_choices(_parse_ratio),
+    Kind.TEXT: _no_choices(_parse_text),
+    Kind.CHOICE: _parse_choice,
+    Kind.ADDRESS: _no_choices(parse_address),
+    Kind.PEERS: _no_choices(parse_peers),
+    Kind.ID: _no_choices(_parse_optional_id),
+    Kind.FLUSH: _no_choices(_parse_flush),
+}
+
+assert set(_PARSERS) == set(Kind)

@@ -18,16 +18,18 @@ from logd.model.units import format_duration
 
 _INT32_MAX: Final = 2**31 - 1
 _YEAR_MS: Final = 365 * 86_400_000
+_LIST_CHARACTERS_MAX: Final = 100
 
 TOPIC_SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         "cleanup.policy",
         Kind.CHOICE,
         "delete",
-        "What happens to old records: `delete` removes whole segments by time and size; empty "
-        "keeps everything for ever.",
+        "What happens to old records: `delete` removes whole segments by age, size and number, "
+        "`compact` keeps the newest record of each key, `compact,delete` does both; empty keeps "
+        "everything for ever.",
         dynamic=True,
-        choices=("delete", ""),
+        choices=("delete", "compact", "compact,delete", ""),
     ),
     Setting(
         "compression.type",
@@ -36,6 +38,14 @@ TOPIC_SETTINGS: Final[tuple[Setting, ...]] = (
         "Batches stay compressed as the producer compressed them.",
         dynamic=True,
         choices=("producer",),
+    ),
+    Setting(
+        "delete.retention.ms",
+        Kind.DURATION,
+        "24h",
+        "How long a record without value stays after compaction first met it, so that readers who "
+        "come from the start see the deletion of its key.",
+        dynamic=True,
     ),
     Setting(
         "file.delete.delay.ms",
@@ -62,6 +72,15 @@ TOPIC_SETTINGS: Final[tuple[Setting, ...]] = (
         maximum=_INT32_MAX,
     ),
     Setting(
+        "max.compaction.lag.ms",
+        Kind.DURATION,
+        "7d",
+        "A compacted partition with a record that was appended longer ago, and not looked at "
+        "since, is compacted whatever the share of such records.",
+        dynamic=True,
+        minimum=1,
+    ),
+    Setting(
         "max.message.bytes",
         Kind.SIZE,
         "1048588",
@@ -86,6 +105,21 @@ TOPIC_SETTINGS: Final[tuple[Setting, ...]] = (
         choices=("CreateTime",),
     ),
     Setting(
+        "min.cleanable.dirty.ratio",
+        Kind.RATIO,
+        "0.5",
+        "A partition is compacted when so large a share of its bytes was not looked at yet.",
+        dynamic=True,
+    ),
+    Setting(
+        "min.compaction.lag.ms",
+        Kind.DURATION,
+        "0",
+        "A record stays at least so long after it was appended, also when a newer one of its key "
+        "follows.",
+        dynamic=True,
+    ),
+    Setting(
         "min.insync.replicas",
         Kind.INTEGER,
         "1",
@@ -107,7 +141,17 @@ TOPIC_SETTINGS: Final[tuple[Setting, ...]] = (
         "retention.ms",
         Kind.DURATION,
         "7d",
-        "Segments go when their newest record is older; -1: no limit.",
+        "Segments go when their newest record is older; -1: no limit. A record time in the future, "
+        "or older than this when it was appended, counts for nothing: the time of the append does.",
+        dynamic=True,
+        minimum=-1,
+    ),
+    Setting(
+        "retention.records",
+        Kind.INTEGER,
+        "-1",
+        "Old segments go while a partition without them spans at least so many offsets; -1: no "
+        "limit.",
         dynamic=True,
         minimum=-1,
     ),
@@ -124,21 +168,26 @@ TOPIC_SETTINGS: Final[tuple[Setting, ...]] = (
         "segment.ms",
         Kind.DURATION,
         "7d",
-        "A segment whose records span more time is closed and the next one begun.",
+        "A segment whose first record was appended so long ago is closed and the next one begun, "
+        "with or without traffic.",
         dynamic=True,
         minimum=1,
+    ),
+    Setting(
+        "validate",
+        Kind.CHOICE,
+        "header",
+        "What is checked of a batch before it is taken: `header` and checksum, or all `records`, "
+        "which costs the node the decoding. Compacted topics are checked in full always.",
+        dynamic=True,
+        choices=("header", "records"),
     ),
 )
 
 _BY_NAME: Final[dict[str, Setting]] = {setting.name: setting for setting in TOPIC_SETTINGS}
 
-_COMPACTION: Final = "compaction is not in this release"
 #: Settings of Kafka's that would do nothing here, each with the reason.
 _NOT_OFFERED: Final[dict[str, str]] = {
-    "delete.retention.ms": _COMPACTION,
-    "min.compaction.lag.ms": _COMPACTION,
-    "max.compaction.lag.ms": _COMPACTION,
-    "min.cleanable.dirty.ratio": _COMPACTION,
     "unclean.leader.election.enable": "clusters of more than one node are not in this release",
     "flush.messages": "set flush to batch, none or interval:<duration>",
     "flush.ms": "set flush to interval:<duration>",
@@ -147,9 +196,6 @@ _NOT_OFFERED: Final[dict[str, str]] = {
     "preallocate": "segments are not preallocated",
 }
 _VALUES_NOT_OFFERED: Final[dict[tuple[str, str], str]] = {
-    ("cleanup.policy", "compact"): _COMPACTION,
-    ("cleanup.policy", "compact,delete"): _COMPACTION,
-    ("cleanup.policy", "delete,compact"): _COMPACTION,
     ("message.timestamp.type", "LogAppendTime"): "offsets are found by the producer's time; the "
     "time of the append is kept in the time index and used by retention",
     **{
@@ -165,22 +211,38 @@ class TopicConfig:
 
     cleanup_policy: str
     compression_type: str
+    delete_retention_ms: int
     file_delete_delay_ms: int
     flush: FlushPolicy
     index_interval_bytes: int
+    max_compaction_lag_ms: int
     max_message_bytes: int
     message_timestamp_after_max_ms: int
     message_timestamp_type: str
+    min_cleanable_dirty_ratio: float
+    min_compaction_lag_ms: int
     min_insync_replicas: int
     retention_bytes: int
     retention_ms: int
+    retention_records: int
     segment_bytes: int
     segment_ms: int
+    validate: str
 
     @property
     def deletes(self) -> bool:
-        """Whether retention by time and size applies."""
-        return self.cleanup_policy == "delete"
+        """Whether retention by age, size and number applies."""
+        return "delete" in self.cleanup_policy
+
+    @property
+    def compacts(self) -> bool:
+        """Whether only the newest record of each key is kept."""
+        return "compact" in self.cleanup_policy
+
+    @property
+    def validates_records(self) -> bool:
+        """Whether batches are decoded before they are taken."""
+        return self.compacts or self.validate == "records"
 
 
 class TopicConfigEntry(NamedTuple):
@@ -312,6 +374,8 @@ def _parse_one(name: str, text: str) -> Any:
     reason = _VALUES_NOT_OFFERED.get((name, text.replace(" ", "")))
     if reason is not None:
         raise InvalidConfigError(f"{name}: {text[:64]!r} is not offered", hint=reason)
+    if name == "cleanup.policy" and "," in text[:_LIST_CHARACTERS_MAX]:
+        text = ",".join(sorted(part.strip() for part in text.split(",")))
     return _BY_NAME[name].parse(text)
 
 
@@ -320,6 +384,11 @@ def _attribute(name: str) -> str:
 
 
 def _check_relations(config: TopicConfig, replication_factor: int) -> None:
+    if config.min_compaction_lag_ms > config.max_compaction_lag_ms:
+        raise InvalidConfigError(
+            "min.compaction.lag.ms is larger than max.compaction.lag.ms",
+            hint="lower the one or raise the other",
+        )
     if config.min_insync_replicas > replication_factor:
         raise InvalidConfigError(
             f"min.insync.replicas is {config.min_insync_replicas} and the topic has "

@@ -83,6 +83,28 @@ def format_size(size_bytes: int) -> str:
     return f"{size_bytes}B"
 
 
+def rough_duration(milliseconds: int) -> str:
+    """Return two units at most, rounded down, for people: `6d 23h`, `90s` is `1m 30s`."""
+    if milliseconds < 1000:
+        return f"{milliseconds}ms"
+    parts: list[tuple[int, str]] = []
+    rest = milliseconds
+    for unit in ("d", "h", "m", "s"):
+        count, rest = divmod(rest, _DURATION_UNITS[unit])
+        if count or parts:
+            parts.append((count, unit))
+    return " ".join(f"{count}{unit}" for count, unit in parts[:2] if count)
+
+
+def rough_size(size_bytes: int) -> str:
+    """Return three digits or so, for people: `12.3 MiB`."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        factor = _SIZE_UNITS[unit.lower()]
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:.1f} {unit}"
+    return f"{size_bytes} B"
+
+
 def _parse(text: str, units: dict[str, int], what: str, hint: str) -> int:
     stripped = text.strip()
     if _INTEGER.fullmatch(stripped) is not None:

@@ -1,9 +1,11 @@
 """Leaders and followers of partitions: they decide, and do no I/O.
 
-    leader     who is in sync and what is committed
-    follower   what to ask the leader for, append, cut
-    divergence where two logs part
+leader     who is in sync and what is committed
+follower   what to ask the leader for, append, cut
+divergence where two logs part
 """
+
+from __future__ import annotations
 
 from logd.replication.divergence import (
     Diverges,

@@ -28,9 +28,13 @@ from logd.rpc.api import Connection
 from logd.rpc.checks import INT64_MAX, check_count, check_name, check_partition, check_range
 from logd.rpc.edge import Edge, Operation
 from logd.rpc.errors import presentable, to_proto
+from logd.runtime.cleaner import CompactionOutcome
 
 DESCRIBE: Final = "/logd.v1.Admin/DescribeTopics"
 TRIM: Final = "/logd.v1.Admin/TrimTopic"
+COMPACT: Final = "/logd.v1.Admin/CompactTopic"
+#: Shorter than clients wait for an answer; they ask again.
+COMPACT_WAIT_MS_MAX: Final = 20_000
 TOPICS_MAX: Final = 10_000
 CONFIG_ENTRIES_MAX: Final = 100
 CONFIG_KEY_CHARACTERS_MAX: Final = 100
@@ -132,6 +136,27 @@ class AdminHandlers:
             partitions=[_trimmed(number, results[number]) for number in before]
         )
 
+    async def compact_topic(
+        self, request: admin_pb2.CompactTopicRequest, connection: Connection
+    ) -> admin_pb2.CompactTopicResponse:
+        """Compact partitions, each on its own."""
+        topic = self._edge.topic(connection, Operation.ALTER, request.name)
+        check_count("partitions", len(request.partitions), PARTITIONS_PER_TOPIC_MAX)
+        for partition in request.partitions:
+            check_partition(partition)
+        if len(set(request.partitions)) < len(request.partitions):
+            raise InvalidRequestError("a partition is named twice")
+        check_range("wait_ms", request.wait_ms, 0, INT64_MAX)
+        outcomes = await self._edge.broker.compact(
+            topic.name,
+            list(request.partitions),
+            now=request.now,
+            wait_ms=min(request.wait_ms, COMPACT_WAIT_MS_MAX),
+        )
+        return admin_pb2.CompactTopicResponse(
+            partitions=[_compacted(number, outcome) for number, outcome in outcomes.items()]
+        )
+
     async def describe_config(
         self, _request: admin_pb2.DescribeConfigRequest, connection: Connection
     ) -> admin_pb2.DescribeConfigResponse:
@@ -171,7 +196,7 @@ class AdminHandlers:
         partitions = []
         for state in topic.partitions:
             described = _placed(state)
-            if self._edge.broker.identity.node_id not in state.replicas:
+            if not self._edge.broker.measures(state):
                 # Asked from its leader, by whoever wants to know.
                 described.start_offset = described.end_offset = -1
                 partitions.append(described)
@@ -182,6 +207,8 @@ class AdminHandlers:
             described.size_bytes = stats.size_bytes
             described.segments = stats.segments
             described.damage.extend(str(damage) for damage in stats.damage)
+            described.retention = stats.retention
+            described.compaction = stats.compaction
             partitions.append(described)
         return self._with_config(topic, partitions)
 
@@ -217,6 +244,23 @@ def _trimmed(partition: int, result: int | LogdError) -> admin_pb2.TrimmedPartit
         failure = to_proto(presentable(result, TRIM))
         return admin_pb2.TrimmedPartition(error=failure, partition=partition, start_offset=-1)
     return admin_pb2.TrimmedPartition(partition=partition, start_offset=result)
+
+
+def _compacted(
+    partition: int, outcome: CompactionOutcome | LogdError
+) -> admin_pb2.CompactedPartition:
+    if isinstance(outcome, LogdError):
+        failure = to_proto(presentable(outcome, COMPACT))
+        return admin_pb2.CompactedPartition(error=failure, partition=partition, done=True)
+    return admin_pb2.CompactedPartition(
+        partition=partition,
+        bytes_before=outcome.bytes_before,
+        bytes_after=outcome.bytes_after,
+        records_before=outcome.records_before,
+        records_after=outcome.records_after,
+        outcome=outcome.words,
+        done=outcome.done,
+    )
 
 
 def _check_partitions(partitions: int) -> None:

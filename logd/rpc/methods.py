@@ -57,6 +57,7 @@ def _admin(edge: Edge) -> dict[str, UnaryMethod]:
         "DeleteTopic": UnaryMethod(admin_pb2.DeleteTopicRequest, admin.delete_topic),
         "AlterTopic": UnaryMethod(admin_pb2.AlterTopicRequest, admin.alter_topic),
         "DescribeTopics": UnaryMethod(admin_pb2.DescribeTopicsRequest, admin.describe_topics),
+        "CompactTopic": UnaryMethod(admin_pb2.CompactTopicRequest, admin.compact_topic),
         "TrimTopic": UnaryMethod(admin_pb2.TrimTopicRequest, admin.trim_topic),
         "DescribeCluster": UnaryMethod(admin_pb2.DescribeClusterRequest, quorum.describe_cluster),
         "DescribeQuorum": UnaryMethod(admin_pb2.DescribeQuorumRequest, quorum.describe_quorum),

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import random
+import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
+
+from logd.runtime.ports import BootTime
+from logd.storage import CleaningError, CleaningPlan, CleaningResult
 
 T = TypeVar("T")
 
 #: Syncs of different files overlap in the device; more threads than this gain nothing (measured).
 SYNC_THREADS = 16
 READ_THREADS = 4
+#: Of a pass over thousands of segments.
+_ANSWER_BYTES_MAX = 64 * 1024 * 1024
+
+
+#: One for each boot of a Linux machine.
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class SystemClock:
     """Implements `Clock` with the operating system's clocks."""
+
+    def __init__(self) -> None:
+        self._boot_id = _read_boot_id()
 
     def monotonic_ms(self) -> int:
         return time.monotonic_ns() // 1_000_000
@@ -26,8 +42,18 @@ class SystemClock:
     def wall_ms(self) -> int:
         return time.time_ns() // 1_000_000
 
+    def boot_time(self) -> BootTime:
+        return BootTime(self._boot_id, time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000)
+
     async def sleep_ms(self, milliseconds: float) -> None:
         await asyncio.sleep(milliseconds / 1000)
+
+
+def _read_boot_id() -> str:
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 class ThreadDisk:
@@ -51,6 +77,43 @@ class ThreadDisk:
         loop = asyncio.get_running_loop()
         for pool in (self._writer, self._syncers, self._readers):
             await loop.run_in_executor(None, pool.shutdown)
+
+
+class ChildCleaning:
+    """Implements `Cleaning` with a child process for each pass, of low priority.
+
+    It ends with this process: its input does.
+    """
+
+    def __init__(self, root: Path, bytes_per_second: int) -> None:
+        self._arguments = ("-m", "logd.storage.cleaner.worker", str(root), str(bytes_per_second))
+
+    async def clean(self, plan: CleaningPlan) -> CleaningResult:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *self._arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=_ANSWER_BYTES_MAX,
+        )
+        assert child.stdin is not None and child.stdout is not None, "both are pipes"
+        try:
+            child.stdin.write(json.dumps(plan.to_plain()).encode() + b"\n")
+            with contextlib.suppress(ConnectionError):
+                await child.stdin.drain()
+            line = await child.stdout.readline()
+        finally:
+            child.stdin.close()
+            if child.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    child.kill()
+            await asyncio.shield(child.wait())
+        if not line.endswith(b"\n"):
+            raise CleaningError(f"the cleaner's process ended with exit code {child.returncode}")
+        answer = json.loads(line)
+        if "refused" in answer:
+            raise CleaningError(answer["refused"])
+        return CleaningResult.from_plain(answer["result"])
 
 
 class SystemRng:

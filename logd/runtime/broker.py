@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from typing import Literal
@@ -26,6 +26,7 @@ from logd.metadata import (
     Command,
     CreateTopic,
     DeleteTopic,
+    PartitionImage,
     ProducerIdPool,
     Reply,
     TopicImage,
@@ -33,6 +34,7 @@ from logd.metadata import (
 from logd.model.ids import ClusterId, LogIndex, NodeId, TopicId, TopicPartitionId
 from logd.model.node_config import NodeConfig, NodeConfigEntry
 from logd.runtime.budget import ByteBudget, ConnectionBudget
+from logd.runtime.cleaner import Cleaner, CompactionOutcome
 from logd.runtime.consensus_driver import ConsensusDriver, ConsensusStatus
 from logd.runtime.fetch_session import FetchSession
 from logd.runtime.metadata_driver import MetadataDriver
@@ -78,6 +80,7 @@ class Broker:
         partitions: Partitions,
         serving: Callable[[], bool],
         consensus: ConsensusDriver,
+        cleaner: Cleaner,
         disk: Disk,
         clock: Clock,
         rng: Rng,
@@ -89,6 +92,7 @@ class Broker:
         self._partitions = partitions
         self._serving = serving
         self._consensus = consensus
+        self._cleaner = cleaner
         self._disk = disk
         self._clock = clock
         self._rng = rng
@@ -353,6 +357,36 @@ class Broker:
                 starts[partition] = error
         return starts
 
+    async def compact(
+        self, name: str, partitions: Sequence[int], *, now: bool, wait_ms: int
+    ) -> dict[int, CompactionOutcome | LogdError]:
+        """Compact partitions of a topic (none named: all); waits for the end up to `wait_ms`.
+
+        `now`: close the segments that are written to first, so that everything is looked at.
+        """
+        self.check_running()
+        topic = self.image.topic_named(name)
+        wanted = list(partitions) or [state.partition for state in topic.partitions]
+        deadline_ms = self._clock.monotonic_ms() + wait_ms
+        outcomes: dict[int, CompactionOutcome | LogdError] = {}
+        for partition in wanted:
+            left_ms = max(deadline_ms - self._clock.monotonic_ms(), 0)
+            try:
+                found = self._find(TopicPartitionId(topic.topic_id, partition), -1)
+                found.check_led_here()
+                outcomes[partition] = await self._cleaner.compact(found, now=now, wait_ms=left_ms)
+            except LogdError as error:
+                outcomes[partition] = error
+        return outcomes
+
+    def measures(self, state: PartitionImage) -> bool:
+        """Whether this node can say how large a partition is: it leads it, or has the only copy."""
+        own_id = self.identity.node_id
+        return state.leader_id == own_id or state.replicas == (own_id,)
+
     async def describe_partition(self, topic_id: TopicId, partition: int) -> PartitionStats:
         """Sizes and offsets on this node; raises UnknownTopicError when it has no replica."""
-        return self._partitions.stats(TopicPartitionId(topic_id, partition), self.image)
+        key = TopicPartitionId(topic_id, partition)
+        stats = await self._partitions.stats(key, self.image)
+        words = await self._cleaner.in_words(self._find(key, -1))
+        return replace(stats, compaction=words)

@@ -26,7 +26,15 @@ from logd_wire import BatchHeader
 from logd_wire.errors import LogdError, OutcomeUnknownError, StorageFailedError, StorageFullError
 
 from logd.runtime.ports import Disk, Spawn
-from logd.storage import Appended, Ledger, LogKey, PartitionLog, SyncPoint, is_no_space
+from logd.storage import (
+    Appended,
+    Ledger,
+    LogKey,
+    PartitionLog,
+    SyncPoint,
+    append_copied,
+    is_no_space,
+)
 
 T = TypeVar("T")
 
@@ -43,6 +51,10 @@ class WrittenLog(Protocol):
     log: PartitionLog
     #: Whether a batch is answered only after its sync.
     sync_before_ack: bool
+
+    def check_records(self, batch: bytes) -> None:
+        """Refuse a batch for what its records are; on the writer. Raises LogdError."""
+        ...
 
     def settle(
         self, appended: Appended, leader_epoch: int, acks: int, future: asyncio.Future[Any]
@@ -152,6 +164,32 @@ class DiskDriver:
         self._enqueue(_Call(work, target, sync, future))
         return future
 
+    def append_copied(
+        self, target: WrittenLog, batches: bytes, append_ms: int
+    ) -> asyncio.Future[int]:
+        """Queue batches as another replica stored them; the future yields the end of the log,
+        once that is as durable as the topic promises."""
+
+        def work() -> int:
+            room = self._free_bytes() - self._free_bytes_min
+            if len(batches) > room:
+                raise _full_error(room + self._free_bytes_min, self._free_bytes_min)
+            return append_copied(target.log, batches, append_ms=append_ms)
+
+        return self.call(work, target, sync=target.sync_before_ack)
+
+    def truncate(self, target: WrittenLog, offset: int) -> asyncio.Future[int]:
+        """Queue a cut to whole batches below `offset`; the future yields the new end, durable."""
+
+        def work() -> int:
+            # Before the log is cut: recovery takes what is missing below the ledger for damage.
+            low = min(offset, target.log.view.durable_end_offset)
+            self._ledger.append({target.key: low})
+            self._ledger.sync()
+            return target.log.truncate(offset)
+
+        return self.call(work, target, sync=True)
+
     def note_durable(self, target: WrittenLog) -> None:
         """A log was opened: its end is durable, and the ledger is told with the next line."""
         self._ledger_due[target.key] = target.log.view.durable_end_offset
@@ -225,9 +263,9 @@ class DiskDriver:
             self._sync(target, point, by_target.get(id(target), []))
             for target, point in written.points
         ]
-        ledger = [self._disk.sync(self._ledger.sync)] if written.ledger_dirty else []
+        ledger = [_started(self._disk.sync(self._ledger.sync))] if written.ledger_dirty else []
         if len(syncs) > 1:
-            syncs = [asyncio.ensure_future(sync) for sync in syncs]
+            syncs = [_started(sync) for sync in syncs]
         first_error: OSError | None = None
         for sync in (*syncs, *ledger):
             try:
@@ -274,6 +312,7 @@ class DiskDriver:
                 return room
             if len(operation.batch) > room:
                 raise _full_error(room + self._free_bytes_min, self._free_bytes_min)
+            operation.target.check_records(operation.batch)
             operation.result = operation.target.log.append(
                 operation.batch,
                 operation.header,
@@ -343,6 +382,13 @@ def _waits_for_sync(operation: _Append | _Call) -> bool:
     if isinstance(operation, _Append):
         return operation.target.sync_before_ack
     return operation.sync
+
+
+def _started(work: Awaitable[None]) -> asyncio.Future[None]:
+    """Begin `work`; a round that is cancelled waits for none of its syncs any more."""
+    future = asyncio.ensure_future(work)
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future
 
 
 def _set_exception(future: asyncio.Future[Any], error: BaseException) -> None:

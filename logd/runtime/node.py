@@ -24,6 +24,7 @@ from logd.metadata import MetadataMachine, MetadataSettings
 from logd.model.ids import ClusterId, DirectoryId
 from logd.model.node_config import NodeConfig, NodeConfigEntry
 from logd.runtime.broker import Broker, NodeIdentity
+from logd.runtime.cleaner import Cleaner, InlineCleaning
 from logd.runtime.disk_driver import DiskDriver
 from logd.runtime.formation import Formation
 from logd.runtime.isr_proposals import IsrProposals
@@ -31,11 +32,13 @@ from logd.runtime.membership import Membership
 from logd.runtime.partitions import Partitions
 from logd.runtime.peer_service import PeerService
 from logd.runtime.peers import PeerIdentity
-from logd.runtime.replica_fetcher import ReplicaFetcher
+from logd.runtime.replica_fetcher import FollowerSurroundings, ReplicaFetcher
+from logd.runtime.steady_clock import SteadyClock
 from logd.runtime.world import Ports
 from logd.storage import DataDirectory, Ledger
 
 _logger = logging.getLogger("logd.node")
+
 
 class Node:
     """`broker` is there once `start` has returned; `failed` is set by the first fatal error.
@@ -85,14 +88,16 @@ class Node:
             raise
         self._partitions.start()
         self._spawn(self._retention_loop(), "retention")
+        self._cleaner.start(self._spawn)
 
     async def _start(self) -> None:
         ports, config = self.ports, self.config
         self._ledger = await ports.disk.write(partial(Ledger.open, ports.files, "ledger"))
+        self._steady = await ports.disk.write(partial(SteadyClock, ports.clock, ports.files))
         self._driver = DiskDriver(
             disk=ports.disk,
             ledger=self._ledger,
-            clock=ports.clock,
+            clock=self._steady,
             free_bytes=ports.files.free_bytes,
             free_bytes_min=config.log.free_bytes_min,
             on_fatal=self._on_fatal,
@@ -105,7 +110,19 @@ class Node:
             driver=self._driver,
             disk=ports.disk,
             clock=ports.clock,
+            steady=self._steady,
             spawn=self._spawn,
+        )
+        self._cleaner = Cleaner(
+            config=config.cleaner,
+            partitions=self._partitions,
+            driver=self._driver,
+            ledger=self._ledger,
+            disk=ports.disk,
+            clock=ports.clock,
+            steady=self._steady,
+            rng=ports.rng,
+            cleaning=ports.cleaning or InlineCleaning(ports.files, ports.disk),
         )
         formation = self._formation()
         await self._come_to_cluster(formation)
@@ -207,6 +224,7 @@ class Node:
             partitions=self._partitions,
             serving=lambda: member.session.serving,
             consensus=member.consensus,
+            cleaner=self._cleaner,
             disk=ports.disk,
             clock=ports.clock,
             rng=ports.rng,
@@ -227,9 +245,12 @@ class Node:
             fetcher = ReplicaFetcher(
                 transport=transport,
                 address_of=member.addresses.of,
-                node_epoch=member.node_epoch,
-                driver=self._driver,
-                clock=ports.clock,
+                around=FollowerSurroundings(
+                    driver=self._driver,
+                    clock=ports.clock,
+                    node_epoch=member.node_epoch,
+                    restart=self._partitions.restart,
+                ),
                 spawn=self._spawn,
             )
         self._partitions.take_part(proposals, fetcher)
@@ -245,6 +266,7 @@ class Node:
         """Stop in good order; after a fatal error without the clean-stop marker."""
         self.broker.begin_stop()
         clean = self.failure is None
+        await self._cleaner.stop()
         if clean:
             await self._membership.hand_over()
             await self._partitions.close_all()
@@ -259,6 +281,8 @@ class Node:
 
     def _close_directory(self, clean: bool) -> None:
         self._ledger.close()
+        if clean:
+            self._steady.save()
         if not clean:
             self._directory.mark_failed()
         self._directory.close(clean=clean)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from logd_wire import BatchHeader, verify_produced_batch
+from logd_wire import BatchHeader, iter_keys, verify_produced_batch
 from logd_wire.errors import (
     ErrorCode,
     InvalidRecordError,
@@ -85,7 +85,8 @@ class Surroundings:
 
     own_id: NodeId
     driver: DiskDriver
-    wall_ms: Callable[[], int]
+    #: No clock of this node is ahead of it: the bound of record times.
+    latest_ms: Callable[[], int]
     monotonic_ms: Callable[[], int]
     lag_ms_max: int
     propose: ProposesIsr
@@ -149,6 +150,24 @@ class Partition:
         """End of what counts as kept here: durable, or written where the topic says so."""
         view = self.log.view
         return view.durable_end_offset if self.sync_before_ack else view.written_end_offset
+
+    @property
+    def removal_limit(self) -> int:
+        """Retention and trimming take nothing at or above it: what is not committed may yet be cut,
+        and was read by nobody. Only the leader moves the start of a log."""
+        return self.high_watermark if self.is_led_here else self.view.start_offset
+
+    @property
+    def replicated_end(self) -> int:
+        """Every replica has what lies below: a delete that one of them missed is not forgotten.
+        How far others are is not known here; alone, it is what is committed."""
+        alone = len(self.state.replicas) == 1
+        return self.high_watermark if alone else self.view.start_offset
+
+    def check_led_here(self) -> None:
+        """Raise NotLeaderError where another node leads, or nobody."""
+        if not self.is_led_here:
+            raise self._moved()
 
     # --- leadership --------------------------------------------------------------------------
 
@@ -249,9 +268,7 @@ class Partition:
 
     def follower_at(self, node_id: NodeId, node_epoch: int, end_offset: int) -> None:
         """A follower has everything below `end_offset`, durably."""
-        self._tell_leader(
-            FollowerAt(node_id, node_epoch, end_offset, self._around.monotonic_ms())
-        )
+        self._tell_leader(FollowerAt(node_id, node_epoch, end_offset, self._around.monotonic_ms()))
 
     def proposal_answered(self, partition_epoch: int, *, refused: bool) -> None:
         """The controller answered a proposal, or nobody did."""
@@ -281,8 +298,7 @@ class Partition:
         self, records: bytes, *, leader_epoch: int, acks: int
     ) -> asyncio.Future[ProduceOutcome]:
         """Check one encoded batch and queue it; raises LogdError when it is refused."""
-        if not self.is_led_here:
-            raise self._moved()
+        self.check_led_here()
         self.check_epoch(leader_epoch)
         if acks == -1 and len(self.state.isr) < self.config.min_insync_replicas:
             raise self._too_few(after=False)
@@ -380,7 +396,7 @@ class Partition:
         except LogdError as error:
             error.message = f"batch for {self.name}: {error.message}"
             raise
-        latest_ms = self._around.wall_ms() + self.config.message_timestamp_after_max_ms
+        latest_ms = self._around.latest_ms() + self.config.message_timestamp_after_max_ms
         if header.max_timestamp > latest_ms:
             raise InvalidRecordError(
                 f"batch for {self.name} carries the timestamp {header.max_timestamp}, more than"
@@ -389,6 +405,21 @@ class Partition:
                 hint="check the producer's clock; message.timestamp.after.max.ms sets the bound",
             )
         return header
+
+    def check_records(self, batch: bytes) -> None:
+        """Decode a batch where the topic wants that; a record without a key cannot be compacted."""
+        if not self.config.validates_records:
+            return
+        try:
+            for offset, key, _ in iter_keys(batch, verify=False):
+                if key is None and self.config.compacts:
+                    raise InvalidRecordError(
+                        f"record {offset} of the batch has no key, and the topic is compacted",
+                        hint="give every record a key, or take compact out of cleanup.policy",
+                    )
+        except LogdError as error:
+            error.message = f"batch for {self.name}: {error.message}"
+            raise
 
     def published(self) -> None:
         if self._leader is not None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -22,18 +23,23 @@ from logd.model.node_config import NodeConfig
 from logd.model.settings import FlushMode
 from logd.model.topic_config import TopicConfig, parse_topic_config
 from logd.runtime.disk_driver import DiskDriver
+from logd.runtime.housekeeping import retention_in_words
 from logd.runtime.partition import Partition, ProposesIsr, Surroundings, not_led_here
 from logd.runtime.ports import Clock, Disk, Spawn
 from logd.runtime.replica_fetcher import ReplicaFetcher
+from logd.runtime.steady_clock import SteadyClock
 from logd.storage import (
     FORGOTTEN,
     DataDirectory,
+    DeletedSegment,
     HandleCache,
     Ledger,
     LogConfig,
     LogKey,
+    Moment,
     PartitionLog,
     RecoveryReport,
+    create_log_at,
     load_high_watermarks,
     store_high_watermarks,
 )
@@ -52,13 +58,19 @@ OPEN_SEGMENTS_MAX = 1_000
 
 @dataclass(frozen=True, slots=True)
 class PartitionStats:
-    """One partition as its node sees it; `damage` says in words what cannot be read."""
+    """One partition as its node sees it.
+
+    In words: `damage`, what cannot be read; `retention` and `compaction`, what goes next and what
+    that waits for.
+    """
 
     start_offset: int
     end_offset: int
     size_bytes: int
     segments: int
     damage: tuple[str, ...]
+    retention: str
+    compaction: str = ""
 
 
 class _Missing(NamedTuple):
@@ -82,6 +94,7 @@ class Partitions:
         driver: DiskDriver,
         disk: Disk,
         clock: Clock,
+        steady: SteadyClock,
         spawn: Spawn,
     ) -> None:
         self._config = config
@@ -90,6 +103,7 @@ class Partitions:
         self._driver = driver
         self._disk = disk
         self._clock = clock
+        self._steady = steady
         self._spawn = spawn
         # Segment files open at one time, of all partitions together.
         self._handles = HandleCache(directory.files, OPEN_SEGMENTS_MAX)
@@ -110,7 +124,7 @@ class Partitions:
         self._around = Surroundings(
             own_id=self._config.node.id,
             driver=self._driver,
-            wall_ms=self._clock.wall_ms,
+            latest_ms=self._latest_ms,
             monotonic_ms=self._clock.monotonic_ms,
             lag_ms_max=self._config.replication.lag_ms_max,
             propose=propose,
@@ -136,11 +150,9 @@ class Partitions:
         wanted = dict(image.partitions_of(node_id))
         keys: set[LogKey] = {(key.topic_id, key.partition) for key in wanted}
         unknown = await self._driver.call(
-            partial(self._directory.quarantine_unknown, keys, self._clock.wall_ms())
+            partial(self._directory.quarantine_unknown, keys, self._steady.wall_ms())
         )
-        self._marks = await self._driver.call(
-            partial(load_high_watermarks, self._directory.files)
-        )
+        self._marks = await self._driver.call(partial(load_high_watermarks, self._directory.files))
         for name in unknown:
             _logger.warning("partition directory set aside: the metadata does not know %s", name)
         try:
@@ -246,7 +258,7 @@ class Partitions:
                 log_config,
                 durable_end=durable_end,
                 clean=self._directory.was_clean,
-                now_ms=self._clock.wall_ms(),
+                now_ms=self._steady.wall_ms(),
                 handles=self._handles,
             )
             _report(one.name, log.recovery)
@@ -256,7 +268,7 @@ class Partitions:
                 path,
                 log_config,
                 handles=self._handles,
-                now_ms=self._clock.wall_ms(),
+                now_ms=self._steady.wall_ms(),
             )
         return log
 
@@ -267,6 +279,12 @@ class Partitions:
             segment_ms=config.segment_ms,
             retention_ms=config.retention_ms if deletes else -1,
             retention_bytes=config.retention_bytes if deletes else -1,
+            retention_records=config.retention_records if deletes else -1,
+            compacts=config.compacts,
+            min_cleanable_dirty_ratio=config.min_cleanable_dirty_ratio,
+            min_compaction_lag_ms=config.min_compaction_lag_ms,
+            max_compaction_lag_ms=config.max_compaction_lag_ms,
+            delete_retention_ms=config.delete_retention_ms,
             index_interval_bytes=config.index_interval_bytes,
             file_delete_delay_ms=config.file_delete_delay_ms,
             producer_ids_max=self._config.log.producer_ids_max,
@@ -296,6 +314,24 @@ class Partitions:
     async def _delete_later(self, found: Partition, delay_ms: int) -> None:
         await self._clock.sleep_ms(delay_ms)
         await self._driver.call(partial(self._delete, found.key))
+
+    def restart(self, found: Partition, offset: int) -> asyncio.Future[None]:
+        """Forget everything of a copied partition, and go on empty at `offset`."""
+        return self._driver.call(partial(self._make_anew, found, offset), found, sync=True)
+
+    def _make_anew(self, found: Partition, offset: int) -> None:
+        """On the writer. A crash in between leaves an old log, or none: it is done again."""
+        found.log.close(clean=False)
+        self._delete(found.key)
+        self._ledger.sync()
+        found.log = create_log_at(
+            self._directory.files,
+            self._directory.partition_path(found.key),
+            self._log_config(found.config),
+            start_offset=offset,
+            now_ms=self._steady.wall_ms(),
+            handles=self._handles,
+        )
 
     def _delete(self, key: LogKey) -> None:
         """On the writer."""
@@ -331,48 +367,68 @@ class Partitions:
         found.check_epoch(leader_epoch)
         return found
 
-    def stats(self, key: TopicPartitionId, image: ClusterImage) -> PartitionStats:
+    async def stats(self, key: TopicPartitionId, image: ClusterImage) -> PartitionStats:
         """Sizes and offsets of a partition on this node; raises LogdError when it is not here."""
         found = self.find(key, -1, image)
-        view = found.view
+        view, moment = found.view, self._steady.check()
         return PartitionStats(
             start_offset=view.start_offset,
             end_offset=found.high_watermark,
             size_bytes=view.size_bytes,
             segments=view.segment_count,
             damage=tuple(str(damage) for damage in view.damage),
+            retention=await self._retention_in_words(found, moment),
         )
 
+    async def _retention_in_words(self, found: Partition, moment: Moment) -> str:
+        look = partial(found.log.retention_status, moment, found.removal_limit)
+        try:
+            return retention_in_words(found.config, await self._disk.read(look), moment)
+        except OSError as error:
+            return f"cannot be told: {error}"
+
     async def trim(self, key: TopicPartitionId, offset: int, image: ClusterImage) -> int:
-        """Drop what lies below `offset` (-1: the high watermark); returns the new start."""
+        """Drop what lies below `offset` (-1: the high watermark); returns the new start. Raises
+        NotLeaderError unless this node leads, InvalidRequestError beyond the high watermark."""
         found = self.find(key, -1, image)
-        target = found.high_watermark if offset == -1 else offset
-        if target > found.high_watermark:
+        found.check_led_here()
+        limit = found.removal_limit
+        if offset > limit:
             raise InvalidRequestError(
-                f"cannot trim {found.name} to {target}: it ends at {found.high_watermark}",
-                hint=f"trim to {found.high_watermark} at most",
+                f"cannot trim {found.name} to {offset}: its high watermark is {limit}",
+                hint=f"trim to {limit} at most",
             )
-        await self._driver.call(partial(found.log.trim, target))
+        await self._driver.call(partial(found.log.trim, limit if offset == -1 else offset))
         found.published()
         return found.view.start_offset
 
+    def _latest_ms(self) -> int:
+        """No clock of this node is ahead of it: the bound of record times."""
+        return max(self._clock.wall_ms(), self._steady.wall_ms())
+
     async def enforce_retention(self) -> None:
         """One round of retention over every partition; the writer serves appends in between."""
+        moment = self._steady.check()
         for found in self.all():
+            limit = found.removal_limit
             if self._partitions.get(found.id) is not found:
                 continue
-            now_ms = self._clock.wall_ms()
-            # What a follower may delete, its leader says: where its log starts.
-            work = _retain if found.is_led_here else _clear_away
-            removed = await self._driver.call(partial(work, found, now_ms, found.high_watermark))
-            if removed:
-                _logger.info("%s: %d segments removed by retention", found.name, removed)
-                found.published()
+            if found.log.needs_retention(moment, limit):
+                removed = await self._driver.call(partial(_retain, found, moment, limit))
+                _report_removed(found.name, removed)
+                if removed:
+                    found.published()
             if found.view.written_end_offset > found.view.durable_end_offset:
                 # A topic that never syncs is synced now and then all the same: a start after a
                 # crash has to copy what lies beyond the ledger.
                 await self._driver.call(lambda: None, found, sync=True)
-        await self._driver.call(partial(self._directory.purge_quarantine, self._clock.wall_ms()))
+        await self._driver.call(partial(self._finish_retention, moment))
+
+    def _finish_retention(self, moment: Moment) -> None:
+        """On the writer."""
+        self._steady.save()
+        if not moment.brake:
+            self._directory.purge_quarantine(moment.now_ms, moment.trusted_since_ms)
 
     def start(self) -> None:
         """Begin what goes on in the background while the node serves."""
@@ -394,9 +450,7 @@ class Partitions:
 
     async def _store_marks(self) -> None:
         marks = {
-            found.key: found.high_watermark
-            for found in self.all()
-            if len(found.state.replicas) > 1
+            found.key: found.high_watermark for found in self.all() if len(found.state.replicas) > 1
         }
         if marks == self._marks:
             return
@@ -437,16 +491,24 @@ def _report(name: str, recovery: RecoveryReport) -> None:
         _logger.error("%s: damaged: %s", name, damage)
 
 
-def _clear_away(found: Partition, now_ms: int, _limit_offset: int) -> int:
-    """On the writer: roll, unlink what was removed long enough ago."""
-    found.log.maybe_roll(now_ms)
-    found.log.unlink_deleted(now_ms)
-    return 0
+def _report_removed(name: str, removed: Sequence[DeletedSegment]) -> None:
+    """Log what retention took away, with the reasons."""
+    if removed:
+        _logger.info(
+            "%s: %d segments removed, offsets below %d: %s",
+            name,
+            len(removed),
+            removed[-1].next_offset,
+            ", ".join(sorted({segment.reason for segment in removed})),
+        )
 
 
-def _retain(found: Partition, now_ms: int, limit_offset: int) -> int:
+def _retain(found: Partition, moment: Moment, limit_offset: int) -> list[DeletedSegment]:
     """On the writer: roll, remove, unlink what was removed long enough ago."""
+    now_ms, brake, trusted_since_ms = moment
     found.log.maybe_roll(now_ms)
-    removed = found.log.enforce_retention(now_ms, limit_offset)
+    removed = found.log.enforce_retention(
+        now_ms, limit_offset, brake=brake, trusted_since_ms=trusted_since_ms
+    )
     found.log.unlink_deleted(now_ms)
-    return len(removed)
+    return removed

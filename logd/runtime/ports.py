@@ -7,13 +7,25 @@ else in the runtime may read a clock, draw a random number, start a thread or to
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from logd.storage import CleaningPlan, CleaningResult
 
 T = TypeVar("T")
 
 
+class BootTime(NamedTuple):
+    """Milliseconds since the machine was booted, sleep included; `boot_id` names the boot.
+
+    It is empty where nobody can tell one boot from another.
+    """
+
+    boot_id: str
+    ms: int
+
+
 class Clock(Protocol):
-    """Time. Protocol decisions use the monotonic clock; only record stamps use the wall clock."""
+    """Time. Protocol decisions use the monotonic clock; the wall clock is for stamps and ages."""
 
     def monotonic_ms(self) -> int:
         """Milliseconds since an arbitrary start; never goes back."""
@@ -21,6 +33,10 @@ class Clock(Protocol):
 
     def wall_ms(self) -> int:
         """Milliseconds since the Unix epoch; may jump."""
+        ...
+
+    def boot_time(self) -> BootTime:
+        """What the wall clock is held against. Any thread."""
         ...
 
     async def sleep_ms(self, milliseconds: float) -> None:
@@ -44,6 +60,14 @@ class Disk(Protocol):
 
     async def close(self) -> None:
         """Wait for what was accepted, then release the threads."""
+        ...
+
+
+class Cleaning(Protocol):
+    """Runs passes of the cleaner where they do not hold the node's interpreter."""
+
+    async def clean(self, plan: CleaningPlan) -> CleaningResult:
+        """Run one pass; cancelled, it is stopped. CleaningError says why it is not possible."""
         ...
 
 

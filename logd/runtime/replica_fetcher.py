@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from logd_wire.errors import LogdError, NetworkError
@@ -52,6 +53,21 @@ BACKOFF_MS: Final = 50
 BACKOFF_MS_MAX: Final = 1_000
 
 
+#: Makes a partition's log anew, empty, at an offset.
+Restart = Callable[[Partition, int], asyncio.Future[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerSurroundings:
+    """What all copied partitions of a node share."""
+
+    driver: DiskDriver
+    clock: Clock
+    #: Of this process's registration.
+    node_epoch: Callable[[], int]
+    restart: Restart
+
+
 class ReplicaFetcher:
     """Copies every partition of this node that another node leads."""
 
@@ -60,17 +76,12 @@ class ReplicaFetcher:
         *,
         transport: PeerTransport,
         address_of: Callable[[NodeId], str],
-        node_epoch: Callable[[], int],
-        driver: DiskDriver,
-        clock: Clock,
+        around: FollowerSurroundings,
         spawn: Spawn,
     ) -> None:
-        """`node_epoch`: of this process's registration."""
         self._transport = transport
         self._address_of = address_of
-        self._node_epoch = node_epoch
-        self._driver = driver
-        self._clock = clock
+        self._around = around
         self._spawn = spawn
         self._links: dict[NodeId, _LeaderLink] = {}
         self._copying: dict[TopicPartitionId, _Copying] = {}
@@ -88,11 +99,9 @@ class ReplicaFetcher:
         link = self._links.get(leader)
         if link is None:
             link = self._links[leader] = _LeaderLink(
-                leader, self._transport, self._address_of, self._clock, self._spawn
+                leader, self._transport, self._address_of, self._around.clock, self._spawn
             )
-        copying = _Copying(
-            partition, leader_epoch, link, self._driver, self._clock, self._node_epoch
-        )
+        copying = _Copying(partition, leader_epoch, link, self._around)
         self._copying[partition.id] = copying
         link.add(copying)
 
@@ -228,16 +237,14 @@ class _Copying:
         partition: Partition,
         leader_epoch: LeaderEpoch,
         link: _LeaderLink,
-        driver: DiskDriver,
-        clock: Clock,
-        node_epoch: Callable[[], int],
+        around: FollowerSurroundings,
     ) -> None:
         self.partition = partition
         self.leader_epoch = leader_epoch
         self.link = link
-        self._driver = driver
-        self._clock = clock
-        self._node_epoch = node_epoch
+        self._around = around
+        self._driver = around.driver
+        self._clock = around.clock
         self._machine: PartitionFollower | None = None
         self._connected = False
         self._chunk: ReplicaChunk | None = None
@@ -252,9 +259,7 @@ class _Copying:
     def begin(self, *, connected: bool) -> None:
         """Begin behind everything that is queued for the log: an earlier leadership's appends."""
         self._connected = connected
-        self._later(
-            self._driver.call(lambda: None, self.partition, sync=True), self._begin_behind
-        )
+        self._later(self._driver.call(lambda: None, self.partition, sync=True), self._begin_behind)
 
     def _begin_behind(self, _: object) -> None:
         view = self.partition.view
@@ -278,7 +283,7 @@ class _Copying:
         return ReplicaPosition(
             self.partition.id,
             self.leader_epoch,
-            self._node_epoch(),
+            self._around.node_epoch(),
             end_offset,
             last_epoch,
             stop,
@@ -296,9 +301,7 @@ class _Copying:
                 size_bytes=len(chunk.records),
                 high_watermark=chunk.high_watermark,
                 log_start_offset=chunk.log_start_offset,
-                diverging=(
-                    Diverges(diverging.epoch, diverging.end_offset) if diverging else None
-                ),
+                diverging=(Diverges(diverging.epoch, diverging.end_offset) if diverging else None),
                 too_low=chunk.too_low,
                 refused=chunk.error is not None,
                 now_ms=self._clock.monotonic_ms(),
@@ -325,7 +328,7 @@ class _Copying:
             case TruncateTo():
                 self._write(self._driver.truncate(partition, effect.offset))
             case RestartAt():
-                self._write(self._driver.restart_at(partition, effect.offset))
+                self._write(self._around.restart(partition, effect.offset))
             case TrimTo():
                 offset = effect.offset
                 trimmed = self._driver.call(lambda: partition.log.trim(offset))
@@ -342,7 +345,7 @@ class _Copying:
         append_ms = chunk.append_time_ms
         if append_ms < 0:
             append_ms = self._clock.wall_ms()
-        self._write(self._driver.append_replica(self.partition, chunk.records, append_ms))
+        self._write(self._driver.append_copied(self.partition, chunk.records, append_ms))
 
     def _write(self, done: asyncio.Future[Any]) -> None:
         self._later(
@@ -374,9 +377,7 @@ class _Copying:
             self._timer.cancel()
         delay_s = max(at_ms - self._clock.monotonic_ms(), 0) / 1000
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(
-            delay_s, lambda: self.handle(Retry())
-        )
+        self._timer = loop.call_later(delay_s, lambda: self.handle(Retry()))
 
 
 def _looked_at(future: asyncio.Future[Any]) -> None:

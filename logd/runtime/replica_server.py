@@ -97,9 +97,7 @@ async def _write(session: ReplicaSession, source: ReplicaSource) -> None:
 class ReplicaSession:
     """One follower's stream. All methods are called on the event loop."""
 
-    def __init__(
-        self, follower: NodeId, find: FindPartition, disk: Disk, clock: Clock
-    ) -> None:
+    def __init__(self, follower: NodeId, find: FindPartition, disk: Disk, clock: Clock) -> None:
         self._follower = follower
         self._find = find
         self._disk = disk
@@ -156,8 +154,7 @@ class ReplicaSession:
         found = self._find(position.partition)
         if found is None or not found.leads(position.leader_epoch):
             raise NotLeaderError(
-                f"partition {position.partition} is not led here in epoch "
-                f"{position.leader_epoch}",
+                f"partition {position.partition} is not led here in epoch {position.leader_epoch}",
                 code=ErrorCode.FENCED_LEADER_EPOCH,
             )
         if self._follower not in found.state.replicas:
@@ -253,18 +250,14 @@ class ReplicaSession:
         self._news.clear()
         return chunks
 
-    def _chunk(
-        self, read: _Read, result: tuple[bytes, int] | LogdError
-    ) -> ReplicaChunk | None:
+    def _chunk(self, read: _Read, result: tuple[bytes, int] | LogdError) -> ReplicaChunk | None:
         asked = read.asked
         if self._asked.get(asked.position.partition) is not asked:
             # Another position came while the disk was read.
             return None
         if isinstance(result, LogdError):
             del self._asked[asked.position.partition]
-            return ReplicaChunk(
-                asked.position.partition, asked.position.leader_epoch, error=result
-            )
+            return ReplicaChunk(asked.position.partition, asked.position.leader_epoch, error=result)
         return self._told_chunk(asked, *result)
 
     def _told_chunk(self, asked: _Asked, records: bytes, append_time_ms: int) -> ReplicaChunk:

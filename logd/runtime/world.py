@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from logd.runtime.peers import PeerTransport
-from logd.runtime.ports import Clock, Disk, Rng, Spawn
+from logd.runtime.ports import Cleaning, Clock, Disk, Rng, Spawn
 from logd.storage import Files
 
 
@@ -22,3 +22,5 @@ class Ports:
     rng: Rng
     spawn: Callable[[Callable[[BaseException], None]], Spawn]
     transport: PeerTransport | None = None
+    #: None: passes of the cleaner run on the threads of `disk`.
+    cleaning: Cleaning | None = None

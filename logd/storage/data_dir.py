@@ -227,13 +227,18 @@ class DataDirectory:
             self.files.sync_dir(PARTITIONS)
         return moved
 
-    def purge_quarantine(self, now_ms: int) -> list[str]:
-        """Delete what has been in quarantine for a day; return its names."""
+    def purge_quarantine(self, now_ms: int, trusted_since_ms: int = 0) -> list[str]:
+        """Delete what has been in quarantine for a day; return its names.
+
+        Nothing counts as set aside before `trusted_since_ms`.
+        """
         purged = []
         for entry in self.files.list_dir(QUARANTINE):
             since = entry.name.partition("-")[0]
             path = join(QUARANTINE, entry.name)
-            if since.isdecimal() and now_ms - int(since) > QUARANTINE_MS:
+            if not since.isdecimal():
+                continue
+            if now_ms - max(int(since), trusted_since_ms) > QUARANTINE_MS:
                 if entry.is_dir:
                     remove_tree(self.files, path)
                 else:

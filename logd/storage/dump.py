@@ -10,6 +10,8 @@ from logd_wire import BatchHeader, read_header
 from logd_wire.errors import ConfigError, CorruptBatchError
 from logd_wire.limits import BATCH_HEADER_BYTES
 
+from logd.storage.cleaner.state import FILE_NAME as STATE_FILE
+from logd.storage.cleaner.state import decode_state
 from logd.storage.damage import Damage
 from logd.storage.epochs import FILE_NAME as EPOCHS_FILE
 from logd.storage.epochs import decode_epochs
@@ -147,22 +149,32 @@ def _sidecar(path: Path, name: str) -> Iterator[DumpEntry]:
             entries = None if rows is None else _entries(_KINDS[suffix], rows)
             break
     else:
-        if name != EPOCHS_FILE:
+        if name not in (EPOCHS_FILE, STATE_FILE):
             raise ConfigError(
                 f"{path} is not a file that can be shown",
-                hint="name a segment, one of the files beside it, leader-epochs or a ledger",
+                hint="name a segment, one of the files beside it, leader-epochs, cleaned or a"
+                " ledger",
             )
-        epochs = decode_epochs(data)
-        if epochs is not None:
-            pairs = zip(epochs.epochs, epochs.starts, strict=True)
-            rows = [{"epoch": epoch, "start_offset": start} for epoch, start in pairs]
-            entries = _entries("epoch", rows)
+        entries = _epochs(data) if name == EPOCHS_FILE else _clean_state(data)
     if entries is None:
         raise ConfigError(
             f"{path} is damaged: it does not verify",
             hint="it is made anew from the segment when the node needs it",
         )
     return iter(entries)
+
+
+def _epochs(data: bytes) -> list[DumpEntry] | None:
+    epochs = decode_epochs(data)
+    if epochs is None:
+        return None
+    pairs = zip(epochs.epochs, epochs.starts, strict=True)
+    return _entries("epoch", [{"epoch": epoch, "start_offset": start} for epoch, start in pairs])
+
+
+def _clean_state(data: bytes) -> list[DumpEntry] | None:
+    state = decode_state(data)
+    return None if state is None else _entries("cleaned", [state._asdict()])
 
 
 def _entries(kind: str, rows: list[dict[str, int]]) -> list[DumpEntry]:

@@ -6,12 +6,19 @@ from logd.storage.checkpoint import OffsetCheckpoint
 from logd.storage.config import LogConfig
 from logd.storage.epochs import LeaderEpochs, store_epochs
 from logd.storage.files import Files, join, parent_of
+from logd.storage.handles import HandleCache
 from logd.storage.layout import LOG_START
 from logd.storage.partition_log import PartitionLog
 
 
 def create_log_at(
-    files: Files, path: str, config: LogConfig, *, start_offset: int, now_ms: int
+    files: Files,
+    path: str,
+    config: LogConfig,
+    *,
+    start_offset: int,
+    now_ms: int,
+    handles: HandleCache | None = None,
 ) -> PartitionLog:
     """Make an empty log whose first offset is `start_offset`; durable on return.
 
@@ -21,7 +28,9 @@ def create_log_at(
     files.make_dir(path)
     OffsetCheckpoint(files, join(path, LOG_START)).write(start_offset)
     store_epochs(files, path, LeaderEpochs())
-    log = PartitionLog.open(files, path, config, durable_end=None, clean=False, now_ms=now_ms)
+    log = PartitionLog.open(
+        files, path, config, durable_end=None, clean=False, now_ms=now_ms, handles=handles
+    )
     files.sync_dir(path)
     files.sync_dir(parent_of(path))
     return log

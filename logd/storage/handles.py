@@ -77,15 +77,19 @@ class HandleCache:
         for segment in list(self._handles):
             self.drop(segment)
 
-    def _open(self, segment: Segment) -> File:
-        path = segment.path
-        try:
-            return self._files.open(path, read_only=segment.sealed)
-        except FileNotFoundError:
-            # The writer may have renamed it in this moment (two-step deletion).
-            if segment.path == path:
+    def rename(self, segment: Segment, suffix: str) -> None:
+        """Give a segment's file another name; nobody opens it in between. Raises OSError."""
+        with self._lock:
+            before, path = segment.suffix, segment.path
+            segment.suffix = suffix
+            try:
+                self._files.rename(path, segment.path)
+            except BaseException:
+                segment.suffix = before
                 raise
-            return self._files.open(segment.path, read_only=True)
+
+    def _open(self, segment: Segment) -> File:
+        return self._files.open(segment.path, read_only=segment.sealed)
 
     def _close_idle(self) -> None:
         for segment, handle in list(self._handles.items()):

@@ -14,7 +14,7 @@ from logd.storage.data_dir import LEDGER, PARTITIONS, QUARANTINE, RAFT, parse_pa
 from logd.storage.dump import DumpEntry, dump_file
 from logd.storage.epochs import LeaderEpochs, load_epochs
 from logd.storage.files import join
-from logd.storage.layout import LOG_START, Layout, read_layout
+from logd.storage.layout import LOG_START, Layout, read_layout, swap_name
 from logd.storage.ledger import Ledger
 from logd.storage.real_files import RealFiles
 from logd.storage.segment import Segment, SegmentIndex
@@ -100,6 +100,7 @@ def _logs_below(root: Path) -> Iterator[tuple[RealFiles, str, int | None]]:
 def _verify_log(files: RealFiles, directory: str, durable_end: int | None) -> PartitionReport:
     report = PartitionReport(directory, durable_end_offset=durable_end)
     layout = read_layout(files.list_dir(directory))
+    _see_swaps(files, layout, report)
     start = OffsetCheckpoint(files, join(directory, LOG_START)).offset
     if start is None:
         report.problems.append(f"{LOG_START} is missing or damaged")
@@ -121,6 +122,17 @@ def _verify_log(files: RealFiles, directory: str, durable_end: int | None) -> Pa
     return report
 
 
+def _see_swaps(files: RealFiles, layout: Layout, report: PartitionReport) -> None:
+    """Look at cleaned files that are about to take the place of segments, not at those."""
+    for base, next_offset in sorted(layout.swaps.items()):
+        for source in [each for each in layout.segments if base <= each < next_offset]:
+            del layout.segments[source]
+        layout.segments[base] = files.size(join(report.path, swap_name(base, next_offset)))
+        report.notes.append(
+            f"offsets {base} to {next_offset - 1}: the next start finishes a cleaning"
+        )
+
+
 def _identity(directory: str) -> int:
     """A directory in quarantine is known by the name it had."""
     name = directory.rpartition("/")[2]
@@ -140,6 +152,7 @@ def _verify_segment(
 ) -> None:
     directory = report.path
     segment = Segment(directory, base)
+    segment.suffix = layout.suffix_of(base)
     segment.size = layout.segments[base]
     segment.index = SegmentIndex()
     bound = following

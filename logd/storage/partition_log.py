@@ -14,7 +14,7 @@ The states that a crash can leave are described in `recovery`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from crc32c import crc32c
@@ -23,28 +23,34 @@ from logd_wire.errors import (
     ErrorCode,
     InvalidRequestError,
     NotLeaderError,
-    StorageFailedError,
-    StorageFullError,
 )
 
 from logd.storage.access import LogContext, index_of
+from logd.storage.cleaner.control import CleaningControl, CleaningInputs
 from logd.storage.config import LogConfig
-from logd.storage.deletion import DeletedSegment, Deletion, expired
+from logd.storage.deletion import Deletion
 from logd.storage.epochs import LeaderEpochs, store_epochs
-from logd.storage.files import Files, is_no_space, parent_of, write_plain
+from logd.storage.files import Files, parent_of, write_plain
 from logd.storage.handles import Handle, HandleCache
-from logd.storage.layout import snapshot_path
-from logd.storage.producers import encode_snapshot
 from logd.storage.reader import LogView
 from logd.storage.recovery import Recovered, Recovery, RecoveryReport
-from logd.storage.segment import HEAD_BYTES, RELATIVE_OFFSET_MAX, Segment, SegmentIndex
-from logd.storage.sidecar import identity_of, write_sidecar
+from logd.storage.retention import (
+    Bounds,
+    DeletedSegment,
+    Moment,
+    RetentionStatus,
+    expired,
+    may_have_expired,
+    retention_status,
+)
+from logd.storage.segment import HEAD_BYTES, Segment, SegmentIndex
+from logd.storage.sidecar import identity_of
+from logd.storage.snapshots import SnapshotFiles
 from logd.storage.sync import SyncPoint, SyncState
 from logd.storage.truncation import cut_segments, rebuild_producers
+from logd.storage.writing import cut_back, is_full, roll_is_due, write_rest
 
 _STAMP_BYTES = 16
-#: Producer snapshots that are kept.
-_SNAPSHOTS_MAX = 3
 
 
 class Appended(NamedTuple):
@@ -64,7 +70,7 @@ class PartitionLog:
         self._files = context.files
         self._config = config
         self._producers = found.producers
-        self._snapshots = found.snapshots
+        self._snapshots = SnapshotFiles(context, found.snapshots, newest_is_end=found.report.clean)
         self._log_start = found.log_start
         self._segments: tuple[Segment, ...] = tuple(found.segments)
         self._active = self._segments[-1]
@@ -74,7 +80,7 @@ class PartitionLog:
         self._deletion = Deletion(context, found.deleted)
         self._writer: Handle | None = None
         self._sync = SyncState(context)
-        self._snapshot_end = found.snapshots[-1] if found.report.clean else -1
+        self.cleaning = CleaningControl(context, self._deletion, self._sync, self)
         # Counts the changes; a view made of an older version is not kept.
         self._version = 0
         self._view: tuple[int, LogView] | None = None
@@ -182,7 +188,7 @@ class PartitionLog:
 
         The current epoch again is no change. NotLeaderError: it is older than the current one.
         """
-        self._check_usable()
+        self._sync.check_usable()
         latest = self._context.epochs.latest
         if leader_epoch == latest:
             return
@@ -192,8 +198,15 @@ class PartitionLog:
                 code=ErrorCode.FENCED_LEADER_EPOCH,
             )
         epochs = self._context.epochs.begin(leader_epoch, self._end)
-        self._guarded(lambda: store_epochs(self._files, self._context.directory, epochs))
+        self._sync.guarded(lambda: store_epochs(self._files, self._context.directory, epochs))
         self._context.epochs = epochs
+
+    def _forget_empty_epochs(self) -> None:
+        """Drop the epochs at the end that have no batch; durable on return."""
+        epochs = self._context.epochs.cut_from(self._end)
+        if epochs != self._context.epochs:
+            self._sync.guarded(lambda: store_epochs(self._files, self._context.directory, epochs))
+            self._context.epochs = epochs
 
     def append(
         self, batch: bytes, header: BatchHeader, *, leader_epoch: int, now_ms: int
@@ -206,15 +219,30 @@ class PartitionLog:
         """
         if self._sync.failed or leader_epoch != self._context.epochs.latest:
             self.begin_epoch(leader_epoch)
-        is_sequenced = header.producer_id >= 0 and header.base_sequence >= 0
-        if is_sequenced:
+        if header.producer_id >= 0 and header.base_sequence >= 0:
             known = self._producers.check(header)
             if known is not None:
                 next_offset = known.base_offset + header.last_offset_delta + 1
                 return Appended(known.base_offset, next_offset, known.append_time_ms, True)
+        return self._store(batch, header, leader_epoch, now_ms)
+
+    def append_stored(self, batch: bytes, header: BatchHeader, *, append_ms: int) -> None:
+        """Append one verified batch as another replica has stored it, at the end of this log.
+
+        Its producer is recorded, not judged. Epochs without a batch are forgotten first: nobody
+        else has them. Raises as `append`.
+        """
+        assert header.base_offset == self._end, "the caller has checked that"
+        if self._sync.failed or header.leader_epoch != self._context.epochs.latest:
+            self._sync.check_usable()
+            self._forget_empty_epochs()
+            self.begin_epoch(header.leader_epoch)
+        self._store(batch, header, header.leader_epoch, append_ms)
+
+    def _store(self, batch: bytes, header: BatchHeader, leader_epoch: int, now_ms: int) -> Appended:
         segment = self._active
         base_offset = self._end
-        if segment.size and self._is_full(segment, len(batch), header, now_ms):
+        if segment.size and is_full(segment, header, self._end, self._config, now_ms):
             self._roll()
             segment = self._active
         handle = self._writer or self._open_writer()
@@ -223,9 +251,9 @@ class PartitionLog:
         try:
             written = handle.file.pwrite((stamp, rest), position)
             if written != len(batch):
-                self._write_rest(handle, batch, stamp, position, written)
+                write_rest(handle, batch, stamp, position, written)
         except OSError as error:
-            raise self._cut_back(handle, position, error) from error
+            raise cut_back(self._sync, self._context.directory, handle, position, error) from error
         append_ms = max(now_ms, segment.last_append_ms)
         segment.add(
             header,
@@ -236,7 +264,7 @@ class PartitionLog:
             header_crc=crc32c(batch[_STAMP_BYTES:HEAD_BYTES], crc32c(stamp, segment.header_crc)),
             index_interval=self._context.index_interval,
         )
-        if is_sequenced:
+        if header.producer_id >= 0 and header.base_sequence >= 0:
             self._producers.record(header, base_offset, append_ms)
         self._sync.dirty[segment] = handle
         self._end = segment.next_offset
@@ -252,54 +280,6 @@ class PartitionLog:
             raise
         self._writer = handle
         return handle
-
-    def _is_full(self, segment: Segment, size: int, header: BatchHeader, now_ms: int) -> bool:
-        relative_end = self._end + header.last_offset_delta - segment.base_offset
-        return (
-            segment.size + size > self._config.segment_bytes
-            or now_ms - segment.first_append_ms >= self._config.segment_ms
-            or relative_end > RELATIVE_OFFSET_MAX
-        )
-
-    @staticmethod
-    def _write_rest(
-        handle: Handle, batch: bytes, stamp: bytes, position: int, written: int
-    ) -> None:
-        """Go on after a short write; the error behind it comes with the next one."""
-        view = memoryview(stamp + batch[len(stamp) :])
-        while written < len(view):
-            written += handle.file.pwrite([view[written:]], position + written)
-
-    def _cut_back(self, handle: Handle, position: int, error: OSError) -> Exception:
-        """Take a batch back that was not written whole; return what the caller is to raise."""
-        if is_no_space(error):
-            try:
-                handle.file.truncate(position)
-            except OSError as cut_error:
-                self._sync.failed = True
-                return cut_error
-            if handle.segment not in self._sync.dirty:
-                self._sync.dirty[handle.segment] = handle
-            return _full(self._context.directory)
-        self._sync.failed = True
-        return error
-
-    def _guarded(self, work: Callable[[], None]) -> None:
-        """Do what may find the disk full, and nothing else that may fail harmlessly."""
-        try:
-            work()
-        except OSError as error:
-            if is_no_space(error):
-                raise _full(self._context.directory) from error
-            self._sync.failed = True
-            raise
-
-    def _check_usable(self) -> None:
-        if self._sync.failed:
-            raise StorageFailedError(
-                f"{self._context.directory} is closed for writing after a storage error",
-                hint="check the disk, then start the node again",
-            )
 
     def prepare_sync(self) -> SyncPoint | None:
         """Take down what a sync must cover now; None: everything written is durable."""
@@ -327,13 +307,17 @@ class PartitionLog:
             self._context.handles.release(self._writer)
         self._writer = None
 
+    def roll(self) -> None:
+        """Seal the active segment if it holds anything, whatever its age."""
+        self._sync.check_usable()
+        if self._active.size:
+            self._roll()
+
     def maybe_roll(self, now_ms: int) -> bool:
         """Seal the active segment if its first batch is `segment_ms` old; an idle log needs it."""
-        segment = self._active
-        age_ms = now_ms - segment.first_append_ms
-        if not segment.size or age_ms < self._config.segment_ms:
+        if not roll_is_due(self._active, self._config, now_ms):
             return False
-        self._check_usable()
+        self._sync.check_usable()
         self._roll()
         return True
 
@@ -344,8 +328,8 @@ class PartitionLog:
             self._open_writer()
         new = Segment(self._context.directory, self._end)
         new.index = SegmentIndex()
-        self._guarded(lambda: write_plain(self._files, new.path, b""))
-        self._write_snapshot()
+        self._sync.guarded(lambda: write_plain(self._files, new.path, b""))
+        self._snapshots.write(self._producers, self._end)
         old.sealed = True
         old.write_sidecars(self._files, self._context.identity)
         self._drop_writer()
@@ -356,26 +340,12 @@ class PartitionLog:
         self._version += 1
         self._sync.bound()
 
-    def _write_snapshot(self) -> None:
-        if self._snapshot_end == self._end:
-            return
-        path = snapshot_path(self._context.directory, self._end)
-        data = encode_snapshot(self._producers, self._context.identity, self._end)
-        write_sidecar(self._files, path, data)
-        self._snapshot_end = self._end
-        if self._end not in self._snapshots:
-            self._snapshots.append(self._end)
-        while len(self._snapshots) > _SNAPSHOTS_MAX:
-            oldest = snapshot_path(self._context.directory, self._snapshots.pop(0))
-            if self._files.exists(oldest):
-                self._files.unlink(oldest)
-
     def trim(self, offset: int) -> None:
         """Let the log start at `offset`; durable on return. Whole segments below are deleted.
 
         A lower offset than the start changes nothing. InvalidRequestError: beyond the end.
         """
-        self._check_usable()
+        self._sync.check_usable()
         if offset > self._end:
             raise InvalidRequestError(
                 f"cannot trim {self._context.directory} to {offset}: it ends at {self._end}",
@@ -389,30 +359,46 @@ class PartitionLog:
         kept = next((i for i in range(keep) if self._segments[i + 1].base_offset > offset), keep)
         self._move_start(offset, kept)
 
-    def enforce_retention(self, now_ms: int, limit_offset: int) -> list[DeletedSegment]:
+    def needs_retention(self, moment: Moment, limit_offset: int) -> bool:
+        """Whether `maybe_roll`, `enforce_retention` or `unlink_deleted` may find work.
+
+        No I/O, and any thread may ask; what it says is of this moment only.
+        """
+        return (
+            roll_is_due(self._active, self._config, moment.now_ms)
+            or self._deletion.is_due(moment.now_ms)
+            or may_have_expired(self._segments, self._config, self._bounds(limit_offset), moment)
+        )
+
+    def enforce_retention(
+        self, now_ms: int, limit_offset: int, *, brake: str = "", trusted_since_ms: int = 0
+    ) -> list[DeletedSegment]:
         """Delete the oldest segments that retention lets go, none that reaches past the limit.
 
-        `limit_offset` is the high watermark. The active segment is rolled when its turn comes.
+        `limit_offset` is the high watermark; the rest is a `Moment`. The active segment is rolled
+        when its turn comes.
         """
-        self._check_usable()
-        deleted = expired(
-            self._context,
-            self._segments,
-            self._config,
-            size=self._sealed_bytes + self._active.size,
-            end_offset=self._end,
-            now_ms=now_ms,
-            limit_offset=limit_offset,
-        )
+        self._sync.check_usable()
+        moment = Moment(now_ms, brake, trusted_since_ms)
+        bounds = self._bounds(limit_offset)
+        deleted = expired(self._context, self._segments, self._config, bounds, moment)
         if len(deleted) == len(self._segments):
             self._roll()
         if deleted:
             self._move_start(deleted[-1].next_offset, len(deleted))
         return deleted
 
+    def retention_status(self, moment: Moment, limit_offset: int) -> RetentionStatus:
+        """What retention would do now; any thread. OSError: a segment cannot be looked at."""
+        segments, bounds = self._segments, self._bounds(limit_offset)
+        return retention_status(self._context, segments, self._config, bounds, moment)
+
+    def _bounds(self, limit_offset: int) -> Bounds:
+        return Bounds(self._sealed_bytes + self._active.size, self._end, limit_offset)
+
     def _move_start(self, offset: int, count: int) -> None:
         """Make the new start durable, then rename the first `count` segments away."""
-        self._guarded(lambda: self._log_start.write(offset))
+        self._sync.guarded(lambda: self._log_start.write(offset))
         doomed, self._segments = self._segments[:count], self._segments[count:]
         self._sealed_bytes -= sum(segment.size for segment in doomed)
         self._version += 1
@@ -426,21 +412,41 @@ class PartitionLog:
         """
         return self._deletion.unlink_due(now_ms, self._config.file_delete_delay_ms)
 
+    def cleaning_inputs(self) -> CleaningInputs:
+        """What the cleaner needs of this log now; any thread."""
+        return CleaningInputs(
+            self._segments,
+            self._config,
+            self.start_offset,
+            self._durable_end,
+            self._sync.generation,
+            self._producers,
+        )
+
+    def replace_segments(self, sources: Sequence[Segment], segment: Segment) -> None:
+        """Take a cleaned segment in the place of its sources; its file is where it belongs."""
+        at = self._segments.index(sources[0])
+        behind = self._segments[at + len(sources) :]
+        self._sealed_bytes += segment.size - sum(source.size for source in sources)
+        self._segments = (*self._segments[:at], segment, *behind)
+        self._version += 1
+
     def truncate(self, offset: int) -> int:
         """Cut the log to whole batches below `offset`; durable on return. Returns the new end.
 
         Epochs without a batch are forgotten: at its end, the log loses those alone. The caller has
         made a ledger line at or below `offset` durable before. Older points publish nothing more.
         """
-        self._check_usable()
+        self._sync.check_usable()
         if offset > self._end:
             return self._end
         offset = max(offset, self.start_offset)
         self._sync_now()
         self._drop_writer()
         self._sync.reset()
+        self._sync.guarded(lambda: self.cleaning.lower(offset))
         try:
-            segments = cut_segments(self._context, self._segments, self._snapshots, offset)
+            segments = cut_segments(self._context, self._segments, self._snapshots.offsets, offset)
         except BaseException:
             self._sync.failed = True
             raise
@@ -449,15 +455,15 @@ class PartitionLog:
         self._end = max(self._active.next_offset, self.start_offset)
         self._durable_end = min(self._durable_end, self._end)
         self._sealed_bytes = sum(segment.size for segment in segments[:-1])
-        self._snapshot_end = -1
+        self._snapshots.newest_end = -1
         self._context.damage.forget_from(self._end)
         self._version += 1
-        epochs = self._context.epochs.cut_from(self._end)
-        if epochs != self._context.epochs:
-            self._guarded(lambda: store_epochs(self._files, self._context.directory, epochs))
-            self._context.epochs = epochs
+        self._forget_empty_epochs()
         self._producers = rebuild_producers(
-            self._context, self._segments, self._snapshots, self._config.producer_ids_max
+            self._context,
+            self._segments,
+            self._snapshots.offsets,
+            self._config.producer_ids_max,
         )
         if self._active.next_offset < self._end:
             # The start lies inside of the batch that was cut: nothing of it is left.
@@ -465,10 +471,6 @@ class PartitionLog:
             self._move_start(self._end, len(self._segments) - 1)
             self._sync_now()
         return self._end
-
-    def snapshot_producers(self) -> None:
-        """Write the producer state at the end, so that less is replayed after a crash."""
-        self._write_snapshot()
 
     def reconfigure(self, config: LogConfig) -> None:
         """Take other settings from now on."""
@@ -485,16 +487,9 @@ class PartitionLog:
             self._sync_now()
             if self._active.sidecars_stale and self._active.size:
                 self._active.write_sidecars(self._files, self._context.identity)
-            self._write_snapshot()
+            self._snapshots.write(self._producers, self._end)
         self._drop_writer()
         self._sync.reset()
         self._sync.failed = True
         for segment in self._segments:
             self._context.handles.drop(segment)
-
-
-def _full(directory: str) -> StorageFullError:
-    return StorageFullError(
-        f"no space to write to {directory}",
-        hint="free space, or lower retention.ms or retention.bytes; writing resumes by itself",
-    )

@@ -120,6 +120,16 @@ class ProducerState:
         producer.last_ms = append_time_ms
         self._producers.move_to_end(producer_id)
 
+    def batch_offsets(self, end_offset: int) -> tuple[int, ...]:
+        """Return the base offsets below `end_offset` of all remembered batches, ascending."""
+        found = {
+            batch.base_offset
+            for producer in self._producers.values()
+            for batch in producer.window
+            if batch.base_offset < end_offset
+        }
+        return tuple(sorted(found))
+
     def clear(self) -> None:
         """Forget all ids."""
         self._producers.clear()

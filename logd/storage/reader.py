@@ -265,6 +265,23 @@ class LogView:
                 return hit
         return None
 
+    def append_time_at(self, offset: int) -> int:
+        """When the batch at `offset` was appended, or one shortly after it; -1: unknown."""
+        index = bisect_right(self._segments, offset, key=_base_offset) - 1
+        if index < 0:
+            return -1
+        segment = self._segments[index]
+        try:
+            summarize(self._context, segment)
+            handle = self._context.handles.acquire(segment)
+        except FileNotFoundError:
+            return -1
+        try:
+            entries = index_of(self._context, handle)
+            return entries.append_time_after(offset - segment.base_offset, segment.last_append_ms)
+        finally:
+            self._context.handles.release(handle)
+
     def _find_time(self, handle: Handle, timestamp_ms: int, end: int) -> tuple[int, int] | None:
         segment = handle.segment
         index = index_of(self._context, handle)

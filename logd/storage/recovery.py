@@ -25,6 +25,11 @@ finds the same batches or, of what had not been synced, fewer.
 below `log-start`, in any selection; opening removes them. A first segment *above* `log-start` is
 therefore never a trace of retention, but a missing file: damage.
 
+**Cleaning.** The steps, and why finishing them is right, are in `cleaner.swap`: it is done first,
+before anything else is looked at. All of it lies below E. A cleaned segment is an ordinary one: its
+batches follow each other, empty ones standing where others were, the batches in the windows of
+producers among them, so that walking it gives the producer state that walking its sources gave.
+
 **Truncation.** The caller lowers the ledger first (durably). Segments above are unlinked, newest
 first, the directory is synced, the file is cut and synced. Whatever a crash brings back lies at or
 above the lowered E; it is a tail like any other.
@@ -47,6 +52,7 @@ from typing import NamedTuple
 
 from logd.storage.access import LogContext, take_counters
 from logd.storage.checkpoint import OffsetCheckpoint
+from logd.storage.cleaner.swap import finish_swaps
 from logd.storage.config import LogConfig
 from logd.storage.damage import Damage
 from logd.storage.epochs import LeaderEpochs, epochs_from, load_epochs, store_epochs
@@ -108,7 +114,7 @@ class Recovery:
 
     def run(self, *, durable_end: int | None, clean: bool) -> Recovered:
         """Bring the directory in order and return the log. Raises OSError."""
-        layout = read_layout(self._files.list_dir(self._directory))
+        layout, swapped = self._read_layout()
         log_start = OffsetCheckpoint(self._files, join(self._directory, LOG_START))
         found = Recovered(
             [],
@@ -118,6 +124,7 @@ class Recovery:
             log_start,
             RecoveryReport(),
         )
+        found.removed += swapped
         for name in layout.leftovers:
             self._files.unlink(join(self._directory, name))
             found.removed.append(name)
@@ -132,6 +139,14 @@ class Recovery:
         found.report.removed = tuple(found.removed)
         found.report.rebuilt = tuple(found.rebuilt)
         return found
+
+    def _read_layout(self) -> tuple[Layout, list[str]]:
+        """The names there are once every swap is finished, and which segments went with that."""
+        layout = read_layout(self._files.list_dir(self._directory))
+        if not layout.swaps:
+            return layout, []
+        removed = finish_swaps(self._files, self._directory, layout)
+        return read_layout(self._files.list_dir(self._directory)), removed
 
     def _load_start(self, found: Recovered, layout: Layout, *, clean: bool) -> None:
         if found.log_start.offset is not None:

@@ -80,6 +80,14 @@ class SegmentIndex:
         index = bisect_left(self.timestamps, timestamp, 0, len(self.relative)) - 1
         return (self.relative[index], self.positions[index]) if index >= 0 else (0, 0)
 
+    def append_time_after(self, relative: int, last_append_ms: int) -> int:
+        """Return an append time at or shortly after that of the batch at `relative`.
+
+        `last_append_ms`: of the segment.
+        """
+        index = bisect_right(self.relative, relative)
+        return self.append_times[index] if index < len(self.relative) else last_append_ms
+
 
 class Segment:
     """Counters of one segment. Mutated by the writer only; sealed ones do not change.
@@ -229,20 +237,10 @@ class Segment:
             return False
         if len(payload) != _DIGEST.size + epochs * _EPOCH.size:
             return False
-        (
-            self.next_offset,
-            self.batches,
-            self.header_crc,
-            self.first_crc,
-            self.last_crc,
-            self.last_position,
-            self.max_timestamp,
-            self.first_append_ms,
-            self.last_append_ms,
-        ) = counters
-        self.epoch_starts = list(_EPOCH.iter_unpack(payload[_DIGEST.size :]))
-        self.summarized = True
-        self.sidecars_stale = False
+        self.take_counters(
+            dict(zip(_COUNTERS, counters, strict=True)),
+            list(_EPOCH.iter_unpack(payload[_DIGEST.size :])),
+        )
         return True
 
     def load_index(self, files: Files, identity: int | None) -> bool:
@@ -278,15 +276,16 @@ class Segment:
 
     def write_sidecars(self, files: Files, identity: int) -> None:
         """Write digest and, where it is in memory, the index; want of space is no error."""
-        self.write_index(files, identity)
-        write_sidecar(files, self.sidecar(DIGEST_SUFFIX), self.encode_digest(identity))
+        for suffix, data in self.encode_sidecars(identity):
+            write_sidecar(files, self.sidecar(suffix), data)
         self.sidecars_stale = False
 
-    def write_index(self, files: Files, identity: int) -> None:
-        """Write both index files, if the index is in memory."""
+    def encode_sidecars(self, identity: int) -> list[tuple[str, bytes]]:
+        """Return suffix and bytes of each sidecar; those of the index only if it is in memory."""
+        made = [(DIGEST_SUFFIX, self.encode_digest(identity))]
         index = self.index
         if index is None:
-            return
+            return made
         entries = zip(
             index.relative, index.positions, index.timestamps, index.append_times, strict=True
         )
@@ -305,7 +304,34 @@ class Segment:
                 base_offset=self.base_offset,
                 covered=self.size,
             )
-            write_sidecar(files, self.sidecar(suffix), data)
+            made.insert(len(made) - 1, (suffix, data))
+        return made
+
+    def counters(self) -> dict[str, int]:
+        """Return what a digest counts, by the name of its attribute."""
+        return {name: getattr(self, name) for name in _COUNTERS}
+
+    def take_counters(self, counters: dict[str, int], epoch_starts: list[tuple[int, int]]) -> None:
+        """Take what `counters` of another process's twin returned: as if read from a digest."""
+        for name in _COUNTERS:
+            setattr(self, name, counters[name])
+        self.epoch_starts = epoch_starts
+        self.summarized = True
+        self.sidecars_stale = False
+
+
+#: The fields of a digest, in their order.
+_COUNTERS = (
+    "next_offset",
+    "batches",
+    "header_crc",
+    "first_crc",
+    "last_crc",
+    "last_position",
+    "max_timestamp",
+    "first_append_ms",
+    "last_append_ms",
+)
 
 
 def remove_segment_files(files: Files, segment: Segment) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from logd_wire.errors import StorageFailedError
+from logd_wire.errors import StorageFailedError, StorageFullError
 
 from logd.storage.access import LogContext
+from logd.storage.files import is_no_space
 from logd.storage.handles import Handle
 from logd.storage.segment import Segment
 
@@ -62,6 +63,24 @@ class SyncState:
         self._context = context
         self._names_version = 0
         self._names_synced = 0
+
+    def check_usable(self) -> None:
+        """Raise StorageFailedError once a write or sync has failed."""
+        if self.failed:
+            raise StorageFailedError(
+                f"{self._context.directory} is closed for writing after a storage error",
+                hint="check the disk, then start the node again",
+            )
+
+    def guarded(self, work: Callable[[], None]) -> None:
+        """Do what may find the disk full, and nothing else that may fail harmlessly."""
+        try:
+            work()
+        except OSError as error:
+            if is_no_space(error):
+                raise full_error(self._context.directory) from error
+            self.failed = True
+            raise
 
     def sync_names(self) -> None:
         """Sync the directory."""
@@ -125,3 +144,11 @@ class SyncState:
                 raise
             del self.dirty[segment]
             self._context.handles.release(handle)
+
+
+def full_error(directory: str) -> StorageFullError:
+    """What is raised when there is no room, and nothing was changed."""
+    return StorageFullError(
+        f"no space to write to {directory}",
+        hint="free space, or lower retention.ms or retention.bytes; writing resumes by itself",
+    )

@@ -27,5 +27,6 @@ OPTIONAL_DISTRIBUTIONS = frozenset({"uvloop", "lz4", "cramjam"})
 
 #: Modules that may open files by path; everything else goes through `logd.storage`.
 OPENS_FILES: dict[str, str] = {
+    "logd/runtime/adapters.py": "the kernel shows the boot's id as a file",
     "logd/storage/real_files.py": "the adapter that everything else uses",
 }

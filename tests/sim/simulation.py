@@ -30,7 +30,9 @@ from tests.sim.consumers import ConsumerWorker, drain
 from tests.sim.coverage import Sometimes
 from tests.sim.faults import Nemesis, Plan, draw_plan
 from tests.sim.history import Seen
+from tests.sim.keyed import KeyedWorker
 from tests.sim.producers import ProducerWorker
+from tests.sim.retained import RetainedWorker
 from tests.sim.rot import rot
 from tests.sim.scratch import ScratchWorker
 from tests.sim.values import digest_of, name_of
@@ -133,6 +135,8 @@ class Simulation:
                 "listeners.grpc": ADDRESS,
                 "disk.free_bytes_min": str(plan.free_bytes_min),
                 "retention.check.interval.ms": "1000",
+                "log.cleaner.backoff.ms": "300",
+                "log.cleaner.dedupe.buffer.size": "64KiB",
             }
         )
         return SimProcess(
@@ -181,6 +185,10 @@ class Simulation:
         readers = [ConsumerWorker(world, f"c{n}") for n in range(self.plan.consumers)]
         reading = [loop.create_task(each.run(), name="consumer") for each in readers]
         reading.append(loop.create_task(AdminWorker(world, "a0").run(), name="admin"))
+        keyed = KeyedWorker(world)
+        producing.append(loop.create_task(keyed.run(), name="keyed"))
+        retained = RetainedWorker(world)
+        producing.append(loop.create_task(retained.run(), name="retained"))
         scratch = ScratchWorker(world)
         reading.append(loop.create_task(scratch.run(), name="scratch"))
         nemesis = loop.create_task(self.nemesis.run(), name="nemesis")
@@ -193,6 +201,9 @@ class Simulation:
         await self._within("consumers end", asyncio.gather(*reading))
         await self._within("everything is read", drain(world))
         await self._within("topics are described", scratch.check())
+        await self._within("keys are read", keyed.check())
+        await self._within("what is old goes", retained.check())
+        self._note_cleaning()
         self._read_log()
         self._rotting = True
         self.problems += await self._within("what is left is read", rot(world, self.process))
@@ -221,10 +232,17 @@ class Simulation:
                 await self.process.start()
                 self._note_recovery()
                 reason = await self.process.wait_ended()
+                self._note_cleaning()
                 self.trace(f"supervisor: {reason}")
             except ProcessDiedError as error:
                 self.trace(f"supervisor: {error}")
             await asyncio.sleep(0.005 + rng.random() * self.plan.restart_max)
+
+    def _note_cleaning(self) -> None:
+        cleaner = self.process.node._cleaner
+        if cleaner.passes:
+            self.sometimes("log compacted")
+        self.trace(f"cleaner {cleaner.passes} {cleaner.bytes_before} {cleaner.bytes_after}")
 
     def _note_recovery(self) -> None:
         """Look at what the logs of a node that has just started had to be cured of."""

@@ -123,6 +123,46 @@ BUGS = (
         "power_loss",
         "ack-before-sync|lost-write:|damage in",
     ),
+    Bug(
+        "the cleaner forgets the newest value of a key",
+        "logd/storage/cleaner/rewrite.py",
+        "key is not None and get(key) <= at for",
+        "key is not None and get(key) < at for",
+        "kill",
+        "compaction-lost",
+    ),
+    Bug(
+        "the cleaner leaves old values behind a delete",
+        "logd/storage/cleaner/rewrite.py",
+        "key is not None and get(key) <= at for",
+        "key is not None and (get(key) <= at or at % 2) for",
+        "kill",
+        "compaction-resurrected",
+    ),
+    Bug(
+        "retention goes by the wall clock",
+        "logd/runtime/partitions.py",
+        "        moment = self._steady.check()\n        for found",
+        "        moment = Moment(self._clock.wall_ms())\n        for found",
+        "wall_jump",
+        "retention-early",
+    ),
+    Bug(
+        "a segment is as old as its first append",
+        "logd/storage/retention.py",
+        "    append_ms = segment.last_append_ms\n",
+        "    append_ms = segment.first_append_ms\n",
+        "kill",
+        "retention-early",
+    ),
+    Bug(
+        "the active segment never ages",
+        "logd/storage/retention.py",
+        "(following is None and not segment.size)",
+        "following is None",
+        "kill",
+        "retention-stuck",
+    ),
 )
 
 

@@ -28,6 +28,7 @@ from logd.metadata import (
 from logd.model.ids import ClusterId, LogIndex, NodeId, TopicId
 from logd.model.node_config import load_node_config
 from logd.runtime.budget import ByteBudget, ConnectionBudget
+from logd.runtime.cleaner import CompactionOutcome
 from logd.runtime.consensus_driver import ConsensusStatus
 from logd.runtime.quorum_view import StoredEntry
 from tests.support.rpc_quorum import CLUSTER_ID, FakeQuorum, directory_of
@@ -376,5 +377,26 @@ class FakeBroker:
         log = self.log(topic_id, partition)
         size = sum(map(len, log.batches))
         return SimpleNamespace(
-            start_offset=0, end_offset=log.end_offset, size_bytes=size, segments=1, damage=()
+            start_offset=0,
+            end_offset=log.end_offset,
+            size_bytes=size,
+            segments=1,
+            damage=(),
+            retention="nothing to delete",
+            compaction="not compacted",
         )
+
+    async def compact(
+        self, name: str, partitions: Sequence[int], *, now: bool, wait_ms: int
+    ) -> dict[int, CompactionOutcome | LogdError]:
+        topic = self.image.topic_named(name)
+        outcomes: dict[int, CompactionOutcome | LogdError] = {}
+        for partition in partitions or [state.partition for state in topic.partitions]:
+            try:
+                self.log(topic.topic_id, partition)
+            except LogdError as error:
+                outcomes[partition] = error
+            else:
+                words = f"now={now} wait_ms={wait_ms}"
+                outcomes[partition] = CompactionOutcome(wait_ms > 0, 4, 3, 2, 1, words)
+        return outcomes

@@ -186,6 +186,13 @@ def _admin_numbers() -> Faulty:
     ):
         trimmed = admin_pb2.TrimTopicRequest(name=TOPIC, partitions=partitions)
         yield name, trim, trimmed, ErrorCode.INVALID_REQUEST
+    for name, fields in (
+        ("wait_ms -1", {"wait_ms": -1}),
+        ("a partition twice", {"partitions": [0, 0]}),
+        ("partition -1", {"partitions": [-1]}),
+    ):
+        compacted = admin_pb2.CompactTopicRequest(name=TOPIC, **fields)
+        yield name, ADMIN + "CompactTopic", compacted, ErrorCode.INVALID_REQUEST
     version = log_pb2.HelloRequest(protocol_version=-1)
     yield "version -1", LOG + "Hello", version, ErrorCode.INVALID_REQUEST
 

@@ -85,9 +85,9 @@ MUTANTS = (
     ),
     Mutant(
         "full-disk-not-cut-back",
-        "partition_log",
-        "                handle.file.truncate(position)",
-        "                handle.file.size()",
+        "writing",
+        "            handle.file.truncate(position)",
+        "            handle.file.size()",
     ),
     Mutant(
         "producer-remembered-before-the-write",
@@ -123,15 +123,15 @@ MUTANTS = (
     ),
     Mutant(
         "retention-passes-the-high-watermark",
-        "deletion",
-        "if next_offset > limit_offset",
-        "if segment.base_offset > limit_offset",
+        "retention",
+        "        if next_offset > bounds.limit_offset or",
+        "        if segment.base_offset > bounds.limit_offset or",
     ),
     Mutant(
         "retention-a-millisecond-early",
-        "deletion",
-        "retention_time_ms(segment) > config.retention_ms",
-        "retention_time_ms(segment) >= config.retention_ms",
+        "retention",
+        'return "retention.ms" if moment.now_ms - born_ms > config.retention_ms',
+        'return "retention.ms" if moment.now_ms - born_ms >= config.retention_ms',
     ),
     Mutant(
         "writing-goes-on-after-a-failed-sync",
@@ -175,13 +175,210 @@ MUTANTS = (
         "self._may_follow(found) and self._is_followed(found)",
         "self._may_follow(found)",
     ),
+    Mutant(
+        "cleaner-drops-the-last-value",
+        "cleaner/rewrite",
+        "key is None or get(key) > offset:",
+        "key is None or get(key) >= offset:",
+    ),
+    Mutant(
+        "cleaner-keeps-every-value",
+        "cleaner/rewrite",
+        "key is None or get(key) > offset:",
+        "key is None or get(key) > offset + 10**9:",
+    ),
+    Mutant(
+        "tombstone-goes-before-its-horizon",
+        "cleaner/rewrite",
+        "        return plan.now_ms >= max(header.base_timestamp, plan.horizon_floor_ms)",
+        "        return plan.now_ms >= plan.horizon_floor_ms",
+    ),
+    Mutant(
+        "tombstone-goes-with-its-first-pass",
+        "cleaner/rewrite",
+        "if not header.has_delete_horizon or plan.tombstones_braked:\n            return False",
+        "if not header.has_delete_horizon:\n            return True",
+    ),
+    Mutant(
+        "tombstone-goes-while-the-clock-is-braked",
+        "cleaner/rewrite",
+        "not header.has_delete_horizon or plan.tombstones_braked",
+        "not header.has_delete_horizon",
+    ),
+    Mutant(
+        "tombstone-goes-before-all-replicas-have-it",
+        "cleaner/rewrite",
+        "not may_drop_tombstones or offset >= plan.tombstones_kept_from",
+        "not may_drop_tombstones",
+    ),
+    Mutant(
+        "tombstone-never-goes",
+        "cleaner/rewrite",
+        "keeps = not may_drop_tombstones or",
+        "keeps = True or",
+    ),
+    Mutant(
+        "horizon-begins-anew-with-each-pass",
+        "cleaner/rewrite",
+        "if not kept.has_tombstone or header.has_delete_horizon:",
+        "if not kept.has_tombstone:",
+    ),
+    Mutant(
+        "offsets-shifted",
+        "cleaner/output",
+        "        self._fill_up_to(header.base_offset, append_ms)\n",
+        "        batch = stamp(batch, self._segment.next_offset, header.leader_epoch)\n"
+        "        header = read_header(batch)\n",
+    ),
+    Mutant(
+        "gap-crosses-a-leader-epoch",
+        "cleaner/output",
+        "            until = min(until, change)\n",
+        "            until += 0\n",
+    ),
+    Mutant(
+        "last-sequence-of-a-producer-lost",
+        "cleaner/rewrite",
+        "if not survivors and not self._is_in_a_window(header.base_offset):",
+        "if not survivors:",
+    ),
+    Mutant(
+        "only-the-newest-batch-of-a-window-kept",
+        "producers",
+        "in producer.window\n            if batch.base_offset < end_offset",
+        "in producer.window[-1:]\n            if batch.base_offset < end_offset",
+    ),
+    Mutant(
+        "cleaned-file-not-synced",
+        "cleaner/output",
+        "        self._file.sync()\n",
+        "        self._file.size()\n",
+    ),
+    Mutant(
+        "swap-not-synced-before-the-sources-go",
+        "cleaner/swap",
+        "    files.sync_dir(directory)\n    tag =",
+        "    tag =",
+    ),
+    Mutant(
+        "sources-removed-without-a-sync",
+        "deletion",
+        "        if segments:\n            files.sync_dir",
+        "        if not segments:\n            files.sync_dir",
+    ),
+    Mutant(
+        "swap-not-finished-by-a-start",
+        "recovery",
+        "        if not layout.swaps:\n            return layout, []\n",
+        "        if not layout.segments or layout.segments:\n            return layout, []\n",
+    ),
+    Mutant(
+        "start-forgets-the-sources-of-a-swap",
+        "cleaner/swap",
+        "            if base <= other < next_offset:",
+        "            if base == other < next_offset:",
+    ),
+    Mutant(
+        "cleaner-passes-the-high-watermark",
+        "cleaner/plan",
+        "        if segment.next_offset > limit_offset:",
+        "        if segment.base_offset > limit_offset:",
+    ),
+    Mutant(
+        "lag-counts-for-nothing",
+        "cleaner/plan",
+        "if config.min_compaction_lag_ms and moment.now_ms < old_enough_ms:",
+        "if config.min_compaction_lag_ms < 0 and moment.now_ms < old_enough_ms:",
+    ),
+    Mutant(
+        "the-mark-moves-though-the-map-was-full",
+        "cleaner/control",
+        "CleanState(result.mapped_end, result.horizon_ms",
+        "CleanState(inputs.segments[-1].base_offset, result.horizon_ms",
+    ),
+    Mutant(
+        "records-above-the-full-map-dropped",
+        "cleaner/rewrite",
+        "            if offset >= mapped_end:\n                keeps = True\n",
+        "            if offset >= mapped_end:\n                keeps = False\n",
+    ),
+    Mutant(
+        "a-pass-survives-a-truncation",
+        "cleaner/control",
+        "            result.generation != inputs.generation\n            or [one",
+        "            [one",
+    ),
+    Mutant(
+        "the-mark-survives-a-truncation",
+        "partition_log",
+        "        self._sync.guarded(lambda: self.cleaning.lower(offset))\n",
+        "",
+    ),
+    Mutant(
+        "old-files-share-a-name",
+        "deletion",
+        'suffix = f"{LOG_SUFFIX}.{tag}{DELETED_SUFFIX}" if tag else',
+        'suffix = f"{LOG_SUFFIX}{DELETED_SUFFIX}" if tag else',
+    ),
+    Mutant(
+        "damage-is-cleaned-over",
+        "cleaner/rewrite",
+        '                    raise CleaningError(f"it is damaged: {item}")',
+        "                    continue",
+    ),
+    Mutant(
+        "retention-by-the-wall-clock-alone",
+        "clock_guard",
+        "        return steady + boot_ms - since\n",
+        "        return self._wall_ms\n",
+    ),
+    Mutant(
+        "retention-does-not-heed-the-brake",
+        "retention",
+        "    if config.retention_ms < 0 or moment.brake:\n        return None",
+        "    if config.retention_ms < 0:\n        return None",
+    ),
+    Mutant(
+        "old-stamps-are-believed",
+        "retention",
+        "not segment.first_append_ms - retention_ms <= stamp_ms <= append_ms",
+        "not stamp_ms <= append_ms",
+    ),
+    Mutant(
+        "nothing-is-younger-for-a-clock-set-anew",
+        "retention",
+        "    return max(stamp_ms, moment.trusted_since_ms)\n",
+        "    return stamp_ms\n",
+    ),
+    Mutant(
+        "small-steps-of-the-clock-make-old",
+        "clock_guard",
+        "self._wall_ms) - self._led_ms\n",
+        "self._wall_ms)\n",
+    ),
+    Mutant(
+        "a-clock-is-believed-at-once-after-a-boot",
+        "clock_guard",
+        "if not saved.braked and 0 <= ahead_ms <= DOWN_MS_MAX:",
+        "if not saved.braked:",
+    ),
+    Mutant(
+        "retention-by-number-one-too-many",
+        "retention",
+        "    if 0 <= config.retention_records <= behind:",
+        "    if 0 <= config.retention_records <= behind + 1:",
+    ),
 )
 
 _EXTRA_IMPORT = {
+    "offsets-shifted": (
+        "import BatchHeader, empty_batch, read_header",
+        "import BatchHeader, empty_batch, read_header, stamp",
+    ),
     "epochs-written-in-place": (
         "import Files, join, read_all, write_atomic",
         "import Files, join, read_all, write_plain",
-    )
+    ),
 }
 
 

@@ -10,6 +10,7 @@ from logd_client import (
     Admin,
     BulkDelivery,
     ClusterInfo,
+    CompactedPartition,
     Consumer,
     Delivery,
     LogdError,
@@ -169,6 +170,7 @@ def admin() -> None:
         client.alter_topic_config("t", {"retention.ms": None})
         client.add_partitions("t", 12)
         assert_type(client.delete_records("t", {0: 10}), dict[int, int])
+        assert_type(client.compact_topic("t", now=True), dict[int, CompactedPartition])
         assert_type(client.describe_cluster(), ClusterInfo)
         assert_type(client.describe_quorum(), QuorumInfo)
         assert_type(client.read_raft_log(10).entries[0].committed, bool | None)

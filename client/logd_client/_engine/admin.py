@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from logd_client._core.backoff import Backoff
 from logd_client._engine.cluster import ASK_TIMEOUT_MS, Cluster, ClusterConfig
 from logd_client._engine.descriptions import (
     cluster_info,
+    compacted,
     config_entry,
     quorum_info,
     raft_log_page,
@@ -32,10 +33,19 @@ from logd_client._engine.ports import Clock, Rng
 from logd_client._transport import methods
 from logd_client._transport.api import Transport
 from logd_client._transport.errors import from_proto
-from logd_client.values import ClusterInfo, ConfigEntry, QuorumInfo, RaftLogPage, TopicInfo
+from logd_client.values import (
+    ClusterInfo,
+    CompactedPartition,
+    ConfigEntry,
+    QuorumInfo,
+    RaftLogPage,
+    TopicInfo,
+)
 
 logger = logging.getLogger("logd.client.admin")
 
+#: How long one call waits for the end of a compaction; less than a request may take.
+_COMPACT_WAIT_MS = 10_000
 #: Refusals after which a change may be sent again: it has certainly not happened.
 _NOT_DONE: Final = frozenset(
     {ErrorCode.OVERLOADED, ErrorCode.NOT_CONTROLLER, ErrorCode.SHUTTING_DOWN}
@@ -228,38 +238,75 @@ class AdminEngine:
     async def delete_records(self, name: str, before: Mapping[int, int]) -> dict[int, int]:
         """Trim partitions, each at its leader; raises the first partition's error after all were
         tried."""
-        await self.cluster.refresh([name])
-        by_leader: dict[int | None, dict[int, int]] = {}
-        for partition, offset in before.items():
-            leader = self.cluster.metadata.leader(name, partition)
-            node_id = None if leader is None else leader.node_id
-            by_leader.setdefault(node_id, {})[partition] = offset
+        shares = await self._by_leader(name, before)
         answers = await asyncio.gather(
-            *(self._trim_at(node_id, name, part) for node_id, part in by_leader.items()),
+            *(
+                self._trim_at(node_id, name, {part: before[part] for part in share})
+                for node_id, share in shares.items()
+            ),
             return_exceptions=True,
         )
-        starts: dict[int, int] = {}
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-            for part in answer.partitions:
-                if part.HasField("error"):
-                    raise from_proto(part.error, broker=None)
-                starts[part.partition] = part.start_offset
+        starts = {part.partition: part.start_offset for part in _all_parts(answers)}
         return {partition: starts[partition] for partition in before if partition in starts}
 
+    async def _by_leader(self, name: str, partitions: Iterable[int]) -> dict[int | None, list[int]]:
+        """Which node leads which of `partitions`; None: those without a leader, or unknown."""
+        await self.cluster.refresh([name])
+        shares: dict[int | None, list[int]] = {}
+        for partition in partitions:
+            leader = self.cluster.metadata.leader(name, partition)
+            shares.setdefault(None if leader is None else leader.node_id, []).append(partition)
+        return shares
+
     async def _trim_at(self, node_id: int | None, name: str, before: Mapping[int, int]) -> Any:
-        """One node's part; without a leader any node may say what is wrong."""
         request = admin_pb2.TrimTopicRequest(name=name)
         for partition, offset in before.items():
             request.partitions.add(partition=partition, before_offset=offset)
+        return await self._ask_leader(node_id, methods.TRIM_TOPIC, request)
+
+    async def _ask_leader(self, node_id: int | None, method: str, request: Message) -> Any:
+        """One node's part; without a leader any node may say what is wrong."""
         if node_id is None:
-            return await self._read(methods.TRIM_TOPIC, request)
+            return await self._read(method, request)
         return await self._patiently(
-            lambda left_ms: self.cluster.ask_node(
-                node_id, methods.TRIM_TOPIC, request, timeout_ms=left_ms
-            )
+            lambda left_ms: self.cluster.ask_node(node_id, method, request, timeout_ms=left_ms)
         )
+
+    async def compact_topic(
+        self, name: str, partitions: Iterable[int], *, now: bool, wait: bool
+    ) -> dict[int, CompactedPartition]:
+        """Compact partitions (none named: all), each at its leader, perhaps to the end; raises the
+        first partition's error after all were tried."""
+        wanted = list(partitions)
+        if not wanted:
+            topic = (await self.describe_topics([name]))[0]
+            wanted = [part.partition for part in topic.partitions]
+        found: dict[int, CompactedPartition] = {}
+        remaining = wanted
+        while True:
+            shares = await self._by_leader(name, remaining)
+            answers = await asyncio.gather(
+                *(
+                    self._compact_at(node_id, name, share, now=now, wait=wait)
+                    for node_id, share in shares.items()
+                ),
+                return_exceptions=True,
+            )
+            found |= {part.partition: compacted(part) for part in _all_parts(answers)}
+            remaining = [number for number in remaining if not found[number].done]
+            if not (wait and remaining):
+                return {number: found[number] for number in wanted}
+            # The segments were closed by the first call; what came since is not waited for.
+            now = False
+
+    async def _compact_at(
+        self, node_id: int | None, name: str, partitions: Sequence[int], *, now: bool, wait: bool
+    ) -> Any:
+        wait_ms = _COMPACT_WAIT_MS if wait else 0
+        request = admin_pb2.CompactTopicRequest(
+            name=name, partitions=partitions, now=now, wait_ms=wait_ms
+        )
+        return await self._ask_leader(node_id, methods.COMPACT_TOPIC, request)
 
     # ---- the cluster -----------------------------------------------------------------------
 
@@ -334,3 +381,14 @@ class AdminEngine:
             if member.id == node_id:
                 return bytes.fromhex(member.directory_id)
         return b""
+
+
+def _all_parts(answers: Iterable[Any]) -> Iterator[Any]:
+    """The partitions of several nodes' answers; raises the first error among them."""
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+        for part in answer.partitions:
+            if part.HasField("error"):
+                raise from_proto(part.error, broker=None)
+            yield part

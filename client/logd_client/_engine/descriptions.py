@@ -10,6 +10,7 @@ from logd_proto.v1 import admin_pb2
 from logd_client._transport.errors import from_proto
 from logd_client.values import (
     ClusterInfo,
+    CompactedPartition,
     ConfigEntry,
     MemberInfo,
     NodeInfo,
@@ -58,6 +59,20 @@ def _partition(part: admin_pb2.PartitionDescription) -> PartitionInfo:
         size_bytes=part.size_bytes,
         segments=part.segments,
         damage=tuple(part.damage),
+        retention=part.retention,
+        compaction=part.compaction,
+    )
+
+
+def compacted(part: admin_pb2.CompactedPartition) -> CompactedPartition:
+    return CompactedPartition(
+        partition=part.partition,
+        done=part.done,
+        bytes_before=part.bytes_before,
+        bytes_after=part.bytes_after,
+        records_before=part.records_before,
+        records_after=part.records_after,
+        outcome=part.outcome,
     )
 
 

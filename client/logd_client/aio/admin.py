@@ -9,7 +9,14 @@ from typing import Any, ClassVar, Self
 from logd_client._administering import directory_bytes, new_life, trim_points
 from logd_client._config import options_from
 from logd_client._runtime import Environment
-from logd_client.values import ClusterInfo, ConfigEntry, QuorumInfo, RaftLogPage, TopicInfo
+from logd_client.values import (
+    ClusterInfo,
+    CompactedPartition,
+    ConfigEntry,
+    QuorumInfo,
+    RaftLogPage,
+    TopicInfo,
+)
 
 
 class Admin:
@@ -117,6 +124,14 @@ class Admin:
         """Make what lies before an offset unreadable; {partition: first offset to keep}, -1: the
         end. Returns each partition's first offset afterwards."""
         call = self._life.use().delete_records(name, trim_points(before))
+        return await self._life.arun(call)
+
+    async def compact_topic(
+        self, name: str, partitions: Iterable[int] = (), *, now: bool = False, wait: bool = False
+    ) -> dict[int, CompactedPartition]:
+        """Compact partitions (none named: all) whatever their dirty share. `now`: with what is in
+        the segments that are written to; `wait` until there is nothing left to do."""
+        call = self._life.use().compact_topic(name, partitions, now=now, wait=wait)
         return await self._life.arun(call)
 
     async def describe_cluster(self) -> ClusterInfo:

@@ -28,6 +28,8 @@ COMMANDS = (
     "topic alter",
     "topic delete",
     "topic trim",
+    "topic compact",
+    "get",
     "topic offsets",
     "cluster info",
     "cluster nodes",

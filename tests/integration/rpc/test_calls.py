@@ -295,6 +295,17 @@ async def test_a_topic_is_created_altered_described_trimmed_and_deleted(edge: Se
         (2, 0),
         (-1, ErrorCode.UNKNOWN_PARTITION),
     ]
+    compacted = await call(
+        channel,
+        ADMIN + "CompactTopic",
+        admin_pb2.CompactTopicRequest(name="t", partitions=[0, 8], now=True, wait_ms=60_000),
+        admin_pb2.CompactTopicResponse,
+    )
+    assert [(p.partition, p.done, p.error.code) for p in compacted.partitions] == [
+        (0, True, 0),
+        (8, True, ErrorCode.UNKNOWN_PARTITION),
+    ]
+    assert compacted.partitions[0].outcome == "now=True wait_ms=20000"
     request = admin_pb2.DeleteTopicRequest(name="t")
     deleted = await call(channel, ADMIN + "DeleteTopic", request, admin_pb2.DeleteTopicResponse)
     assert deleted.topic_id == created.topic.topic_id

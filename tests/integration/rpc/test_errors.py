@@ -183,6 +183,7 @@ REQUESTS: dict[str, Message] = {
     ADMIN + "TrimTopic": admin_pb2.TrimTopicRequest(
         name="t", partitions=[admin_pb2.TrimPartition()]
     ),
+    ADMIN + "CompactTopic": admin_pb2.CompactTopicRequest(name="t"),
     ADMIN + "DescribeCluster": admin_pb2.DescribeClusterRequest(),
     ADMIN + "DescribeConfig": admin_pb2.DescribeConfigRequest(),
     ADMIN + "DescribeQuorum": admin_pb2.DescribeQuorumRequest(),

@@ -133,7 +133,7 @@ def test_two_spellings_of_one_setting_follow_the_precedence_too() -> None:
         ("node = 1", "file: unknown setting 'node'"),
         ("[nodes]\nid = 1", "did you mean node.id"),
         ("[topic_defaults]\n'retention.mss' = 1", "did you mean retention.ms"),
-        ("[topic_defaults]\n'cleanup.policy' = 'compact'", "file: cleanup.policy.*compaction"),
+        ("[topic_defaults]\n'cleanup.policy' = 'shred'", "file: cleanup.policy.*not offered"),
         ("[topic_defaults]\n'flush.ms' = 1", "file: topic setting 'flush.ms' is not offered"),
         ("[node]\nid = 'one'", "file: node.id: 'one' is not a whole number"),
         ("[node]\nid = -1", "the least is 0"),

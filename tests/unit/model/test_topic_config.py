@@ -22,17 +22,23 @@ from logd.model.topic_config import (
 DEFAULTS = TopicConfig(
     cleanup_policy="delete",
     compression_type="producer",
+    delete_retention_ms=86_400_000,
     file_delete_delay_ms=60_000,
     flush=FlushPolicy(FlushMode.BATCH),
     index_interval_bytes=4_096,
+    max_compaction_lag_ms=604_800_000,
     max_message_bytes=1_048_588,
     message_timestamp_after_max_ms=3_600_000,
     message_timestamp_type="CreateTime",
+    min_cleanable_dirty_ratio=0.5,
+    min_compaction_lag_ms=0,
     min_insync_replicas=1,
     retention_bytes=-1,
     retention_ms=604_800_000,
+    retention_records=-1,
     segment_bytes=67_108_864,
     segment_ms=604_800_000,
+    validate="header",
 )
 
 
@@ -99,11 +105,16 @@ def test_flush(text: str, policy: FlushPolicy) -> None:
         ("flush", "interval:-1", "from 1ms"),
         ("flush.ms", "10", "not offered .*interval"),
         ("flush.messages", "1", "not offered"),
-        ("cleanup.policy", "compact", "compaction is not in this release"),
-        ("cleanup.policy", "compact, delete", "compaction is not in this release"),
         ("cleanup.policy", "shred", "choose from: delete, "),
-        ("min.compaction.lag.ms", "0", "compaction is not in this release"),
-        ("delete.retention.ms", "0", "compaction is not in this release"),
+        ("cleanup.policy", "compact,shred", "choose from: delete, "),
+        ("min.cleanable.dirty.ratio", "1.1", "not a share .*0.5"),
+        ("min.cleanable.dirty.ratio", "-0.1", "not a share"),
+        ("min.cleanable.dirty.ratio", "nan", "not a share"),
+        ("min.compaction.lag.ms", "8d", "larger than max.compaction.lag.ms"),
+        ("max.compaction.lag.ms", "0", "too small"),
+        ("delete.retention.ms", "-1", "too small"),
+        ("retention.records", "-2", "too small"),
+        ("validate", "keys", "choose from: header, records"),
         ("unclean.leader.election.enable", "true", "more than one node"),
         ("compression.type", "zstd", "compress in the producer"),
         ("message.timestamp.type", "LogAppendTime", "time index"),
@@ -113,8 +124,38 @@ def test_flush(text: str, policy: FlushPolicy) -> None:
 def test_refusals_say_what_and_why(name: str, text: str, words: str) -> None:
     with pytest.raises(InvalidConfigError, match=words):
         parse_topic_config({name: text})
-    with pytest.raises(InvalidConfigError):
-        canonical_topic_config({name: text})
+    if "larger than" not in words:
+        with pytest.raises(InvalidConfigError):
+            canonical_topic_config({name: text})
+
+
+@pytest.mark.parametrize(
+    ("text", "deletes", "compacts"),
+    [
+        ("delete", True, False),
+        ("compact", False, True),
+        ("compact,delete", True, True),
+        ("delete, compact", True, True),
+        ("", False, False),
+    ],
+)
+def test_cleanup_policies(text: str, deletes: bool, compacts: bool) -> None:
+    config = parse_topic_config({"cleanup.policy": text})
+    assert (config.deletes, config.compacts) == (deletes, compacts)
+    assert config.validates_records is compacts, "null keys are refused at the door"
+    assert parse_topic_config({"validate": "records"}).validates_records
+    assert canonical_topic_config({"cleanup.policy": "delete,compact"}) == (
+        ("cleanup.policy", "compact,delete"),
+    )
+
+
+def test_a_share_in_plain_form() -> None:
+    assert (
+        parse_topic_config({"min.cleanable.dirty.ratio": "0.25"}).min_cleanable_dirty_ratio == 0.25
+    )
+    for text in ("0", "1", "0.5"):
+        plain = canonical_topic_config({"min.cleanable.dirty.ratio": text})
+        assert plain == (("min.cleanable.dirty.ratio", text),)
 
 
 def test_an_empty_cleanup_policy_keeps_everything() -> None:

@@ -9,7 +9,12 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
-from logd_wire.errors import OutcomeUnknownError, StorageFailedError, StorageFullError
+from logd_wire.errors import (
+    InvalidRecordError,
+    OutcomeUnknownError,
+    StorageFailedError,
+    StorageFullError,
+)
 
 from logd.runtime.adapters import TaskSpawn
 from logd.runtime.disk_driver import DiskDriver
@@ -96,6 +101,10 @@ class Target:
         self.log: Any = FakeLog()
         self.sync_before_ack = sync_before_ack
         self.durable_when_answered: list[int] = []
+
+    def check_records(self, batch: bytes) -> None:
+        if batch == b"refused":
+            raise InvalidRecordError("not this one")
 
     def answer(self, appended: Any) -> Any:
         self.durable_when_answered.append(self.log.view.durable_end_offset)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from logd_wire import _pure_decode, _pure_encode, _pure_filter, partitioner
+from logd_wire import _pure_decode, _pure_encode, _pure_filter, _pure_keymap, partitioner
 from logd_wire.errors import LogdError
 
 NAMES = (
@@ -17,6 +17,7 @@ NAMES = (
     "decode_batch",
     "decode_records",
     "encode_batch",
+    "KeyMap",
     "filter_batch",
     "iter_keys",
     "iter_records",
@@ -32,7 +33,7 @@ def _codec(*modules: Any) -> SimpleNamespace:
     return SimpleNamespace(**found)
 
 
-PURE = _codec(_pure_decode, _pure_encode, _pure_filter, partitioner)
+PURE = _codec(_pure_decode, _pure_encode, _pure_filter, _pure_keymap, partitioner)
 
 try:
     SPEED: SimpleNamespace | None = _codec(importlib.import_module("logd_wire._speed"))
