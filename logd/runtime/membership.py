@@ -183,6 +183,8 @@ class Membership:
     async def begin(self, peers: PeerService) -> None:
         """Open the log, and answer other nodes. Raises StorageFailedError, ConfigError."""
         await self.consensus.start(self._spawn)
+        # Before anything is committed again, the log says where its voters are.
+        self.addresses.follow(self.metadata.image, self.consensus.voters)
         self.metadata.start(
             self.consensus, LeaderCalls(self._ports.transport, self._leader_address)
         )
@@ -208,17 +210,37 @@ class Membership:
             rack=config.node.rack,
             peer_address=config.listeners.peer_advertised,
         )
+        if self._formation is not None:
+            self._spawn(self._look_for_leader(self._formation), "leader search")
         remind = Reminder(self._ports.clock)
         while not await self._try_register(command, remind):
             await self._ports.clock.sleep_ms(RETRY_MS)
         self.session.start()
         await self.consensus.wait_caught_up()
 
+    async def _look_for_leader(self, formation: Formation) -> None:
+        """Ask the peers where a leader is of which nothing here says it.
+
+        It may be none of the peers of the configuration, and as long as it gets no answer, this
+        node gets no log, which would say where it is.
+        """
+        while True:
+            news = self._role_news.next
+            leader_id = self.consensus.leader_id
+            if leader_id is None or self.addresses.of(leader_id):
+                await news.wait()
+                continue
+            found = await formation.find_leader()
+            if found is not None:
+                self.addresses.learn(found.leader_id, found.leader_address)
+            await self._ports.clock.sleep_ms(RETRY_MS)
+
     async def _try_register(self, command: RegisterNode, remind: Reminder) -> bool:
         metadata = self.metadata
         if self._formation is not None and self.consensus.leader_id is None:
             # The log of a node that nobody knows yet says nothing about it.
-            self._leader_hint = await self._formation.find_leader()
+            found = await self._formation.find_leader()
+            self._leader_hint = "" if found is None else found.leader_address
             if not self._leader_hint:
                 remind("waiting to be taken into the cluster: nobody knows a leader")
                 return False
