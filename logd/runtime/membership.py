@@ -34,6 +34,7 @@ from logd.runtime.log_member import LogMember
 from logd.runtime.metadata_driver import MetadataDriver
 from logd.runtime.partitions import Partitions
 from logd.runtime.peer_service import Member, PeerService
+from logd.runtime.peers import Identified
 from logd.runtime.ports import Spawn
 from logd.runtime.raft_store import Found, RaftStore
 from logd.runtime.session_keeper import SessionKeeper
@@ -79,7 +80,7 @@ class Membership:
         self._spawn = spawn
         self._incarnation_id = ports.rng.randbytes(16)
         self._seen = ClusterImage()
-        self._leader_hint = ""
+        self._leader_hint: Identified | None = None
         self._role_news = Signal()
         transport = ports.transport
         self.addresses = AddressBook(
@@ -175,8 +176,10 @@ class Membership:
         self._role_news.set()
 
     def _leader_address(self) -> str:
-        leader_id = self.consensus.leader_id
-        return self._leader_hint if leader_id is None else self.addresses.of(leader_id)
+        hint, leader_id = self._leader_hint, self.consensus.leader_id
+        if hint is not None and (leader_id is None or hint.term > self.consensus.term):
+            return hint.leader_address
+        return "" if leader_id is None else self.addresses.of(leader_id)
 
     # --- the way into the cluster ------------------------------------------------------------
 
@@ -213,7 +216,10 @@ class Membership:
         if self._formation is not None:
             self._spawn(self._look_for_leader(self._formation), "leader search")
         remind = Reminder(self._ports.clock)
-        while not await self._try_register(command, remind):
+        asks = self.consensus.leader_id is None
+        while not await self._try_register(command, remind, asks=asks):
+            # Nobody tells a node that is not registered yet that another one leads by now.
+            asks = True
             await self._ports.clock.sleep_ms(RETRY_MS)
         self.session.start()
         await self.consensus.wait_caught_up()
@@ -235,13 +241,12 @@ class Membership:
                 self.addresses.learn(found.leader_id, found.leader_address)
             await self._ports.clock.sleep_ms(RETRY_MS)
 
-    async def _try_register(self, command: RegisterNode, remind: Reminder) -> bool:
+    async def _try_register(self, command: RegisterNode, remind: Reminder, *, asks: bool) -> bool:
+        """`asks`: ask the peers who leads; the log of a node that nobody knows says nothing."""
         metadata = self.metadata
-        if self._formation is not None and self.consensus.leader_id is None:
-            # The log of a node that nobody knows yet says nothing about it.
-            found = await self._formation.find_leader()
-            self._leader_hint = "" if found is None else found.leader_address
-            if not self._leader_hint:
+        if self._formation is not None and (asks or self.consensus.leader_id is None):
+            self._leader_hint = await self._formation.find_leader()
+            if self.consensus.leader_id is None and self._leader_hint is None:
                 remind("waiting to be taken into the cluster: nobody knows a leader")
                 return False
         try:
