@@ -12,8 +12,8 @@ from logd_wire.errors import (
     InvalidConfigError,
     InvalidRequestError,
     LogdError,
-    error_for,
     UnknownTopicError,
+    error_for,
 )
 from logd_wire.limits import PARTITIONS_PER_TOPIC_MAX, TOPIC_NAME_CHARACTERS_MAX
 

@@ -42,7 +42,8 @@ class Machine:
 
     def _make_process(self) -> SimProcess:
         world = self.world
-        peers = sorted({*world.first_ids, self.node_id})
+        self.peers = [each for each in world.first_ids if each != self.node_id]
+        peers = sorted({*self.peers, self.node_id})
         config, entries = load_node_config(
             flags={
                 "node.id": str(self.node_id),

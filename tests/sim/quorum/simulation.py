@@ -256,9 +256,14 @@ class Simulation:
         self.network.link = LinkProfile()
 
     def _retire_removed(self) -> None:
-        """Who was removed without anybody hearing of it."""
+        """Who was removed without anybody hearing of it; and who has not come in yet, and knows
+        nobody by its configuration who is still there."""
+        image = self.truth.image
         for machine in self.machines:
-            if machine.directory_id in self.truth.image.removed:
+            lonely = machine.node_id not in image.nodes and not any(
+                peer in image.nodes for peer in machine.peers
+            )
+            if lonely or machine.directory_id in image.removed:
                 machine.end(retire=True)
 
     def _is_settled(self) -> bool:
