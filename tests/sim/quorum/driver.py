@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from logd.consensus import Entry, RaftCore, Ready, Role
@@ -170,7 +171,7 @@ class WatchedDriver(ConsensusDriver):
 
     def _send(self, messages: Sequence[Message]) -> None:
         for message in messages:
-            self._checked(lambda m=message: self.world.oracle.check_message(self.disk, m))
+            self._checked(partial(self.world.oracle.check_message, self.disk, message))
         if messages and self._death is Death.WITHIN_MESSAGES:
             super()._send(messages[: self.world.rng.randrange(len(messages))])
             self._dies(Death.WITHIN_MESSAGES)

@@ -329,13 +329,14 @@ class Simulation:
 @contextmanager
 def watched(world: Simulation) -> Iterator[None]:
     """The nodes of this run are watched, and take snapshots often."""
-    kept = (membership.ConsensusDriver, snapshot_taker.SNAPSHOT_ENTRIES)
+    driver, entries = vars(membership)["ConsensusDriver"], snapshot_taker.SNAPSHOT_ENTRIES
     vars(membership)["ConsensusDriver"] = partial(WatchedDriver, world)
     vars(snapshot_taker)["SNAPSHOT_ENTRIES"] = world.plan.snapshot_entries
     try:
         yield
     finally:
-        vars(membership)["ConsensusDriver"], vars(snapshot_taker)["SNAPSHOT_ENTRIES"] = kept
+        vars(membership)["ConsensusDriver"] = driver
+        vars(snapshot_taker)["SNAPSHOT_ENTRIES"] = entries
 
 
 def run_seed(seed: int, *, sink: TextIO | None = None, focus: tuple[str, ...] = ()) -> Outcome:

@@ -124,6 +124,8 @@ class Truth:
                 return "" if done else f"lost: {command}"
             case "open" | "unknown":
                 return ""
+            case "ok":
+                pass
         return self._judge_answer(command)
 
     def _judge_answer(self, command: Command) -> str:
