@@ -75,6 +75,13 @@ PROOFS: tuple[Proof, ...] = (
         limit_s=6 * HOUR_S,
     ),
     Proof(
+        "quorum",
+        "20 000 seeds of 1, 3 and 5 real nodes: crashes between any two steps, torn and lost "
+        "writes, full disks, cuts both ways and one way, clocks that drift, nodes that come and go",
+        (sys.executable, "-m", "tests.sim.quorum.run", "--seeds", "0:20000", "--processes", "2"),
+        limit_s=12 * HOUR_S,
+    ),
+    Proof(
         "raft-small",
         "every history of three voters with a few elections, proposals and crashes, breadth first, "
         "a million states of each scope",

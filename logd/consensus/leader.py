@@ -374,6 +374,8 @@ class Leader:
             )
         if self._transfer is not None and self._transfer[0] not in votes:
             self._transfer = None
+        # Those that answered already may be a majority now; a sole voter is, and hears of nobody.
+        self._confirm_rounds()
 
     def _kept_peer(
         self, peer: Peer | None, directory_id: DirectoryId | None, *, is_voter: bool

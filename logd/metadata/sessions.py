@@ -69,6 +69,8 @@ class _Session:
     target_index: LogIndex
     #: None: WAITING.
     deadline_ms: int | None
+    #: Its time was over, and the image does not say so yet.
+    is_over: bool = False
 
 
 class NodeSessions:
@@ -92,6 +94,7 @@ class NodeSessions:
                 session = _Session(node.incarnation_id, end_index, self._deadline(node, now_ms))
             elif before[node_id].fenced != node.fenced:
                 session.deadline_ms = self._deadline(node, now_ms)
+                session.is_over = False
             sessions[node_id] = session
         self._sessions = sessions
 
@@ -112,6 +115,9 @@ class NodeSessions:
             )
         node = registered(self._image, node_id, incarnation_id)
         session = self._sessions[node_id]
+        if session.is_over:
+            # The fence is on its way; an answer now must not let the node serve when it comes.
+            return Heartbeat(fenced=True)
         if not node.fenced:
             session.deadline_ms = now_ms + self._timing.session_ms
             return Heartbeat(fenced=False)
@@ -125,6 +131,7 @@ class NodeSessions:
         for node_id, session in self._sessions.items():
             if session.deadline_ms is not None and now_ms >= session.deadline_ms:
                 session.deadline_ms = now_ms + self._timing.heartbeat_ms
+                session.is_over = True
                 due.append(FenceNode(node_id, session.incarnation_id))
         return tuple(due)
 

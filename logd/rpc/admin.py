@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -11,6 +12,7 @@ from logd_wire.errors import (
     InvalidConfigError,
     InvalidRequestError,
     LogdError,
+    UnknownTopicError,
     error_for,
 )
 from logd_wire.limits import PARTITIONS_PER_TOPIC_MAX, TOPIC_NAME_CHARACTERS_MAX
@@ -186,9 +188,11 @@ class AdminHandlers:
             return admin_pb2.TopicDescription(error=failure, name=name[:TOPIC_NAME_CHARACTERS_MAX])
 
     async def _changed(self, topic: TopicImage, validate_only: bool) -> admin_pb2.TopicDescription:
-        """A topic just changed; of one that was only planned no partition can be measured."""
+        """A topic just changed; of one that was only planned, or that somebody else has deleted
+        since, no partition can be measured."""
         if not validate_only:
-            return await self._description(topic)
+            with contextlib.suppress(UnknownTopicError):
+                return await self._description(topic)
         partitions = [_placed(state) for state in topic.partitions]
         return self._with_config(topic, partitions)
 

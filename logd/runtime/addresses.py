@@ -25,6 +25,7 @@ class AddressBook:
         self._own_address = own_address
         self._configured = {each.node_id: each.address for each in configured}
         self._announce = announce
+        self._learned: dict[NodeId, str] = {}
         self._known: dict[NodeId, str] = {}
         self._set(dict(self._configured))
 
@@ -32,9 +33,15 @@ class AddressBook:
         """The address of a node; empty: unknown."""
         return self._own_address if node_id == self._own_id else self._known.get(node_id, "")
 
+    def learn(self, node_id: NodeId, address: str) -> None:
+        """Take over what another node says about one of which nothing is known here."""
+        if address and not self.of(node_id):
+            self._learned[node_id] = address
+            self._set({**self._known, node_id: address})
+
     def follow(self, image: ClusterImage, voters: Voters) -> None:
         """Take over what is committed, and the voters of the log, committed or not."""
-        known = dict(self._configured)
+        known = {**self._learned, **self._configured}
         known.update((each.node_id, each.address) for each in voters if each.address)
         registered = image.nodes.values()
         known.update((each.node_id, each.peer_address) for each in registered if each.peer_address)

@@ -136,15 +136,18 @@ class Formation:
             )
         return answer
 
-    async def find_leader(self) -> str:
-        """Return the peer address of the leader as far as a peer knows it; else empty.
+    async def find_leader(self) -> Identified | None:
+        """Return what the peer says that knows the newest leader, and its address; None: nobody.
 
         One that says that this node leads knows less than this node, which has only begun.
         """
         asked = await self._ask(self._others)
-        answers = [answer for answer in asked if answer.leader_id != self._node_id]
-        newest = max(answers, key=lambda answer: (answer.term, answer.leader_address), default=None)
-        return newest.leader_address if newest is not None else ""
+        answers = [
+            answer
+            for answer in asked
+            if answer.leader_address and answer.leader_id != self._node_id
+        ]
+        return max(answers, key=lambda answer: (answer.term, answer.leader_address), default=None)
 
 
 def _only(clusters: set[ClusterId | None], configured: bytes) -> ClusterId | None:

@@ -34,6 +34,7 @@ from logd.runtime.log_member import LogMember
 from logd.runtime.metadata_driver import MetadataDriver
 from logd.runtime.partitions import Partitions
 from logd.runtime.peer_service import Member, PeerService
+from logd.runtime.peers import Identified
 from logd.runtime.ports import Spawn
 from logd.runtime.raft_store import Found, RaftStore
 from logd.runtime.replica_server import ReplicaService
@@ -80,7 +81,7 @@ class Membership:
         self._spawn = spawn
         self._incarnation_id = ports.rng.randbytes(16)
         self._seen = ClusterImage()
-        self._leader_hint = ""
+        self._leader_hint: Identified | None = None
         self._role_news = Signal()
         transport = ports.transport
         self.addresses = AddressBook(
@@ -183,14 +184,18 @@ class Membership:
         self._role_news.set()
 
     def _leader_address(self) -> str:
-        leader_id = self.consensus.leader_id
-        return self._leader_hint if leader_id is None else self.addresses.of(leader_id)
+        hint, leader_id = self._leader_hint, self.consensus.leader_id
+        if hint is not None and (leader_id is None or hint.term > self.consensus.term):
+            return hint.leader_address
+        return "" if leader_id is None else self.addresses.of(leader_id)
 
     # --- the way into the cluster ------------------------------------------------------------
 
     async def begin(self, peers: PeerService) -> None:
         """Open the log, and answer other nodes. Raises StorageFailedError, ConfigError."""
         await self.consensus.start(self._spawn)
+        # Before anything is committed again, the log says where its voters are.
+        self.addresses.follow(self.metadata.image, self.consensus.voters)
         self.metadata.start(
             self.consensus, LeaderCalls(self._ports.transport, self._leader_address)
         )
@@ -223,18 +228,40 @@ class Membership:
             rack=config.node.rack,
             peer_address=config.listeners.peer_advertised,
         )
+        if self._formation is not None:
+            self._spawn(self._look_for_leader(self._formation), "leader search")
         remind = Reminder(self._ports.clock)
-        while not await self._try_register(command, remind):
+        asks = self.consensus.leader_id is None
+        while not await self._try_register(command, remind, asks=asks):
+            # Nobody tells a node that is not registered yet that another one leads by now.
+            asks = True
             await self._ports.clock.sleep_ms(RETRY_MS)
         self.session.start()
         await self.consensus.wait_caught_up()
 
-    async def _try_register(self, command: RegisterNode, remind: Reminder) -> bool:
+    async def _look_for_leader(self, formation: Formation) -> None:
+        """Ask the peers where a leader is of which nothing here says it.
+
+        It may be none of the peers of the configuration, and as long as it gets no answer, this
+        node gets no log, which would say where it is.
+        """
+        while True:
+            news = self._role_news.next
+            leader_id = self.consensus.leader_id
+            if leader_id is None or self.addresses.of(leader_id):
+                await news.wait()
+                continue
+            found = await formation.find_leader()
+            if found is not None:
+                self.addresses.learn(found.leader_id, found.leader_address)
+            await self._ports.clock.sleep_ms(RETRY_MS)
+
+    async def _try_register(self, command: RegisterNode, remind: Reminder, *, asks: bool) -> bool:
+        """`asks`: ask the peers who leads; the log of a node that nobody knows says nothing."""
         metadata = self.metadata
-        if self._formation is not None and self.consensus.leader_id is None:
-            # The log of a node that nobody knows yet says nothing about it.
+        if self._formation is not None and (asks or self.consensus.leader_id is None):
             self._leader_hint = await self._formation.find_leader()
-            if not self._leader_hint:
+            if self.consensus.leader_id is None and self._leader_hint is None:
                 remind("waiting to be taken into the cluster: nobody knows a leader")
                 return False
         try:

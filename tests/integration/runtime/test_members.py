@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -96,6 +97,35 @@ def test_a_fourth_node_is_added_and_removed() -> None:
         await admin.close()
 
     run(scenario, nodes=3)
+
+
+def test_a_node_comes_in_that_was_not_told_where_the_controller_is() -> None:
+    async def scenario(cluster: MemoryCluster) -> None:
+        leader = await formed(cluster, 1, 2, 3)
+        told = next(node for node in (1, 2, 3) if node != leader)
+        await cluster.add(4, peers=[told])
+        assert sorted(await members(cluster.admin(node=4))) == [1, 2, 3, 4]
+
+    run(scenario, nodes=3, limit_s=60)
+
+
+def test_voters_that_no_configuration_names_find_each_other_again() -> None:
+    async def scenario(cluster: MemoryCluster) -> None:
+        await formed(cluster, 1, 2, 3)
+        await cluster.add(4, peers=[1])
+        admin = cluster.admin(node=4)
+        await admin.add_node(4)
+        known = await members(admin)
+        for node in (2, 3):
+            await admin.remove_node(node, bytes.fromhex(known[node].directory_id))
+            await cluster.crash(node, power_loss=False)
+        for node in (1, 4):
+            await cluster.crash(node)
+        # Node 1 is told of 2 and 3 alone: only its log says where node 4 is.
+        await asyncio.gather(cluster.restart(1), cluster.restart(4))
+        assert sorted(await members(admin)) == [1, 4]
+
+    run(scenario, nodes=3, limit_s=60)
 
 
 def test_the_controller_itself_is_removed() -> None:

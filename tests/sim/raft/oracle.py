@@ -67,8 +67,15 @@ class Oracle:
     """One for a run; `disks` holds every directory that ever was, by its id."""
 
     def __init__(
-        self, sometimes: Sometimes, disks: dict[DirectoryId, Disk], founders: Voters
+        self,
+        sometimes: Sometimes,
+        disks: dict[DirectoryId, Disk],
+        founders: Voters,
+        *,
+        repeats: bool = False,
     ) -> None:
+        """`repeats`: the same payload may be proposed more than once."""
+        self._repeats = repeats
         self._sometimes = sometimes
         self._disks = disks
         self.start = State(LogIndex(0), Term(0), 0, founders)
@@ -270,7 +277,7 @@ class Oracle:
         if entry.index != self.end.index or entry.next_index > self.commit_index:
             raise Violation(f"node {node_id} applies {entry} that no leader committed")
         for payload in entry.payloads:
-            if payload in self._payloads:
+            if payload in self._payloads and not self._repeats:
                 raise Violation(f"{payload!r} is committed twice")
             if payload:
                 self._payloads.add(payload)

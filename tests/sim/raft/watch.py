@@ -2,22 +2,54 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from logd.consensus import RaftCore, Role
-from logd.consensus.log_types import Voters
+from logd.consensus.log_types import Voter, Voters
 from logd.model.ids import LogIndex, NodeId, Term
-from tests.sim.raft.oracle import Violation, is_among
-from tests.sim.raft.world import World
+from tests.sim.raft.clock import DriftingClock
+from tests.sim.raft.coverage import Sometimes
+from tests.sim.raft.oracle import Oracle, Violation, is_among
+from tests.sim.raft.profile import Profile
 
-if TYPE_CHECKING:
-    from tests.sim.raft.node import SimNode
+
+class Watched(Protocol):
+    """The node that the core belongs to."""
+
+    @property
+    def node_id(self) -> NodeId: ...
+
+    @property
+    def voter(self) -> Voter: ...
+
+    @property
+    def clock(self) -> DriftingClock: ...
+
+
+class Surroundings(Protocol):
+    """What a look needs of the run."""
+
+    @property
+    def now_ms(self) -> float: ...
+
+    @property
+    def oracle(self) -> Oracle: ...
+
+    @property
+    def sometimes(self) -> Sometimes: ...
+
+    @property
+    def profile(self) -> Profile: ...
+
+    def trace(self, kind: str, node_id: int, *values: object) -> None: ...
+
+    def on_leader(self, node: Any) -> None: ...
 
 
 class Watch:
     """The last look at a core. One for each time that a node runs."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Surroundings) -> None:
         self._world = world
         self.role = Role.FOLLOWER
         self.term = Term(0)
@@ -35,7 +67,7 @@ class Watch:
         self.role, self.term = core.role, core.term
         self._commit, self._voters = core.commit_index, core.voters
 
-    def look(self, node: SimNode, core: RaftCore, cause: str) -> bool:
+    def look(self, node: Watched, core: RaftCore, cause: str) -> bool:
         """Look again, after a call; whether it leads since then, or leads other voters.
 
         `cause` names the call.
@@ -54,7 +86,7 @@ class Watch:
         return leads
 
     def _check_commit(
-        self, node: SimNode, role: Role, term: Term, commit: LogIndex, voters: Voters
+        self, node: Watched, role: Role, term: Term, commit: LogIndex, voters: Voters
     ) -> None:
         oracle = self._world.oracle
         if commit < self._commit:
@@ -65,7 +97,7 @@ class Watch:
         else:
             oracle.on_commit_of_follower(node.node_id, commit)
 
-    def _check_role(self, node: SimNode, cause: str, role: Role, term: Term) -> None:
+    def _check_role(self, node: Watched, cause: str, role: Role, term: Term) -> None:
         world, sometimes = self._world, self._world.sometimes
         world.trace("role", node.node_id, role.value, term)
         if term < self.term:
@@ -88,7 +120,7 @@ class Watch:
             self.unproved = True
             world.on_leader(node)
 
-    def check_quorum(self, node: SimNode, core: RaftCore, now_ms: int) -> None:
+    def check_quorum(self, node: Watched, core: RaftCore, now_ms: int) -> None:
         """A leader that hears of no majority does not lead for long."""
         since_ms = now_ms - 2 * self._world.profile.timing.election_timeout_ms_max
         heard = sum(

@@ -200,3 +200,17 @@ def test_a_leader_that_was_removed_does_not_count_itself() -> None:
     assert first.reads == []
     answer(first, 3, round_)
     assert [read.context for read in first.reads] == [1]
+
+
+def test_a_read_is_answered_when_its_round_needs_nobody_else_any_more() -> None:
+    cluster, first = led(1, 2)
+    cluster.deliver()
+    first.core.read_index(7)
+    first.settle()
+    assert first.reads == []
+    first.core.propose_voters(voters(1), b"alone")
+    first.settle()
+    assert [read.context for read in first.reads] == [7]
+    first.core.read_index(8)
+    first.settle()
+    assert [read.context for read in first.reads] == [7, 8]

@@ -116,11 +116,15 @@ async def test_an_address_with_another_node_is_refused() -> None:
 
 async def test_the_newest_leader_counts_and_never_the_node_itself() -> None:
     peers = Peers(one=CLUSTER, two=CLUSTER)
-    assert await formation(3, peers).find_leader() == ""
+    assert await formation(3, peers).find_leader() is None
     peers.leaders = {"one:1": (4, 1, "one:1"), "two:1": (5, 2, "two:1")}
-    assert await formation(3, peers).find_leader() == "two:1"
+    found = await formation(3, peers).find_leader()
+    assert found is not None
+    assert (found.leader_id, found.leader_address) == (2, "two:1")
     peers.leaders["two:1"] = (6, 3, "three:1")
-    assert await formation(3, peers).find_leader() == "one:1"
+    found = await formation(3, peers).find_leader()
+    assert found is not None
+    assert (found.leader_id, found.leader_address) == (1, "one:1")
 
 
 @pytest.mark.parametrize(

@@ -241,3 +241,17 @@ def test_addresses_come_from_what_is_newest() -> None:
     assert len(announced) == 3, "only what changed is announced"
     assert all(NodeId(1) not in known for known in announced)
     assert book.of(NodeId(1)) == "me:1"
+
+
+def test_what_others_say_of_an_address_counts_least() -> None:
+    announced: list[dict[NodeId, str]] = []
+    book = AddressBook(
+        NodeId(1), "me:1", parse_peers("2@two:1"), lambda known: announced.append(dict(known))
+    )
+    book.learn(NodeId(2), "elsewhere:1")
+    book.learn(NodeId(4), "four:1")
+    assert announced == [{2: "two:1"}, {2: "two:1", 4: "four:1"}]
+    book.follow(ClusterImage(), ())
+    assert book.of(NodeId(4)) == "four:1"
+    book.follow(ClusterImage(), (Voter(NodeId(4), directory("four"), "moved:1"),))
+    assert book.of(NodeId(4)) == "moved:1"

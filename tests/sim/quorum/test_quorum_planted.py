@@ -1,0 +1,164 @@
+"""Bugs planted into what drives the core and decides on nodes: a few seeds must find each.
+
+A bug is a piece of the source (the anchor) and what takes its place. When the source has changed
+and an anchor is gone, the test fails: move the bug to where its rule lives now.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.planting import plant_in
+
+ROOT = Path(__file__).parents[3]
+COPIED = ("logd", "client/logd_client", "client/logd_wire", "client/logd_proto", "tests/sim")
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """`focus`: the only faults and demands; `found_as`: what a seed complains of (a pattern)."""
+
+    name: str
+    file: str
+    anchor: str
+    planted: str
+    focus: str
+    found_as: str
+    seeds: str = "0:10"
+
+
+DRIVER = "logd/runtime/consensus_driver.py"
+
+BUGS = (
+    Bug(
+        "sent before it is saved",
+        DRIVER,
+        "        if ready.has_work and not await self._save(ready):\n            return False\n"
+        "        self._send(ready.messages)\n",
+        "        self._send(ready.messages)\n"
+        "        if ready.has_work and not await self._save(ready):\n            return False\n",
+        "crash",
+        "a promise before it is durable",
+    ),
+    Bug(
+        "applied before it is advanced to, twice",
+        DRIVER,
+        "        for entry in ready.committed:\n            self._apply(entry)\n",
+        "        for entry in (*ready.committed, *ready.committed[-1:]):\n"
+        "            self._apply(entry)\n",
+        "crash",
+        "applies",
+    ),
+    Bug(
+        "a vote is not stored",
+        "logd/runtime/raft_store.py",
+        "encode_hard_state(hard_state))\n",
+        "encode_hard_state(replace(hard_state, vote=NO_NODE)))\n",
+        "crash,crash_at_step,cut",
+        "voted .* and starts with",
+    ),
+    Bug(
+        "entries are not synced",
+        "logd/runtime/raft_store.py",
+        "            point.run()\n",
+        "            point.done = True\n",
+        "crash,crash_at_step",
+        "saved .* and starts without it|cannot be read|everybody serves",
+    ),
+    Bug(
+        "a snapshot without its voters",
+        "logd/runtime/snapshots.py",
+        "        for voter in meta.voters\n",
+        "        for voter in meta.voters[:1]\n",
+        "crash,crash_at_step",
+        "voters|snapshot",
+    ),
+    Bug(
+        "a read is answered without a round",
+        DRIVER,
+        "        context = self._pending.new_read()\n        self._core.read_index(context)\n"
+        "        self._wake.set()\n"
+        "        return await self._pending.read(context, timeout_ms=timeout_ms)\n",
+        "        return self._applied_index\n",
+        "cut,one_way,lossy",
+        "stale-read",
+        "0:30",
+    ),
+    Bug(
+        "a heartbeat lengthens a session that is over",
+        "logd/metadata/sessions.py",
+        "        if session.is_over:\n",
+        "        if session.is_over and node.fenced:\n",
+        "cut,one_way,lossy,stall",
+        "serves although it is fenced",
+        "0:60",
+    ),
+    Bug(
+        "a node does not fence itself",
+        "logd/metadata/sessions.py",
+        "        if now_ms >= self._expires_ms:\n            self._fenced = True\n",
+        "        if now_ms >= self._expires_ms:\n            return\n",
+        "cut,one_way",
+        "serves although it is fenced",
+    ),
+    Bug(
+        "reads of before a change of voters are forgotten",
+        "logd/consensus/leader.py",
+        "        # Those that answered already may be a majority now; a sole voter is, and hears of"
+        " nobody.\n        self._confirm_rounds()\n",
+        "",
+        "remove,cut",
+        "no progress|everybody serves|clients end",
+        "0:60",
+    ),
+    Bug(
+        "a directory that was given up may register",
+        "logd/metadata/nodes.py",
+        "    if removed is not None:\n        raise InvalidRequestError(\n"
+        '            f"data directory {format_id(command.directory_id)} was removed',
+        "    if removed is not None and not command.directory_id:\n"
+        "        raise InvalidRequestError(\n"
+        '            f"data directory {format_id(command.directory_id)} was removed',
+        "crash,remove",
+        "given up",
+        "0:30",
+    ),
+)
+
+
+def plant(bug: Bug, root: Path) -> None:
+    """Copy the source to `root` and change one place."""
+    for folder in COPIED:
+        ignore = shutil.ignore_patterns("__pycache__", "*.so")
+        shutil.copytree(ROOT / folder, root / folder, ignore=ignore)
+    shutil.copy(ROOT / "tests/__init__.py", root / "tests/__init__.py")
+    plant_in(root / bug.file, bug)
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_a_planted_bug_is_found(bug: Bug, tmp_path: Path) -> None:
+    plant(bug, tmp_path)
+    environment = dict(os.environ)
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(tmp_path / "client")])
+    command = [sys.executable, "-m", "tests.sim.quorum.run", "--stop"]
+    run = subprocess.run(
+        [*command, "--seeds", bug.seeds, "--focus", bug.focus],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        timeout=110,
+        check=False,
+    )
+    assert run.returncode == 1, f"not found in seeds {bug.seeds}:\n{run.stdout}{run.stderr}"
+    assert re.search(bug.found_as, run.stdout), run.stdout
