@@ -29,9 +29,10 @@ from logd.runtime.peers import PeerHandler
 
 #: Full names of the services that `build_peer_methods` answers.
 PEER_SERVICES: Final = (PEER_SERVICE,)
-#: Each node has two connections to each other: one for its stream, one for its calls.
+#: Each node has two connections to each other: one for its stream, one for its calls, which are
+#: the commands that it passes on, and a few others.
 PEER_LIMITS: Final = CallLimits(
-    calls_max=1_024, connections_max=256, calls_per_connection_max=64, configurable=False
+    calls_max=4_096, connections_max=256, calls_per_connection_max=160, configurable=False
 )
 
 
