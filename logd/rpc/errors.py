@@ -61,6 +61,8 @@ _STATUS: Final[dict[ErrorCode, grpc.StatusCode]] = {
     ErrorCode.AUTHORIZATION_FAILED: grpc.StatusCode.PERMISSION_DENIED,
     ErrorCode.OUTCOME_UNKNOWN: grpc.StatusCode.UNKNOWN,
     ErrorCode.DECOMPRESSED_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
+    ErrorCode.STALE_EPOCH: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorCode.INELIGIBLE_REPLICA: grpc.StatusCode.FAILED_PRECONDITION,
 }
 
 _incidents = itertools.count(1)
