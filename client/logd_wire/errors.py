@@ -58,9 +58,11 @@ class ErrorCode(IntEnum):
     AUTHORIZATION_FAILED = 31
     OUTCOME_UNKNOWN = 32
     DECOMPRESSED_TOO_LARGE = 33
-    NOT_ENOUGH_REPLICAS = 34
-    NOT_ENOUGH_REPLICAS_AFTER_APPEND = 35
-    OFFSET_NOT_AVAILABLE = 36
+    STALE_EPOCH = 34
+    INELIGIBLE_REPLICA = 35
+    NOT_ENOUGH_REPLICAS = 36
+    NOT_ENOUGH_REPLICAS_AFTER_APPEND = 37
+    OFFSET_NOT_AVAILABLE = 38
 
     CONFIG = -1
     BOOTSTRAP = -2
@@ -88,6 +90,7 @@ RETRIABLE_CODES: frozenset[ErrorCode] = frozenset(
         ErrorCode.OVERLOADED,
         ErrorCode.SHUTTING_DOWN,
         ErrorCode.OUTCOME_UNKNOWN,
+        ErrorCode.INELIGIBLE_REPLICA,
         ErrorCode.NOT_ENOUGH_REPLICAS,
         ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
         ErrorCode.OFFSET_NOT_AVAILABLE,
@@ -182,6 +185,19 @@ class OutOfOrderSequenceError(LogdError):
 
 class InvalidRequestError(LogdError):
     code = ErrorCode.INVALID_REQUEST
+
+
+class StaleEpochError(InvalidRequestError):
+    """The command goes out from what is no longer so: an earlier process of a node, or an earlier
+    state of a partition. Sending it again unchanged does not help; reading the metadata may."""
+
+    code = ErrorCode.STALE_EPOCH
+
+
+class IneligibleReplicaError(InvalidRequestError):
+    """A proposed member of an in-sync set is fenced or removed. It may come back: retriable."""
+
+    code = ErrorCode.INELIGIBLE_REPLICA
 
 
 class InvalidConfigError(InvalidRequestError):
@@ -305,6 +321,8 @@ _CLASSES: dict[ErrorCode, type[LogdError]] = {
             FencedError,
             OutOfOrderSequenceError,
             InvalidRequestError,
+            StaleEpochError,
+            IneligibleReplicaError,
             InvalidConfigError,
             InvalidTopicNameError,
             TopicExistsError,

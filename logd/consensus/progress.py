@@ -20,8 +20,9 @@ from logd.model.ids import DirectoryId, LogIndex
 
 #: Bytes of the entries of one append; one larger entry goes alone.
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
-#: Appends on their way to one member, in REPLICATE.
-IN_FLIGHT_MESSAGES_MAX: Final = 64
+#: Appends on their way to one member, in REPLICATE. Two hide one way behind the other; what comes
+#: meanwhile goes together in the next, so that under load a message and a sync carry many entries.
+IN_FLIGHT_MESSAGES_MAX: Final = 2
 IN_FLIGHT_BYTES_MAX: Final = 4 * MESSAGE_BYTES_MAX
 
 

@@ -33,7 +33,6 @@ from logd.metadata.image import ClusterImage, NodeImage, TopicImage, find_proble
 from logd.metadata.machine import MetadataMachine
 from logd.metadata.producer_ids import ProducerIdPool
 from logd.metadata.records import MetadataRecord, PartitionImage, VoterImage, VotersChanged
-from logd.metadata.refusals import IneligibleReplicaError, StaleEpochError
 from logd.metadata.replay import InconsistentLogError, replay
 from logd.metadata.sessions import (
     Heartbeat,
@@ -62,7 +61,6 @@ __all__ = [
     "FormCluster",
     "Heartbeat",
     "InconsistentLogError",
-    "IneligibleReplicaError",
     "Member",
     "MetadataMachine",
     "MetadataRecord",
@@ -81,7 +79,6 @@ __all__ = [
     "ReplaceNode",
     "Reply",
     "SessionTiming",
-    "StaleEpochError",
     "TopicImage",
     "UnfenceNode",
     "UpdateVoter",

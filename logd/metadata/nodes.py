@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from logd_wire.errors import InvalidRequestError
+from logd_wire.errors import InvalidRequestError, StaleEpochError
 
 from logd.metadata.commands import (
     FenceNode,
@@ -34,7 +34,7 @@ from logd.metadata.records import (
     NodeRemoved,
     NodeUnfenced,
 )
-from logd.metadata.refusals import StaleEpochError, check_id
+from logd.metadata.refusals import check_id
 from logd.metadata.replay import replay
 from logd.metadata.settings import MetadataSettings
 from logd.metadata.voters import without_voter

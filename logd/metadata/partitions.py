@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from logd_wire.errors import ErrorCode, InvalidRequestError, NotLeaderError
+from logd_wire.errors import (
+    ErrorCode,
+    IneligibleReplicaError,
+    InvalidRequestError,
+    NotLeaderError,
+    StaleEpochError,
+)
 
 from logd.metadata.commands import ChangePartition, Member, Outcome, PartitionChanges
 from logd.metadata.elections import Change, Situation, some_changes, with_isr
 from logd.metadata.image import ClusterImage
 from logd.metadata.records import PartitionChanged, PartitionImage
-from logd.metadata.refusals import IneligibleReplicaError, StaleEpochError
 from logd.metadata.settings import MetadataSettings
 
 

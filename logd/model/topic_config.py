@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from logd_wire.errors import InvalidConfigError
@@ -370,6 +371,8 @@ def _in_force(
     return texts
 
 
+#: Values are parsed wherever a topic's configuration is looked at; most are the same few.
+@lru_cache(maxsize=1_024)
 def _parse_one(name: str, text: str) -> Any:
     reason = _VALUES_NOT_OFFERED.get((name, text.replace(" ", "")))
     if reason is not None:

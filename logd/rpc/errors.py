@@ -64,6 +64,8 @@ _STATUS: Final[dict[ErrorCode, grpc.StatusCode]] = {
     ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND: grpc.StatusCode.UNKNOWN,
     ErrorCode.OFFSET_NOT_AVAILABLE: grpc.StatusCode.UNAVAILABLE,
     ErrorCode.DECOMPRESSED_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
+    ErrorCode.STALE_EPOCH: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorCode.INELIGIBLE_REPLICA: grpc.StatusCode.FAILED_PRECONDITION,
 }
 
 _incidents = itertools.count(1)

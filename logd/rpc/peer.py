@@ -31,9 +31,10 @@ from logd.runtime.peers import PeerHandler
 
 #: Full names of the services that `build_peer_methods` answers.
 PEER_SERVICES: Final = (PEER_SERVICE,)
-#: Each node has three connections to each other: for raft messages, for calls, for replicas.
+#: Each node has three connections to each other: for raft messages, for replicas, and for calls,
+#: which are the commands that it passes on, and a few others.
 PEER_LIMITS: Final = CallLimits(
-    calls_max=1_024, connections_max=256, calls_per_connection_max=64, configurable=False
+    calls_max=4_096, connections_max=256, calls_per_connection_max=160, configurable=False
 )
 
 

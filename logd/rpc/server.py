@@ -44,6 +44,10 @@ def transport_options(limits: CallLimits) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", 8 * KIB),
         ("grpc.absolute_max_metadata_size", 8 * KIB),
         ("grpc.max_concurrent_streams", limits.calls_per_connection_max + _STREAMS_MARGIN),
+        # Otherwise gRPC refuses streams while those that have ended, and are not tidied up yet by
+        # a busy node, make up more than the limit: a client within its limit would be refused.
+        # Calls that are reset as soon as they are made are bounded by those of the node.
+        ("grpc.http.overload_protection", 0),
         ("grpc.server_handshake_timeout_ms", 5_000),
         # Connections without calls go after five minutes; clients connect again when they need to.
         ("grpc.max_connection_idle_ms", 300_000),

@@ -18,6 +18,7 @@ from logd_wire.errors import ConfigError, LogdError
 from logd.consensus import Identity, RaftTiming, Role
 from logd.metadata import (
     ClusterImage,
+    FenceNode,
     FormCluster,
     MetadataMachine,
     RegisterNode,
@@ -197,7 +198,8 @@ class Membership:
         # Before anything is committed again, the log says where its voters are.
         self.addresses.follow(self.metadata.image, self.consensus.voters)
         self.metadata.start(
-            self.consensus, LeaderCalls(self._ports.transport, self._leader_address)
+            self.consensus,
+            LeaderCalls(self._ports.transport, self._leader_address, self._ports.clock),
         )
         self.controller.start()
         peers.join(
@@ -300,3 +302,19 @@ class Membership:
                 _logger.info("node %d did not take the lead over", freshest.node_id)
                 return
             await wait_until(self._role_news.next, deadline_ms, self._ports.clock)
+
+    async def leave(self) -> None:
+        """Have the controller count on this process no longer: others lead at once what it led.
+
+        To be called after `hand_over`. A controller that is not told finds out by the session.
+        """
+        if self.consensus.role is Role.LEADER:
+            # Nobody took the lead over: nobody is there who could be told.
+            return
+        await self.session.leave()
+        command = FenceNode(self._node_id, self._incarnation_id)
+        timeout_ms = self._config.node.session_ms
+        try:
+            await self.metadata.submit(command, follow=False, timeout_ms=timeout_ms)
+        except LogdError as error:
+            _logger.info("the controller was not told that this node stops: %s", error)

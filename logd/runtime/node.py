@@ -2,8 +2,8 @@
 
     start:  lock, identity -> (cluster: founded or found) -> metadata log -> registered, caught up
             -> partition logs -> counted on by the controller -> loops -> broker
-    stop:   refuse what is new -> hand the metadata log over -> finish the writer's queue
-            -> close logs -> clean-stop marker
+    stop:   refuse what is new -> hand the metadata log over -> have the controller fence the node
+            -> finish the writer's queue -> close logs -> clean-stop marker
 
 A start over a data directory that was not stopped cleanly recovers each log before it serves. A
 start of one node of several takes as long as the cluster needs to let it take part; `peers` answers
@@ -269,6 +269,7 @@ class Node:
         await self._cleaner.stop()
         if clean:
             await self._membership.hand_over()
+            await self._membership.leave()
             await self._partitions.close_all()
             await self._driver.close()
         self.peers.leave()

@@ -96,6 +96,11 @@ class PeerService:
         if self._member is None and not self._left:
             return
         member = self._check_cluster(sender)
+        if message.to != self._node_id:
+            raise InvalidRequestError(
+                f"a message for node {message.to} came to node {self._node_id}",
+                hint="check cluster.peers and listeners.peer_advertised of both nodes",
+            )
         if not isinstance(message.body, _OF_A_LEADER):
             _check_directory(sender, member)
         member.consensus.on_message(message)

@@ -59,6 +59,8 @@ class SessionKeeper:
         self._was_serving = False
         self._started = False
         self._unanswered = 0
+        self._answered = Signal()
+        self._leaving = False
         self._told = ""
 
     @property
@@ -85,8 +87,18 @@ class SessionKeeper:
         while not self.serving:
             await self._changed.next.wait()
 
+    async def leave(self) -> None:
+        """Send no more heartbeats; returns once those under way have come to their end: a late one
+        would bring a fenced node back into service."""
+        self._leaving = True
+        self._news.set()
+        while self._unanswered:
+            await self._answered.next.wait()
+
     def on_change(self) -> None:
         """The image or the node's part in the quorum changed; the controller was told before."""
+        if self._leaving:
+            return
         if self._started and self._consensus.leads and self._consensus.is_sole_voter:
             # At once: with a second node the session begins to count, and must not be over.
             self._beat(self._clock.monotonic_ms())
@@ -94,7 +106,7 @@ class SessionKeeper:
         self._tell()
 
     async def _run(self) -> None:
-        while True:
+        while not self._leaving:
             news = self._news.next
             now_ms = self._clock.monotonic_ms()
             self._session.tick(now_ms)
@@ -130,6 +142,7 @@ class SessionKeeper:
             self._news.set()
         finally:
             self._unanswered -= 1
+            self._answered.set()
 
     async def _answer(self, call: NodeHeartbeat) -> bool:
         """What the controller says, here or elsewhere: whether this node is fenced."""

@@ -97,6 +97,18 @@ def test_the_controller_is_killed_twenty_times(
     assert max(gaps) < 2.0
 
 
+def test_a_node_that_stops_is_fenced_at_once(cluster: RealCluster) -> None:
+    """Whoever led a partition or the metadata log says so before it goes."""
+    cluster.ask(lambda admin: admin.create_topic("spread", partitions=3))
+    for stopping in (cluster.controller(), min(cluster.nodes)):
+        assert cluster.nodes[stopping].stop() == 0
+        others = [number for number in cluster.nodes if number != stopping]
+        known = cluster.ask(lambda admin: admin.describe_cluster(), *others).nodes
+        assert {node.id for node in known if node.fenced} == {stopping}
+        cluster.nodes[stopping].start()
+        cluster.wait_complete()
+
+
 def test_all_nodes_are_killed_at_once(cluster: RealCluster) -> None:
     cluster.ask(lambda admin: admin.create_topic("kept", partitions=3))
     with Load(cluster.nodes[1].address, "kept", 1, partitions=3) as load:

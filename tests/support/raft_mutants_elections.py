@@ -69,7 +69,7 @@ ELECTIONS: tuple[Mutant, ...] = (
             "request.last < member.log.last:",
             "request.last.index < member.log.last.index:",
         ),
-        seed=13,
+        seed=245,
         focus=("cut", "crash"),
     ),
     Mutant(

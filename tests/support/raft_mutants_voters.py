@@ -190,7 +190,7 @@ SNAPSHOTS: tuple[Mutant, ...] = (
             "        self.probe(self.match_index)\n        self._is_waiting = True\n",
             "",
         ),
-        seed=2,
+        seed=106,
     ),
     Mutant(
         "a snapshot that was delivered and lost is not sent again",

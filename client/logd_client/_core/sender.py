@@ -206,11 +206,12 @@ class Sender:
             closed.popleft()
         if closed:
             return closed[0]
-        if queue.open is None:
-            return None
         accumulator = self._accumulator
         with accumulator.lock:
             batch = queue.open
+            if batch is None:
+                # There is none, or a caller has filled and closed it just now.
+                return closed[0] if closed else None
             if not self._lingers(queue, batch, leader, now_ms):
                 accumulator.close(queue)
                 accumulator.work.pop(queue, None)

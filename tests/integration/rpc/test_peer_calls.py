@@ -11,9 +11,12 @@ from google.protobuf.message import Message as ProtoMessage
 from logd_proto.v1 import peer_pb2 as pb
 from logd_wire.errors import (
     ErrorCode,
+    IneligibleReplicaError,
+    LogdError,
     NetworkError,
     NotLeaderError,
     OverloadedError,
+    StaleEpochError,
     TimeoutError,
 )
 
@@ -70,6 +73,21 @@ async def test_who_leads_comes_with_the_refusal() -> None:
             await one.transport.call(two.address, HEARTBEAT, timeout_ms=5_000)
         assert (caught.value.leader_id, caught.value.leader_address) == (3, "node3:7172")
         assert caught.value.code is ErrorCode.NOT_CONTROLLER
+
+
+@pytest.mark.parametrize(
+    "refusal", [StaleEpochError("of before"), IneligibleReplicaError("fenced")], ids=str
+)
+async def test_a_refusal_keeps_its_type(refusal: LogdError) -> None:
+    async def refuse(_call: PeerCall) -> PeerAnswer:
+        raise refusal
+
+    async with members(2) as (one, two):
+        two.handler.answers = refuse
+        with pytest.raises(type(refusal)) as caught:
+            await one.transport.call(two.address, HEARTBEAT, timeout_ms=5_000)
+        assert type(caught.value) is type(refusal)
+        assert caught.value.retriable is isinstance(refusal, IneligibleReplicaError)
 
 
 async def test_a_call_ends_in_time_or_for_want_of_a_node() -> None:

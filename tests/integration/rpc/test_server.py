@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
 from google.protobuf.internal import api_implementation
+from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from logd_proto.v1 import admin_pb2, log_pb2
@@ -22,11 +24,13 @@ from logd_wire.errors import (
 )
 
 from logd.rpc import transport
+from logd.rpc.api import Connection, Methods, UnaryMethod
 from logd.rpc.calls import CallLimits
 from logd.rpc.methods import SERVICES
 from logd.rpc.server import RpcServer, transport_options
 from tests.support.rpc_broker import FakeBroker
 from tests.support.rpc_server import (
+    CHANNEL_OPTIONS,
     HEALTH,
     LOG,
     ClientStream,
@@ -119,6 +123,45 @@ async def test_one_connection_has_so_many_calls() -> None:
         streams[0].cancel()
         await eventually(lambda: edge.server.calls.under_way == 2)
         await hello(edge.channel)
+
+
+async def test_calls_that_have_ended_do_not_count() -> None:
+    """A client that is within its limit is not refused by the transport of a busy node."""
+    in_flight, rounds = 40, 5
+    gate = asyncio.Event()
+
+    async def answer(_request: Message, _connection: Connection) -> Message:
+        await gate.wait()
+        return log_pb2.HelloResponse()
+
+    def ask_in_rounds(port: int) -> int:
+        """A client on threads of its own, which goes on while the loop of the server is busy."""
+        with grpc.insecure_channel(f"127.0.0.1:{port}", CHANNEL_OPTIONS) as channel:
+            ask: Any = channel.unary_unary(LOG + "Hello")
+            answers = 0
+            for _ in range(rounds):
+                calls = [ask.future(b"", timeout=20) for _ in range(in_flight)]
+                answers += sum(each.result() is not None for each in calls)
+            return answers
+
+    methods = Methods(unary={LOG + "Hello": UnaryMethod(log_pb2.HelloRequest, answer)}, streams={})
+    limits = CallLimits(calls_per_connection_max=in_flight)
+    server = RpcServer(methods, services=(), limits=limits)
+    asking = asyncio.ensure_future(
+        asyncio.to_thread(ask_in_rounds, await server.start("127.0.0.1:0"))
+    )
+    try:
+        for _ in range(rounds):
+            await eventually(lambda: asking.done() or server.calls.under_way == in_flight)
+            gate.set()
+            for _ in range(4):
+                await asyncio.sleep(0)
+            gate.clear()
+            # The answers are out, and the node has no time to tidy up after them.
+            time.sleep(0.1)
+        assert await asking == rounds * in_flight
+    finally:
+        await server.stop(0)
 
 
 async def test_one_node_has_so_many_connections() -> None:

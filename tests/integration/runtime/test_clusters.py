@@ -168,6 +168,26 @@ def test_a_leader_that_stops_hands_over() -> None:
     run(scenario, nodes=3)
 
 
+@pytest.mark.parametrize("leads", [True, False])
+def test_a_node_that_stops_is_fenced_at_once(leads: bool) -> None:
+    async def scenario(cluster: MemoryCluster) -> None:
+        leader = await formed(cluster, 1, 2, 3)
+        stopping = leader if leads else min({1, 2, 3} - {leader})
+        others = [node for node in (1, 2, 3) if node != stopping]
+        await create(cluster, "spread", others[0], partitions=3)
+        await cluster.stop(stopping)
+        for node in others:
+            # No heartbeat came late, and no session had to end.
+            image = broker(cluster, node).image
+            assert image.nodes[NodeId(stopping)].fenced
+            led = [state.leader_id for state in image.topic_named("spread").partitions]
+            assert stopping not in led
+        await cluster.restart(stopping)
+        await until(lambda: broker(cluster, others[0]).image.nodes_in_service == {1, 2, 3})
+
+    run(scenario, nodes=3)
+
+
 def test_an_isolated_leader_decides_nothing_and_gives_way() -> None:
     async def scenario(cluster: MemoryCluster) -> None:
         leader = await formed(cluster, 1, 2, 3)

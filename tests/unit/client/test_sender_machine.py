@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hypothesis import settings
@@ -201,3 +202,34 @@ class SenderMachine(RuleBasedStateMachine):
 
 SenderMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=60)
 TestSender = SenderMachine.TestCase
+
+
+class ContendedLock(FreeLock):
+    """Before it is taken the next time, somebody else has it."""
+
+    def __init__(self) -> None:
+        self.meanwhile: Callable[[], object] | None = None
+
+    def __enter__(self) -> bool:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return True
+
+
+def test_a_caller_closes_the_batch_that_is_about_to_be_taken() -> None:
+    lock, rng = ContendedLock(), random.Random(7)
+    config = BatchingConfig(batch_bytes=200, linger_ms=5, delivery_timeout_ms=DELIVERY_TIMEOUT_MS)
+    accumulator = Accumulator(config, lock, rng, lambda: 0.0, lambda: None)
+    topic = accumulator.set_partitions("t", 1, [0])
+    queue = topic.queues[0]
+
+    def leader_of(_topic: str, _partition: int) -> Leader:
+        lock.meanwhile = lambda: accumulator.close(queue)
+        return Leader(b"i" * 16, 1, 0, "a:1")
+
+    sender = Sender(accumulator, rng, leader_of, idempotent=False)
+    batch, _ = accumulator.append(topic, queue, 0, None, b"value", ())
+    assert [send.batch for send in sender.drain(0.0)] == [batch]
+    assert list(queue.in_flight) == [batch]
+    assert not queue.closed

@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from logd_wire.errors import ErrorCode, InvalidRequestError, NotLeaderError, UnknownTopicError
+from logd_wire.errors import (
+    ErrorCode,
+    IneligibleReplicaError,
+    InvalidRequestError,
+    NotLeaderError,
+    StaleEpochError,
+    UnknownTopicError,
+)
 
 from logd.metadata import (
     ChangePartition,
-    IneligibleReplicaError,
     Member,
     MetadataMachine,
     PartitionImage,
-    StaleEpochError,
 )
 from logd.model.ids import LeaderEpoch, NodeId
 from tests.unit.metadata.samples import (

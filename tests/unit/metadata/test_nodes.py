@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from logd_wire.errors import InvalidRequestError
+from logd_wire.errors import InvalidRequestError, StaleEpochError
 
 from logd.metadata import (
     DeleteTopic,
@@ -14,7 +14,6 @@ from logd.metadata import (
     PartitionChanges,
     RemoveNode,
     ReplaceNode,
-    StaleEpochError,
     UnfenceNode,
     find_problems,
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from logd_wire.errors import InvalidRequestError
+from logd_wire.errors import InvalidRequestError, StaleEpochError
 
 from logd.metadata import (
     ClusterImage,
@@ -19,7 +19,6 @@ from logd.metadata import (
     NodeSessions,
     RemoveNode,
     SessionTiming,
-    StaleEpochError,
     UnfenceNode,
 )
 from logd.model.ids import LogIndex, NodeId

@@ -167,6 +167,16 @@ async def test_the_leader_of_a_term_is_heard_under_any_directory(
         say(service, peer(2, "two", ClusterId(b"x" * 16)), APPEND)
 
 
+async def test_what_is_meant_for_another_node_is_refused(
+    service: PeerService, heard: Heard
+) -> None:
+    sender = peer(2, "two")
+    message = Message(sender.node_id, sender.directory_id, NodeId(3), APPEND)
+    with pytest.raises(InvalidRequestError, match="for node 3 came to node 1"):
+        service.on_message(sender, message)
+    assert heard.messages == []
+
+
 async def test_a_node_registers_itself_alone(service: PeerService, heard: Heard) -> None:
     # Whether it may is for the machine to say, which knows more than this node's image.
     for sender, call in (
