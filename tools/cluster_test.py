@@ -65,7 +65,7 @@ class Cluster:
             **{f"LOGD_PORT_{number}": str(port) for number, port in self._ports.items()},
         }
         if wheels:
-            options = "--no-index --find-links cluster/wheels"
+            options = "--no-index -f cluster/wheels"
             self._environment |= {"LOGD_COMPILER": "", "LOGD_PIP_OPTIONS": options}
         self._file = source / "cluster" / "docker-compose.yml"
 

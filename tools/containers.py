@@ -132,16 +132,17 @@ def _install(packages: Mapping[str, str]) -> None:
     missing = sorted({packages[name] for name in packages if shutil.which(name) is None})
     if not missing:
         return
+    names = ", ".join(missing)
     if os.geteuid() != 0:
-        raise CannotRunError(f"no container engine runs, and only root installs {missing}")
+        raise CannotRunError(f"no container engine runs, and only root installs {names}")
     if shutil.which("apt-get") is None:
-        raise CannotRunError(f"no container engine runs, and {missing} are Debian's packages")
-    say(f"installing {' '.join(missing)}")
+        raise CannotRunError(f"no container engine runs, and apt-get is not there for {names}")
+    say(f"installing {names}")
     for arguments in (["update"], ["install", "-y", "--no-install-recommends", *missing]):
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         done = _run(["apt-get", *arguments], environment, STEP_S)
     if done.returncode != 0:
-        raise CannotRunError(f"cannot install {missing}: {_last_line(done.stderr)}")
+        raise CannotRunError(f"cannot install {names}: {_last_line(done.stderr)}")
 
 
 @contextmanager

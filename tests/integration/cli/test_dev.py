@@ -103,8 +103,7 @@ def test_up_kill_start_down_and_up_again(dev: Shell, tmp_path: Path) -> None:
     assert "1 of 3 nodes run; nothing can be decided before 2 do" in said(alone)
     # A paused node stops in good order as well.
     os.kill(nodes(dev)[1]["pid"], signal.SIGSTOP)
-    assert "stopped node 1" in said(dev.process("dev", "down"))
-    assert "was killed" not in (tmp_path / "logd/dev/node-1.log").read_text()
+    assert said(dev.process("dev", "down")) == "stopped node 1\n"
     assert states(dev) == ["stopped"] * 3
     up(dev)
     assert dev.out("consume", "greetings", "-e") == b"hello\n"
