@@ -11,7 +11,7 @@ import pytest
 from logd_client import Admin
 
 from tests.support.load import Load, find_losses, read_all
-from tests.support.network import HERE, Switch, address_of, why_not
+from tests.support.network import HERE, Switch, why_not
 from tests.support.quorum import RealCluster, wait_for
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
@@ -37,7 +37,7 @@ def pings(switch: Switch, number: int, target: int) -> bool:
         "    probe.settimeout(0.5)\n"
         "    sys.exit(probe.connect_ex((sys.argv[1], 9)) != 111)\n"
     )
-    command = [*switch.command(number), "python3", "-c", program, address_of(target)]
+    command = [*switch.command(number), "python3", "-c", program, switch.address_of(target)]
     return subprocess.run(command, check=False, timeout=20).returncode == 0
 
 

@@ -12,6 +12,7 @@ import fcntl
 import os
 import selectors
 import shutil
+import socket
 import struct
 import subprocess
 import threading
@@ -24,7 +25,7 @@ from typing import Self
 _TUN = "/dev/net/tun"
 _TUNSETIFF = 0x400454CA
 _IFF_TUN_NO_PI = 0x1001
-_SUBNET = "10.78.0"
+_SUBNETS = "10.78"
 _PACKET_BYTES_MAX = 65_536
 #: Where the addresses lie in an IPv4 header.
 _SOURCE, _TARGET = slice(12, 16), slice(16, 20)
@@ -37,23 +38,22 @@ def why_not() -> str | None:
     """What is missing for namespaces here; None: nothing."""
     if os.geteuid() != 0:
         return "network namespaces need root"
-    if shutil.which("ip") is None:
-        return "there is no command ip"
+    missing = [name for name in ("ip", "nsenter") if shutil.which(name) is None]
+    if missing:
+        return f"missing: {', '.join(missing)}"
     if not os.path.exists(_TUN):
         return f"there is no {_TUN}"
     return None
 
 
-def address_of(number: int) -> str:
-    return f"{_SUBNET}.{number}"
-
-
 class Switch:
-    """Hosts by number, at `address_of(number)`; from `start` to `close` their packets are passed
+    """Hosts by number, at `address_of(number)`, in a subnet that no other switch of this machine
+    has; from `start` to `close` their packets are passed
     on, except from one to another where that is cut."""
 
     def __init__(self, numbers: Iterable[int]) -> None:
         self._numbers = (*numbers, HERE)
+        self._subnet = ""
         self._devices: dict[bytes, int] = {}
         self._cut: set[tuple[int, int]] = set()
         self._dropped: Counter[tuple[int, int]] = Counter()
@@ -63,6 +63,7 @@ class Switch:
 
     def start(self) -> Self:
         try:
+            self._take_subnet()
             for number in self._numbers:
                 self._add(number)
         except BaseException:
@@ -87,9 +88,13 @@ class Switch:
     ) -> None:
         self.close()
 
+    def address_of(self, number: int) -> str:
+        return f"{self._subnet}.{number}"
+
     def command(self, number: int) -> tuple[str, ...]:
-        """What runs a program on that host."""
-        return ("ip", "netns", "exec", self._namespace(number))
+        """What runs a program on that host. (`ip netns exec` would give it mounts of its own as
+        well, and keep disks alive that were unmounted.)"""
+        return ("nsenter", f"--net=/run/netns/{self._namespace(number)}")
 
     @contextmanager
     def cut(self, sources: Iterable[int], targets: Iterable[int]) -> Iterator[None]:
@@ -110,6 +115,16 @@ class Switch:
     def _namespace(self, number: int) -> str:
         return f"logd-{os.getpid()}-{number}"
 
+    def _take_subnet(self) -> None:
+        """The first whose name is free; the kernel frees the name with the process."""
+        for third in range(256):
+            claim = self._made.enter_context(socket.socket(socket.AF_UNIX))
+            with suppress(OSError):
+                claim.bind(f"\0logd-test-subnet-{third}")
+                self._subnet = f"{_SUBNETS}.{third}"
+                return
+        raise AssertionError("no subnet is free")
+
     def _add(self, number: int) -> None:
         device = f"lt{os.getpid() % 100_000}x{number}"
         descriptor = os.open(_TUN, os.O_RDWR | os.O_NONBLOCK)
@@ -123,9 +138,9 @@ class Switch:
             _ip("link", "set", device, "netns", namespace)
             inside = ("-n", namespace)
             _ip(*inside, "link", "set", "lo", "up")
-        _ip(*inside, "addr", "add", f"{address_of(number)}/24", "dev", device)
+        _ip(*inside, "addr", "add", f"{self.address_of(number)}/24", "dev", device)
         _ip(*inside, "link", "set", device, "up")
-        self._devices[bytes(map(int, address_of(number).split(".")))] = descriptor
+        self._devices[bytes(map(int, self.address_of(number).split(".")))] = descriptor
 
     def _pass_on(self) -> None:
         with selectors.DefaultSelector() as selector:

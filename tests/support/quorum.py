@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 
 from logd_client import Admin, ClusterInfo, LogdError
 
-from tests.support.network import Switch, address_of
+from tests.support.network import Switch
 from tests.support.nodes import RealNode, free_port
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class RealCluster:
         node, and each runs on its own."""
         self.folder = folder
         peers = {
-            number: f"{address_of(number) if switch else LOOPBACK}:{free_port()}"
+            number: f"{switch.address_of(number) if switch else LOOPBACK}:{free_port()}"
             for number in range(1, count + 1)
         }
         listed = ",".join(f"{number}@{address}" for number, address in peers.items())
