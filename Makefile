@@ -25,14 +25,17 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 # What a change to any of these may bring is installed again; nothing else is ever upgraded.
 INPUTS := pyproject.toml client/pyproject.toml client/setup.py $(wildcard client/native/*) constraints.txt
 
-.PHONY: help demo test proof lint format types layers sim bench proto dist ci clean
+.PHONY: help demo cluster-test test proof lint format types layers sim bench proto dist ci clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | \
-		while IFS=$$'\t' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | \
+		while IFS=$$'\t' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
 
 demo: $(RUNTIME) ## produce, consume and replay records of this machine, through the CLI
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tools.demo
+
+cluster-test: $(RUNTIME) ## the demo on three containers, one of them killed; skips where it cannot
+	$(BIN)/python -m tools.cluster_test
 
 test: lint types layers ## every check and every test once, under 8 minutes on 2 cores
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup

@@ -67,24 +67,40 @@ async def running_node(
 @asynccontextmanager
 async def _client_listener(config: NodeConfig, node: Node) -> AsyncIterator[None]:
     """Answer clients inside the block."""
+    listeners = config.listeners
     offload = ThreadOffload()
     try:
-        server = RpcServer(
-            build_methods(Edge(node.broker, node.ports.clock, offload)),
-            services=SERVICES,
-            limits=CallLimits(
-                connections_max=config.limits.connections,
-                calls_per_connection_max=config.limits.streams_per_connection,
-            ),
-        )
-        try:
-            await server.start(config.listeners.grpc)
+        inside = Edge(node.broker, node.ports.clock, offload)
+        async with _listener(config, node, inside, listeners.grpc):
             _announce(config)
-            yield
-        finally:
-            await server.stop(STOP_GRACE_S if node.failure is None else 0)
+            if not listeners.outside:
+                yield
+                return
+            outside = replace(inside, addresses=dict(listeners.outside_advertised))
+            async with _listener(config, node, outside, listeners.outside):
+                _announce_outside(config)
+                yield
     finally:
         offload.close()
+
+
+@asynccontextmanager
+async def _listener(
+    config: NodeConfig, node: Node, edge: Edge, address: str
+) -> AsyncIterator[None]:
+    server = RpcServer(
+        build_methods(edge),
+        services=SERVICES,
+        limits=CallLimits(
+            connections_max=config.limits.connections,
+            calls_per_connection_max=config.limits.streams_per_connection,
+        ),
+    )
+    try:
+        await server.start(address)
+        yield
+    finally:
+        await server.stop(STOP_GRACE_S if node.failure is None else 0)
 
 
 @asynccontextmanager
@@ -222,6 +238,17 @@ def _announce(config: NodeConfig) -> None:
             " listeners.advertised",
             advertised,
         )
+
+
+def _announce_outside(config: NodeConfig) -> None:
+    listen, advertised = config.listeners.outside, dict(config.listeners.outside_advertised)
+    _logger.info(
+        "listening on %s for clients from outside, which are told to connect to %s",
+        listen,
+        advertised[config.node.id],
+    )
+    if not _is_loopback(listen):
+        _warn_of_exposure(listen)
 
 
 def _announce_to_peers(config: NodeConfig) -> None:

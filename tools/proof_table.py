@@ -104,6 +104,11 @@ PROOFS: tuple[Proof, ...] = (
         limit_s=6 * HOUR_S,
     ),
     Proof(
+        "cluster",
+        "the demo on the three containers of cluster/docker-compose.yml, one of them killed",
+        (sys.executable, "-m", "tools.cluster_test", "--must-run"),
+    ),
+    Proof(
         "speed",
         "throughput and latency beside a bare gRPC stream of the same payloads",
         (sys.executable, "-m", "bench"),

@@ -15,6 +15,7 @@ from logd.cli import (
     bench,
     cluster,
     consume,
+    dev,
     get,
     log,
     node,
@@ -33,6 +34,7 @@ HELP = f"""logd: a partitioned, append-only log, with Kafka's model and Kafka's 
 \b
 Begin with:
   logd serve --dev                      a node of your own, gone when it stops
+  logd dev up                           or three of them, which stay
   echo hello | logd produce greetings
   logd consume greetings -e             read it, to the end
   logd COMMAND --help                   every command has examples
@@ -155,6 +157,7 @@ app.command("produce", cls=Command, help=produce.HELP)(produce.produce)
 app.command("consume", cls=Command, help=consume.HELP)(consume.consume)
 app.command("get", cls=Command, help=get.HELP)(get.get)
 app.command("version", cls=Command, help=VERSION_HELP)(version)
+app.add_typer(dev.app, name="dev")
 app.add_typer(topic.app, name="topic")
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(cluster.config_app, name="config")

@@ -48,12 +48,15 @@ class NodeSection:
 class ListenersSection:
     """Where it listens. `advertised` is `grpc` when not configured otherwise.
 
-    `peer` is empty when it does not listen to other nodes. `peer_advertised` is what the cluster's
-    peers say of this node, or `peer`, when not configured otherwise.
+    `outside` is empty when there is no second listener for clients; otherwise `outside_advertised`
+    names this node. `peer` is empty when it does not listen to other nodes. `peer_advertised` is
+    what the cluster's peers say of this node, or `peer`, when not configured otherwise.
     """
 
     grpc: str
     advertised: str
+    outside: str
+    outside_advertised: PeerAddresses
     peer: str
     peer_advertised: str
 
@@ -330,8 +333,37 @@ def _check_relations(config: NodeConfig) -> None:
             "limits.produce_bytes_per_connection is larger than limits.produce_bytes",
             hint="one connection cannot be given more than all connections together",
         )
+    _check_outside(config)
     _check_peers(config)
     _check_timing(config)
+
+
+def _check_outside(config: NodeConfig) -> None:
+    listeners, advertised = config.listeners, dict(config.listeners.outside_advertised)
+    if not listeners.outside:
+        if advertised:
+            raise InvalidConfigError(
+                "listeners.outside_advertised is set and listeners.outside is empty",
+                hint="write the address at which this node listens to clients from outside",
+            )
+        return
+    if config.node.id not in advertised:
+        raise InvalidConfigError(
+            "listeners.outside is set and listeners.outside_advertised does not name this node, "
+            f"whose id is {config.node.id}",
+            hint="write where clients from outside find each node: "
+            f"{config.node.id}@localhost:17171",
+        )
+    if listeners.outside.endswith(":0"):
+        raise InvalidConfigError(
+            "listeners.outside has port 0", hint="clients from outside must know the port"
+        )
+    for name, other in (("grpc", listeners.grpc), ("peer", listeners.peer)):
+        if listeners.outside == other:
+            raise InvalidConfigError(
+                f"listeners.outside and listeners.{name} are both {other}",
+                hint="each listener has a port of its own",
+            )
 
 
 def _check_peers(config: NodeConfig) -> None:

@@ -80,6 +80,28 @@ NODE_SETTINGS: Final[tuple[tuple[str, Setting], ...]] = (
         ),
     ),
     (
+        "listeners.outside",
+        Setting(
+            "listeners.outside",
+            Kind.ADDRESS,
+            "",
+            "A second address for clients, those that see the nodes under other addresses than "
+            "`listeners.advertised`, such as from outside a container network; empty: none. There "
+            "is no encryption and no authentication here either.",
+        ),
+    ),
+    (
+        "listeners.outside_advertised",
+        Setting(
+            "listeners.outside_advertised",
+            Kind.PEERS,
+            "",
+            "Where clients that come through `listeners.outside` find each node: "
+            "`1@localhost:17171,2@localhost:17172`, the same on each of them, in the file also an "
+            "array of texts.",
+        ),
+    ),
+    (
         "listeners.peer",
         Setting(
             "listeners.peer",

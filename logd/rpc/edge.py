@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from logd.metadata.image import ClusterImage, TopicImage
-from logd.model.ids import TopicId, format_id
+from logd.metadata.image import ClusterImage, NodeImage, TopicImage
+from logd.model.ids import NodeId, TopicId, format_id
 from logd.rpc.api import Connection
 from logd.rpc.checks import check_name
 from logd.runtime.broker import Broker, Operation
@@ -42,16 +42,25 @@ class ThreadOffload:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A broker as the handlers see it."""
+    """A broker as the handlers of one listener see it.
+
+    `addresses`: where the clients of this listener find nodes that they would not find where these
+    are registered.
+    """
 
     broker: Broker
     clock: Clock
     offload: Offload
+    addresses: Mapping[NodeId, str] = field(default_factory=dict)
 
     @property
     def image(self) -> ClusterImage:
         """The committed metadata as of now."""
         return self.broker.image
+
+    def address_of(self, node: NodeImage) -> str:
+        """Where clients of this listener find the node."""
+        return self.addresses.get(node.node_id, node.address)
 
     def authorize_topic(self, connection: Connection, operation: Operation, name: str) -> None:
         """Raise AuthError unless the caller may do this to the topic."""

@@ -86,7 +86,7 @@ class HandshakeHandlers:
             controller_id=quorum.leader_id,
             controller_epoch=quorum.term,
             metadata_index=quorum.applied_index,
-            nodes=nodes(image),
+            nodes=nodes(self._edge, image),
             topics=topics,
         )
 
@@ -141,10 +141,12 @@ def describe(topic: TopicImage) -> log_pb2.TopicMetadata:
     )
 
 
-def nodes(image: ClusterImage) -> list[common_pb2.Node]:
+def nodes(edge: Edge, image: ClusterImage) -> list[common_pb2.Node]:
     """All registered nodes, by id."""
     return [
-        common_pb2.Node(id=node.node_id, address=node.address, rack=node.rack, fenced=node.fenced)
+        common_pb2.Node(
+            id=node.node_id, address=edge.address_of(node), rack=node.rack, fenced=node.fenced
+        )
         for _, node in sorted(image.nodes.items())
     ]
 

@@ -54,8 +54,8 @@ class QuorumHandlers:
             controller_id=status.leader_id,
             node_id=identity.node_id,
             version=identity.version,
-            nodes=nodes(image),
-            members=_members(image, status, identity.node_id),
+            nodes=nodes(self._edge, image),
+            members=_members(self._edge, image, status),
             metadata_index=status.applied_index,
             controller_epoch=status.term,
         )
@@ -179,7 +179,7 @@ def _voter_ids(image: ClusterImage) -> list[int]:
 
 
 def _members(
-    image: ClusterImage, status: ConsensusStatus, own_id: NodeId
+    edge: Edge, image: ClusterImage, status: ConsensusStatus
 ) -> Iterator[admin_pb2.NodeDescription]:
     """Registered nodes, and voters that are not registered, by id."""
     voters = {voter.node_id: voter for voter in status.voters}
@@ -192,7 +192,7 @@ def _members(
             lag=-1,
         )
         if (node := image.nodes.get(node_id)) is not None:
-            described.address = node.address
+            described.address = edge.address_of(node)
             described.peer_address = node.peer_address
             described.rack = node.rack
             described.fenced = node.fenced
@@ -202,7 +202,7 @@ def _members(
             described.peer_address = voters[node_id].address
             described.directory_id = voters[node_id].directory_id
             described.fenced = True
-        if status.role is Role.LEADER and node_id == own_id:
+        if status.role is Role.LEADER and node_id == edge.broker.identity.node_id:
             described.lag, described.heard = 0, True
         elif (known := progress.get(node_id)) is not None:
             described.lag = max(0, status.end_index - known.match_index)

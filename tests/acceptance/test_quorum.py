@@ -17,7 +17,7 @@ from logd_client import Admin
 from tests.support.flood import flooded, start_flood
 from tests.support.load import Load, find_losses, read_all
 from tests.support.nodes import RealNode, free_port
-from tests.support.power import small_tmpfs, why_not
+from tests.support.power import fill, small_tmpfs, why_not
 from tests.support.quorum import RealCluster, cpu_seconds, real_node, voters, wait_for
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
@@ -135,7 +135,7 @@ def test_a_full_disk_stops_no_node(tmp_path: Path) -> None:
         stack.enter_context(cluster)
         ballast = {n: folder.parent / "ballast" for n, folder in data_dirs.items()}
         for path in ballast.values():
-            _fill(path)
+            fill(path)
         for node in cluster.nodes.values():
             assert node.alive, node.log_tail()
             with Admin(node.address) as admin:
@@ -145,17 +145,6 @@ def test_a_full_disk_stops_no_node(tmp_path: Path) -> None:
         _create_patiently(cluster, "after", list(cluster.nodes))
         for node in cluster.nodes.values():
             assert node.alive, node.log_tail()
-
-
-def _fill(path: Path) -> None:
-    """Write until there is no room for another byte."""
-    with path.open("wb", buffering=0) as file:
-        for size in (MIB, 4096, 1):
-            try:
-                while file.write(b"x" * size):
-                    pass
-            except OSError:
-                continue
 
 
 def test_one_node_grows_to_three_and_back_under_load(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Judges a history: which promises of one log were broken, with the smallest witnesses.
 
 Every check is O(n log n) or better. The oracle is the log as found on disk at the end; polls,
-acknowledgements and offsets asked for are held against it and against each other. One node has no
-second replica to differ from, so replica-divergence has no check here.
+acknowledgements and offsets asked for are held against it and against each other; what several
+replicas must have in common is in `replica_checks`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tests.sim.history import History, Poll, Seen, Send
+from tests.sim.replica_checks import REPLICA_ANOMALIES, replica_findings
 
 WITNESSES_MAX = 8
 
@@ -68,7 +69,8 @@ class _Facts:
         return offset >= self.history.floor(key)
 
     def reads(self) -> Iterator[tuple[str, str, Seen]]:
-        """(who, partition, record) of everything that was read, the log itself included."""
+        """(who, partition, record) of everything that was read, the log itself included, and of
+        each replica what it holds below its high watermark."""
         for poll in self.history.polls:
             for seen in poll.records:
                 yield f"{poll.consumer}.{poll.session}", poll.key, seen
@@ -78,6 +80,10 @@ class _Facts:
         for key, records in self.history.log.items():
             for seen in records:
                 yield "log", key, seen
+        for replica in self.history.replicas:
+            for seen in replica.records:
+                if seen.offset < replica.high_watermark:
+                    yield f"replica {replica.node}", replica.key, seen
 
 
 def _lost_write(facts: _Facts) -> Iterator[Finding]:
@@ -127,17 +133,17 @@ def _inconsistent_offsets(facts: _Facts) -> Iterator[Finding]:
 
 def _duplicate(facts: _Facts) -> Iterator[Finding]:
     places: dict[tuple[str, str], set[int]] = defaultdict(set)
-    counts: dict[tuple[str, str, int], int] = defaultdict(int)
+    counts: dict[tuple[str, str, str, int], int] = defaultdict(int)
     for who, key, seen in facts.reads():
         places[key, seen.value].add(seen.offset)
-        if who == "log":
-            counts[key, seen.value, seen.offset] += 1
+        if who == "log" or who.startswith("replica"):
+            counts[who, key, seen.value, seen.offset] += 1
     for (key, value), offsets in places.items():
         if len(offsets) > 1:
             yield "duplicate", f"{value} in {key} at {sorted(offsets)}"
-    for (key, value, offset), count in counts.items():
+    for (who, key, value, offset), count in counts.items():
         if count > 1:
-            yield "duplicate", f"{value} in {key} {count} times at {offset}"
+            yield "duplicate", f"{value} in {key} {count} times at {offset} ({who})"
 
 
 def _dirty_tail_read(facts: _Facts) -> Iterator[Finding]:
@@ -250,6 +256,10 @@ def _bounds(facts: _Facts) -> Iterator[Finding]:
             yield name, f"{bound.key}: {before}, later {bound.offset}"
 
 
+def _replicas(facts: _Facts) -> Iterator[Finding]:
+    return replica_findings(facts.history)
+
+
 def _stale_bounds(facts: _Facts) -> Iterator[Finding]:
     """What was acknowledged or trimmed before the question must be in the answer."""
     promises = [(send.completed, send.key, "latest", send.offset + 1) for send in facts.ok()]
@@ -285,6 +295,7 @@ CHECKS: tuple[Callable[[_Facts], Iterator[Finding]], ...] = (
     _unseen,
     _bounds,
     _stale_bounds,
+    _replicas,
 )
 
 #: Every name a verdict may contain.
@@ -308,6 +319,7 @@ ANOMALIES = (
     "start-offset-regress",
     "stale-latest",
     "trim-undone",
+    *REPLICA_ANOMALIES,
 )
 
 

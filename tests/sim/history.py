@@ -27,6 +27,8 @@ class Send:
     offset: int = -1
     completed: int = -1
     error: str = ""
+    #: Of the leader that acknowledged it; -1: not noted.
+    leader_epoch: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +74,23 @@ class Trim:
     completed: int = -1
 
 
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One replica's log as found at the end. `epochs`: leader epoch to its first offset."""
+
+    key: str
+    node: int
+    start_offset: int
+    high_watermark: int
+    records: list[Seen]
+    epochs: dict[int, int] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class History:
-    """All of a run. `log` and `drain` are taken at the end: what is on disk, and what a fresh
-    consumer got when it read every partition from its start to its end."""
+    """All of a run. `log`, `drain` and `replicas` are taken at the end: what is on disk (of several
+    replicas: the leader's), what a fresh consumer got when it read every partition from its start
+    to its end, and what each replica has. Replicas of compacted topics do not belong here."""
 
     sends: list[Send] = field(default_factory=list)
     polls: list[Poll] = field(default_factory=list)
@@ -83,6 +98,7 @@ class History:
     trims: list[Trim] = field(default_factory=list)
     log: dict[str, list[Seen]] = field(default_factory=dict)
     drain: dict[str, list[Seen]] = field(default_factory=dict)
+    replicas: list[Replica] = field(default_factory=list)
     _now: int = 0
     _numbers: dict[str, int] = field(default_factory=dict)
     _floors: dict[str, int] = field(default_factory=dict)
@@ -99,8 +115,16 @@ class History:
         self.sends.append(send)
         return send
 
-    def end_send(self, send: Send, result: Result, offset: int = -1, error: str = "") -> None:
+    def end_send(
+        self,
+        send: Send,
+        result: Result,
+        offset: int = -1,
+        error: str = "",
+        leader_epoch: int = -1,
+    ) -> None:
         send.result, send.offset, send.error = result, offset, error
+        send.leader_epoch = leader_epoch
         send.completed = self.tick()
 
     def add_poll(self, consumer: str, session: int, key: str, records: list[Seen]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.sim.checker import ANOMALIES, check
-from tests.sim.history import History, Result, Seen, Send
+from tests.sim.history import History, Replica, Result, Seen, Send
 
 GOLDEN = Path(__file__).parent / "golden" / "histories.txt"
 
@@ -73,8 +73,9 @@ class Reader:
         value, _, outcome = rest.split()
         results: dict[str, Result] = {"?": "info", "!": "fail"}
         result = results.get(outcome, "ok")
-        offset = int(outcome) if result == "ok" else -1
-        self.history.end_send(self._open[value], result, offset)
+        offset, _, epoch = outcome.partition("@") if result == "ok" else ("-1", "", "")
+        send = self._open[value]
+        self.history.end_send(send, result, int(offset), leader_epoch=int(epoch or -1))
 
     def _send(self, rest: str) -> None:
         begin, _, outcome = rest.partition(" -> ")
@@ -103,6 +104,14 @@ class Reader:
     def _drain(self, rest: str) -> None:
         key, records = self._records(rest)
         self.history.drain[key] = records
+
+    def _replica(self, rest: str) -> None:
+        where, records = self._records(rest)
+        place, watermark, *epochs = where.split()
+        key, _, node = place.partition("@")
+        start, _, end = watermark.partition("-")
+        begins = {int(each.split("=")[0]): int(each.split("=")[1]) for each in epochs}
+        self.history.replicas.append(Replica(key, int(node), int(start), int(end), records, begins))
 
     def _trim(self, rest: str) -> None:
         key, offset, _, outcome = rest.split()
@@ -182,7 +191,20 @@ def correct_history(rng: random.Random) -> History:
     for key in keys:
         history.log[key] = log[key][start[key] :]
         history.drain[key] = list(history.log[key])
+        _add_replicas(history, rng, key)
     return history
+
+
+def _add_replicas(history: History, rng: random.Random, key: str) -> None:
+    """Three replicas: one knows of every acknowledgement, the others' watermarks follow, and what
+    lies above these may be anything."""
+    log = history.log[key]
+    start, end = history.floor(key), log[-1].offset + 1 if log else history.floor(key)
+    for node in (1, 2, 3):
+        watermark = end if node == 1 else rng.randint(start, end)
+        records = [seen for seen in log if seen.offset < watermark or rng.random() < 0.5]
+        records += [Seen(end + number, f"uncertain-{node}", "x") for number in range(node - 1)]
+        history.replicas.append(Replica(key, node, start, watermark, records, {0: 0}))
 
 
 def _send_one(history: History, rng: random.Random, log: list[Seen], key: str, number: int) -> None:
@@ -236,6 +258,41 @@ def mutate(history: History, rng: random.Random) -> str:
         send = next(send for send in history.sends if send.value == victim.value)
         send.result, send.offset = "fail", -1
     return kind
+
+
+def mutate_replica(history: History, rng: random.Random) -> str:
+    """Break one rule of one replica; returns what was done, or an empty text."""
+    acknowledged = {(send.key, send.value) for send in history.sends if send.result == "ok"}
+    replica = rng.choice(history.replicas)
+    kept = [
+        seen
+        for seen in replica.records
+        if seen.offset < replica.high_watermark and (replica.key, seen.value) in acknowledged
+    ]
+    if not kept:
+        return ""
+    victim = rng.choice(kept)
+    place = replica.records.index(victim)
+    kind = rng.choice(["drop", "corrupt", "rename", "copy"])
+    if kind == "drop":
+        del replica.records[place]
+    elif kind == "corrupt":
+        replica.records[place] = replace(victim, digest="sha-else")
+    elif kind == "rename":
+        replica.records[place] = replace(victim, value="nobody")
+    else:
+        replica.records.insert(place, victim)
+    return kind
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**32))
+def test_any_single_mutation_of_a_replica_is_flagged(seed: int) -> None:
+    rng = random.Random(seed)
+    history = correct_history(rng)
+    kind = mutate_replica(history, rng)
+    if kind:
+        assert not check(history).valid, kind
 
 
 @settings(max_examples=300, deadline=None)

@@ -44,15 +44,18 @@ class RealNode:
         flags: tuple[str, ...] = (),
         log_folder: Path | None = None,
         settings: Mapping[str, str] | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         """`settings` are environment settings such as LOGD__DISK__FREE_BYTES_MIN; what the node
-        prints goes to a file in `log_folder`, beside `data_dir` when not given."""
+        prints goes to a file in `log_folder`, beside `data_dir` when not given. `host` is the
+        address that it listens to, perhaps in another network namespace (see `traced`)."""
         self.data_dir = data_dir
         self.port = free_port()
-        self.address = f"127.0.0.1:{self.port}"
+        self.host = host
+        self.address = f"{host}:{self.port}"
         self.log_path = (log_folder or data_dir.parent) / f"{data_dir.name}.log"
         self._flags = flags
-        self._settings = dict(settings or {})
+        self._settings = {"LOGD__LISTENERS__GRPC": self.address, **(settings or {})}
         self._prefix: tuple[str, ...] = ()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -108,7 +111,7 @@ class RealNode:
             if self._process.poll() is not None:
                 raise AssertionError(f"the node ended at its start:\n{self.log_tail()}")
             with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                socket.create_connection((self.host, self.port), timeout=1).close()
                 return
             time.sleep(0.02)
         raise AssertionError(f"the node did not listen within {START_S} s:\n{self.log_tail()}")

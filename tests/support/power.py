@@ -18,6 +18,8 @@ from pathlib import Path
 
 FS_IOC_SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = 2
+FIFREEZE = 0xC0045877
+FITHAW = 0xC0045878
 MIB = 1024 * 1024
 
 
@@ -59,6 +61,19 @@ class LoopDisk:
         finally:
             os.close(folder)
 
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Writes and syncs wait inside the block, and go on after it."""
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.ioctl(folder, FIFREEZE, 0)
+            try:
+                yield
+            finally:
+                fcntl.ioctl(folder, FITHAW, 0)
+        finally:
+            os.close(folder)
+
     def unmount(self) -> None:
         """Let go of it; whoever had files open there must have ended."""
         for _ in range(50):
@@ -84,6 +99,17 @@ def failing_disk(folder: Path, room_bytes: int) -> Iterator[LoopDisk]:
             yield disk
         finally:
             disk.close()
+
+
+def fill(path: Path) -> None:
+    """Write a file until there is no room for another byte."""
+    with path.open("wb", buffering=0) as file:
+        for size in (MIB, 4096, 1):
+            try:
+                while file.write(b"x" * size):
+                    pass
+            except OSError:
+                continue
 
 
 def grow_tmpfs(path: Path, size_bytes: int) -> None:

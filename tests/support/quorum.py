@@ -11,9 +11,12 @@ from typing import Self, TypeVar
 
 from logd_client import Admin, ClusterInfo, LogdError
 
+from tests.support.network import Switch
 from tests.support.nodes import RealNode, free_port
 
 T = TypeVar("T")
+
+LOOPBACK = "127.0.0.1"
 
 #: A cluster that does not come to itself within this time hangs.
 PATIENCE_S = 60.0
@@ -29,10 +32,15 @@ class RealCluster:
         *,
         settings: Mapping[str, str] | None = None,
         data_dirs: Mapping[int, Path] | None = None,
+        switch: Switch | None = None,
     ) -> None:
-        """`data_dirs` says where a node stores when not in `folder`."""
+        """`data_dirs` says where a node stores when not in `folder`; `switch` has a host for each
+        node, and each runs on its own."""
         self.folder = folder
-        peers = {number: f"127.0.0.1:{free_port()}" for number in range(1, count + 1)}
+        peers = {
+            number: f"{switch.address_of(number) if switch else LOOPBACK}:{free_port()}"
+            for number in range(1, count + 1)
+        }
         listed = ",".join(f"{number}@{address}" for number, address in peers.items())
         self.nodes = {
             number: real_node(
@@ -44,6 +52,9 @@ class RealCluster:
             )
             for number, address in peers.items()
         }
+        if switch is not None:
+            for number, node in self.nodes.items():
+                node.traced(*switch.command(number))
 
     @property
     def bootstrap(self) -> str:
@@ -131,6 +142,7 @@ def real_node(
     return RealNode(
         data_dir or folder / f"node-{number}",
         log_folder=folder,
+        host=peer.partition(":")[0],
         settings={
             "LOGD__NODE__ID": str(number),
             "LOGD__LISTENERS__PEER": peer,

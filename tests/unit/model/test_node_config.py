@@ -43,6 +43,7 @@ partitions = 6
 produce_bytes = "128MiB"
 """
 
+OUTSIDE = "[listeners]\noutside = '{}'\noutside_advertised = ['1@b:1']\npeer = 'a:9'"
 PEERS = "[cluster]\npeers = [{}]\n"
 
 
@@ -168,6 +169,11 @@ def test_two_spellings_of_one_setting_follow_the_precedence_too() -> None:
         ),
         (PEERS.format("'1@a:1', 2"), "cluster.peers is a list"),
         ("[cluster]\npeers = ['1@a:1']", "cluster.peers is set and listeners.peer is empty"),
+        ("[listeners]\noutside_advertised = ['1@a:1']", "is set and listeners.outside is empty"),
+        ("[listeners]\noutside = 'a:1'", "does not name this node, whose id is 1"),
+        (OUTSIDE.format("a:0"), "listeners.outside has port 0"),
+        (OUTSIDE.format("127.0.0.1:7171"), "listeners.outside and listeners.grpc are both"),
+        (OUTSIDE.format("a:9"), "listeners.outside and listeners.peer are both a:9"),
         ("[listeners]\npeer_advertised = 'a:1'", "peer_advertised is set and listeners.peer is"),
         ("[listeners]\npeer = '127.0.0.1:7171'", "listeners.peer and listeners.grpc are both"),
         (
@@ -270,3 +276,10 @@ def test_a_deeply_nested_file_is_refused() -> None:
         load_node_config(file_text="a = " + "[" * 90_000)
     with pytest.raises(InvalidConfigError):
         load_node_config(file_text=".".join("a" * 3_000) + " = 1")
+
+
+def test_clients_from_outside_are_told_other_addresses() -> None:
+    listeners = loaded(file_text=OUTSIDE.format("0.0.0.0:17171")).listeners
+    assert listeners.outside == "0.0.0.0:17171"
+    assert dict(listeners.outside_advertised) == {1: "b:1"}
+    assert loaded().listeners.outside == ""
