@@ -125,6 +125,7 @@ class Nemesis:
 
     def _kill_leader(self) -> None:
         """Kill whoever leads most."""
+
         def led(process: SimProcess) -> int:
             if not process.up:
                 return -1

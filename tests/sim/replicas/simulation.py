@@ -333,9 +333,7 @@ class ReplicaSimulation:
             for partition in range(topic.partitions):
                 key = f"{topic.name}/{partition}"
                 copies = {
-                    node_id: b"".join(
-                        read_segments(process.files, topic.topic_id, partition)
-                    )
+                    node_id: b"".join(read_segments(process.files, topic.topic_id, partition))
                     for node_id, process in self.processes.items()
                 }
                 if len(set(copies.values())) > 1:
