@@ -39,6 +39,7 @@ from logd.rpc.peer_transport import PEER_CHANNEL_OPTIONS, RpcPeerTransport
 from logd.rpc.server import RpcServer
 from logd.runtime.adapters import SystemClock, SystemRng
 from logd.runtime.peers import Identified, PeerAnswer, PeerCall, PeerIdentity
+from logd.runtime.replica_frames import ReplicaSource
 
 NODES = 3
 HEARTBEAT_S = 0.1
@@ -64,6 +65,11 @@ class BenchNode:
 
     def send(self, to: int, body: Body) -> None:
         self.transport.send(Message(self.me.node_id, self.me.directory_id, NodeId(to), body))
+
+    async def on_replicate(
+        self, _sender: PeerIdentity, _receiver: NodeId, _source: ReplicaSource
+    ) -> None:
+        """Nobody copies anything here."""
 
     def on_message(self, _sender: PeerIdentity, message: Message) -> None:
         match message.body:

@@ -33,6 +33,7 @@ from logd.runtime.peers import (
     Submit,
     Submitted,
 )
+from logd.runtime.replica_frames import ReplicaChunk, ReplicaPosition, ReplicaSource
 from tests.support.peer_values import voters_of
 
 CLUSTER = ClusterId(b"cluster of tests")
@@ -51,6 +52,10 @@ def heartbeat(number: int) -> HeartbeatRequest:
     return HeartbeatRequest(Term(1), LogIndex(0), number)
 
 
+def _nothing_new(position: ReplicaPosition) -> ReplicaChunk:
+    return ReplicaChunk(position.partition, position.leader_epoch)
+
+
 @dataclass(slots=True)
 class FakePeerHandler:
     """Takes in what arrives, from its own cluster; `on_call` answers as `answers` says."""
@@ -61,10 +66,21 @@ class FakePeerHandler:
     calls: list[PeerCall] = field(default_factory=list)
     refusal: LogdError | None = None
     answers: Callable[[PeerCall], Awaitable[PeerAnswer]] | None = None
+    chunk_of: Callable[[ReplicaPosition], ReplicaChunk] = _nothing_new
 
     def on_message(self, sender: PeerIdentity, message: Message) -> None:
         self._check(sender)
         self.arrived.append(message)
+
+    async def on_replicate(
+        self, sender: PeerIdentity, receiver: NodeId, source: ReplicaSource
+    ) -> None:
+        """Answer each position with what `chunk_of` makes of it."""
+        self.callers.append(sender)
+        self._check(sender)
+        assert receiver == self.me.node_id
+        while (positions := await source.read()) is not None:
+            await source.write([self.chunk_of(position) for position in positions])
 
     async def on_call(self, sender: PeerIdentity, call: PeerCall) -> PeerAnswer:
         self.callers.append(sender)

@@ -83,7 +83,7 @@ def test_who_does_not_lead_neither_compacts_nor_trims() -> None:
                 assert isinstance(outcomes[partition], NotLeaderError) is refused
                 assert isinstance(starts[partition], NotLeaderError) is refused
             found = led(cluster, node)
-            found.follow(replace(found._state, leader_id=NO_NODE))
+            found.follow(replace(found.state, leader_id=NO_NODE), found._node_epochs)
             outcomes = await broker.compact("t", [own], now=True, wait_ms=0)
             starts = await broker.trim("t", {own: 2})
             assert isinstance(outcomes[own], NotLeaderError), "it is here, and nobody leads it"
@@ -111,14 +111,14 @@ def test_a_delete_that_a_replica_may_have_missed_is_not_forgotten() -> None:
             await producer.send_and_wait("t", b"there", key=b"k")
             await producer.send_and_wait("t", None, key=b"k")
         found = led(cluster, 1)
-        state = found._state
-        found.follow(replace(state, replicas=(NodeId(1), NodeId(2))))
+        state = found.state
+        found.follow(replace(state, replicas=(NodeId(1), NodeId(2))), found._node_epochs)
         admin = cluster.admin()
         for _ in range(2):
             await admin.compact_topic("t", [], now=True, wait=True)
             await asyncio.sleep(5)
         assert await offsets(cluster) == [1]
-        found.follow(state)
+        found.follow(state, found._node_epochs)
         await asyncio.sleep(5)
         assert await offsets(cluster) == []
 
@@ -129,8 +129,8 @@ def test_only_the_leader_moves_the_start_of_a_log() -> None:
     async def scenario(cluster: MemoryCluster) -> None:
         await fill(cluster, SMALL)
         found = led(cluster, 2)
-        state = found._state
-        found.follow(replace(state, leader_id=NO_NODE))
+        state = found.state
+        found.follow(replace(state, leader_id=NO_NODE), found._node_epochs)
         await cluster.admin().alter_topic(
             "t",
             set_config={"retention.records": "2"},
@@ -139,11 +139,11 @@ def test_only_the_leader_moves_the_start_of_a_log() -> None:
             validate_only=False,
         )
         # The change itself tells every node again who leads.
-        found.follow(replace(state, leader_id=NO_NODE))
+        found.follow(replace(state, leader_id=NO_NODE), found._node_epochs)
         await asyncio.sleep(5)
         starts = {node: led(cluster, node).view.start_offset for node in NODES}
         assert starts[2] == 0 and starts[1] > 0 and starts[3] > 0
-        found.follow(state)
+        found.follow(state, found._node_epochs)
         await asyncio.sleep(5)
         assert led(cluster, 2).view.start_offset == starts[1]
 

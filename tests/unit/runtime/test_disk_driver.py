@@ -106,9 +106,11 @@ class Target:
         if batch == b"refused":
             raise InvalidRecordError("not this one")
 
-    def answer(self, appended: Any) -> Any:
+    def settle(
+        self, appended: Any, _leader_epoch: int, _acks: int, future: asyncio.Future[Any]
+    ) -> None:
         self.durable_when_answered.append(self.log.view.durable_end_offset)
-        return appended
+        future.set_result(appended)
 
     def published(self) -> None:
         return None
@@ -150,7 +152,7 @@ class Bench:
 
     def append(self, target: Target, batch: bytes = b"x") -> asyncio.Future[Any]:
         header: Any = None
-        return self.driver.append(target, batch, header, 0)
+        return self.driver.append(target, batch, header, 0, -1)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from logd.runtime.fetch_session import RESERVE_BYTES, FetchFrame, FetchSession
 from logd.runtime.partition import Partition
 from logd.storage import LogConfig, MemoryFiles, PartitionLog
 from tests.support.loops import settle
+from tests.support.partitions import alone
 
 T = TypeVar("T")
 TOPIC = TopicId(b"t" * 16)
@@ -61,23 +62,27 @@ class Node:
 
     def partition(self, number: int) -> Partition:
         key = TopicPartitionId(TOPIC, number)
-        driver: Any = None
-        self.partitions[key] = Partition(
+        found = self.partitions[key] = Partition(
             key=key,
             name=f"orders-{number}",
             log=PartitionLog.create(self.files, f"log-{number}", LogConfig()),
             config=parse_topic_config({}),
-            state=PartitionImage(number, NODE, LeaderEpoch(0), (NODE,), (NODE,), 0),
-            own_id=NODE,
-            driver=driver,
-            wall_ms=lambda: 1_000,
+            high_watermark=0,
+            around=alone(NODE),
         )
-        return self.partitions[key]
+        found.follow(PartitionImage(number, NODE, LeaderEpoch(0), (NODE,), (NODE,), 0), {NODE: 1})
+        return found
 
     def session(self) -> FetchSession:
         disk: Any = self.disk
         clock: Any = SimpleNamespace(monotonic_ms=lambda: self.now_ms)
-        return FetchSession(find=self._find, disk=disk, clock=clock, budget=self.budget)
+        return FetchSession(
+            find=self._find,
+            check=Partition.check_readable,
+            disk=disk,
+            clock=clock,
+            budget=self.budget,
+        )
 
     def _find(self, key: TopicPartitionId, _leader_epoch: int) -> Partition:
         if key not in self.partitions:

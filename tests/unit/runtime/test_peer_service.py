@@ -105,7 +105,7 @@ def service(heard: Heard) -> PeerService:
     made.introduce(directory("one"), CLUSTER)
     drivers: Any = heard
     book = AddressBook(NodeId(1), "node-1:1", parse_peers("1@node-1:1,2@node-2:1"))
-    made.join(Member(CLUSTER, drivers, drivers, drivers, book))
+    made.join(Member(CLUSTER, drivers, drivers, drivers, book, drivers))
     return made
 
 
