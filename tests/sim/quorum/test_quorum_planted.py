@@ -106,32 +106,10 @@ BUGS = (
     Bug(
         "a node does not fence itself",
         "logd/metadata/sessions.py",
-        "        if now_ms >= self._expires_ms:\n            self._fenced = True\n",
-        "        if now_ms >= self._expires_ms:\n            return\n",
+        "        return self._answered_ms + self._timing.session_ms\n",
+        "        return self._answered_ms + 4 * self._timing.session_ms\n",
         "cut,one_way",
         "serves although it is fenced",
-    ),
-    Bug(
-        "reads of before a change of voters are forgotten",
-        "logd/consensus/leader.py",
-        "        # Those that answered already may be a majority now; a sole voter is, and hears of"
-        " nobody.\n        self._confirm_rounds()\n",
-        "",
-        "remove,cut",
-        "no progress|everybody serves|clients end",
-        "0:60",
-    ),
-    Bug(
-        "a directory that was given up may register",
-        "logd/metadata/nodes.py",
-        "    if removed is not None:\n        raise InvalidRequestError(\n"
-        '            f"data directory {format_id(command.directory_id)} was removed',
-        "    if removed is not None and not command.directory_id:\n"
-        "        raise InvalidRequestError(\n"
-        '            f"data directory {format_id(command.directory_id)} was removed',
-        "crash,remove",
-        "given up",
-        "0:30",
     ),
 )
 
