@@ -184,6 +184,9 @@ class Partition:
         """Take over who leads, who is in sync, and which nodes are in service as which process."""
         before, self._state = self._state, state
         self._node_epochs = node_epochs
+        if before is None and state.replicas == (self._around.own_id,):
+            # What the only replica has kept was acknowledged, or may have been.
+            self.high_watermark = self.own_end
         if before is not None and before.leader_epoch == state.leader_epoch:
             self._assign()
             return
