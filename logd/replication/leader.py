@@ -133,9 +133,7 @@ class PartitionLeader:
                 self._answered(event)
             case Tick():
                 pass
-        # Who is proposed counts at once, so the high watermark moves only after that.
-        proposals = self._proposals(event.now_ms)
-        return [*self._advanced(), *proposals]
+        return [*self._advanced(), *self._proposals(event.now_ms)]
 
     def next_deadline_ms(self) -> int | None:
         """When a `Tick` is due: a follower is out of time, or the controller is asked again."""

@@ -104,15 +104,6 @@ def test_growth_counts_at_once() -> None:
     assert leader.handle(at(3, 12, 4)) == [HighWatermarkMoved(12)]
 
 
-def test_growth_counts_before_what_came_with_it() -> None:
-    """The follower that comes in sync with a position is counted when that position is."""
-    leader = leading((1, 2), high_watermark=5)
-    leader.handle(at(3, 8))
-    leader.handle(OwnEnd(20, 1))
-    leader.handle(at(3, 10, 2))
-    assert leader.handle(at(2, 20, 3)) == [HighWatermarkMoved(10)]
-
-
 def test_growth_counts_until_it_is_refused() -> None:
     leader = growing()
     assert leader.handle(ProposalAnswered(0, refused=False, now_ms=4)) == []

@@ -84,9 +84,9 @@ def test_who_has_all_that_there_was_a_moment_ago_joins() -> None:
 
 
 def test_catching_up_too_slowly_is_not_catching_up() -> None:
-    leader = leading((1, 2))
+    leader = leading((1, 2), min_isr=3)
     leader.handle(at(2, 1_000))
-    leader.handle(at(3, 4, 100))
+    assert leader.handle(at(3, 4, 100)) == []
     leader.handle(OwnEnd(40, 110))
     assert leader.handle(at(3, 10, 100 + LAG_MS)) == []
     leader.handle(OwnEnd(80, 101 + LAG_MS))
@@ -215,7 +215,8 @@ def test_a_message_of_the_process_before_counts_for_nothing() -> None:
 
 
 def test_a_member_out_of_service_goes() -> None:
-    leader = in_sync()
+    leader = leading()
+    leader.handle(at(2, 10))
     fenced = {node: epoch for node, epoch in NODE_EPOCHS.items() if node != 3}
     effects = leader.handle(Assigned(assignment(node_epochs=fenced), 1))
     assert effects == [proposal(1, 2)]
@@ -294,3 +295,10 @@ def test_a_new_leadership_gives_members_their_time() -> None:
     leader = leading((1, 2))
     assert leader.handle(at(2, 3, LAG_MS - 1)) == [HighWatermarkMoved(3)]
     assert leader.handle(Tick(LAG_MS)) == [proposal(1)]
+
+
+def test_an_own_end_that_is_told_late_changes_nothing() -> None:
+    leader = leading((1, 2))
+    leader.handle(OwnEnd(12, 1))
+    leader.handle(OwnEnd(9, 2))
+    assert leader.handle(at(3, 9, 3)) == [], "it is not level with the end"
