@@ -1,13 +1,9 @@
-"""Leaders and followers of partitions: they decide, and do no I/O.
-
-leader     who is in sync and what is committed
-follower   what to ask the leader for, append, cut
-divergence where two logs part
-"""
+"""Replication of partition data, as pure machines: a leader's and a follower's."""
 
 from __future__ import annotations
 
 from logd.replication.divergence import (
+    NO_EPOCH,
     Diverges,
     EndOffsetFor,
     Fits,
@@ -15,46 +11,51 @@ from logd.replication.divergence import (
     check_position,
     truncation_offset,
 )
-from logd.replication.follower import (
+from logd.replication.effects import (
     Alarm,
     AppendChunk,
-    Chunk,
-    Committed,
-    Connected,
-    Disconnected,
     FollowerEffect,
-    FollowerEvent,
-    PartitionFollower,
+    HighWatermarkMoved,
+    LeaderEffect,
+    ProposeIsr,
     RestartAt,
-    Retry,
     RetryAt,
     SendPosition,
     TrimTo,
     TruncateTo,
-    WriteFailed,
-    Written,
 )
-from logd.replication.leader import (
+from logd.replication.events import (
+    Appended,
+    AppendFailed,
     Assigned,
     Assignment,
+    Begin,
+    Chunk,
+    Connected,
+    Disconnected,
     FollowerAt,
-    HighWatermarkMoved,
-    LeaderEffect,
+    FollowerEvent,
+    FollowerGone,
     LeaderEvent,
     OwnEnd,
-    PartitionLeader,
     ProposalAnswered,
-    ProposeIsr,
+    Restarted,
     Tick,
+    Truncated,
 )
+from logd.replication.follower import PartitionFollower
+from logd.replication.leader import PartitionLeader
 
 __all__ = [
+    "NO_EPOCH",
     "Alarm",
     "AppendChunk",
+    "AppendFailed",
+    "Appended",
     "Assigned",
     "Assignment",
+    "Begin",
     "Chunk",
-    "Committed",
     "Connected",
     "Disconnected",
     "Diverges",
@@ -63,6 +64,7 @@ __all__ = [
     "FollowerAt",
     "FollowerEffect",
     "FollowerEvent",
+    "FollowerGone",
     "HighWatermarkMoved",
     "LeaderEffect",
     "LeaderEvent",
@@ -72,15 +74,14 @@ __all__ = [
     "ProposalAnswered",
     "ProposeIsr",
     "RestartAt",
-    "Retry",
+    "Restarted",
     "RetryAt",
     "SendPosition",
     "Tick",
     "TooLow",
     "TrimTo",
     "TruncateTo",
-    "WriteFailed",
-    "Written",
+    "Truncated",
     "check_position",
     "truncation_offset",
 ]

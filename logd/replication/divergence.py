@@ -1,25 +1,29 @@
-"""Where two logs part: by leader epochs, never by the high watermark."""
+"""Where two copies of a log part: leader epochs tell, never the high watermark."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
-#: Of a log: (largest known epoch <= the one asked for, its end offset); (-1, -1): none is known.
+#: No epoch: of an empty log, or of one that has none so old.
+NO_EPOCH: Final = -1
+
+#: Takes an epoch; returns the largest known one up to it and where its batches end (the start of
+#: the next one, or the end of the log). `NO_EPOCH` and any offset: none so old is known.
 EndOffsetFor = Callable[[int], tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Fits:
-    """The follower's log is a beginning of the leader's."""
+    """Up to its end, the follower has what the leader has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Diverges:
-    """In the leader's log `epoch`, the largest up to the follower's, ends at `end_offset`.
-
-    `epoch` -1: the leader has none so old.
-    """
+    """The leader's largest epoch up to the follower's last one is `epoch`, and ends at
+    `end_offset`. `NO_EPOCH`: all that the leader has is younger, and `end_offset` is where what it
+    has begins; or the follower is empty and beyond the leader's end, `end_offset`."""
 
     epoch: int
     end_offset: int
@@ -27,23 +31,26 @@ class Diverges:
 
 @dataclass(frozen=True, slots=True)
 class TooLow:
-    """What comes next is gone: the leader's log starts at `log_start`."""
+    """What the follower needs next is gone: the leader's log starts at `log_start`."""
 
     log_start: int
 
 
 def check_position(
-    end_offset_for: EndOffsetFor, log_start: int, log_end: int, offset: int, last_epoch: int
+    epochs_end_offset_for: EndOffsetFor, log_start: int, log_end: int, offset: int, last_epoch: int
 ) -> Fits | Diverges | TooLow:
-    """Judge a follower that ends at `offset`, after a batch of `last_epoch` (-1: it is empty)."""
+    """Judge a follower's position against the leader's log.
+
+    The follower ends at `offset`, after a batch of `last_epoch` (`NO_EPOCH`: it has no batch).
+    """
     if offset < log_start:
         return TooLow(log_start)
-    if last_epoch == -1:
-        return Fits() if offset <= log_end else Diverges(-1, log_end)
-    epoch, end_offset = end_offset_for(last_epoch)
-    if epoch == -1:
-        # All that the leader has is younger; what the follower has was trimmed, or never agreed.
-        return Fits() if offset == log_start else Diverges(-1, log_start)
+    if last_epoch == NO_EPOCH:
+        return Fits() if offset <= log_end else Diverges(NO_EPOCH, log_end)
+    epoch, end_offset = epochs_end_offset_for(last_epoch)
+    if epoch == NO_EPOCH:
+        # What the follower has is older than all that is left here: only its end can agree.
+        return Fits() if offset == log_start else Diverges(NO_EPOCH, log_start)
     if epoch == last_epoch and offset <= min(end_offset, log_end):
         return Fits()
     return Diverges(epoch, end_offset)
@@ -52,17 +59,15 @@ def check_position(
 def truncation_offset(
     own_end_offset_for: EndOffsetFor, own_end: int, own_start: int, diverging: Diverges
 ) -> int:
-    """Where the follower cuts its log, before it asks again.
+    """Return where the follower cuts its log before it asks again.
 
-    It keeps no more than the leader has of the largest epoch that both may know.
+    It keeps no more than both have of the largest epoch that both know. Where it does not know the
+    leader's epoch, its largest smaller one is asked about next. The result is below `own_start`
+    only where the leader ends before everything that is left here.
     """
-    if diverging.epoch == -1:
-        return max(min(diverging.end_offset, own_end), own_start)
-    own_epoch, own_epoch_end = own_end_offset_for(diverging.epoch)
-    if own_epoch == -1:
-        return own_start
-    # Of a smaller epoch than the leader named all of ours is kept, and asked about again.
-    kept = own_epoch_end
-    if own_epoch == diverging.epoch:
-        kept = min(kept, diverging.end_offset)
-    return max(min(kept, own_end, diverging.end_offset), own_start)
+    kept = own_end
+    if diverging.epoch != NO_EPOCH:
+        own_epoch, kept = own_end_offset_for(diverging.epoch)
+        if own_epoch == NO_EPOCH:
+            kept = own_start
+    return min(kept, diverging.end_offset, own_end)

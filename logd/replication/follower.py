@@ -1,146 +1,66 @@
-"""One copied partition under one leadership.
+"""One copied partition, in the leadership of another node.
 
-    IDLE ──Begin, Connected──▶ ASKED ──Chunk──▶ WRITING ──Appended──▶ ASKED
-                                 │                 ├─ diverges: TruncateTo ──Truncated──▶ ASKED
-                                 │                 ├─ too low: RestartAt ──Restarted──▶ ASKED
-                                 │                 └─ AppendFailed ──▶ PAUSED
-                                 ├──refused──▶ PAUSED ──RetryAt, Tick──▶ ASKED
-                                 └──Disconnected──▶ IDLE   (from WRITING: once it is written)
+    at rest      not begun, or not connected
+    ASKED        a position is out: what is durable here, and the wish for what comes next
+    WRITING      the log is being appended to, cut, or restarted: one of them at a time
+    WAITING      until the time of `RetryAt`: the leader could not serve, or the log not be written
+    STOPPED      after an alarm
 
-A position says what is durable here and asks for more. Nothing is ever cut because it lies above
-a high watermark: where logs part, leader epochs tell. Cutting below what is known to be committed
-means that somebody lost what was promised: the partition stops with an alarm.
+    at rest, connected        ASKED
+    ASKED: records            WRITING        ASKED, disconnected     at rest
+    ASKED: diverges           WRITING        WRITING: done           ASKED
+    ASKED: too low            WRITING        WRITING: failed         WAITING
+    ASKED: refused            WAITING        WAITING: it is time     ASKED
+
+Nothing is ever cut because it lies above the high watermark: where logs part, leader epochs tell.
+A cut below it means that committed records are lost somewhere: an alarm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Final
 
 from logd.model.ids import LeaderEpoch
-from logd.replication.divergence import Diverges, EndOffsetFor, truncation_offset
+from logd.replication.divergence import NO_EPOCH, Diverges, EndOffsetFor, truncation_offset
+from logd.replication.effects import (
+    Alarm,
+    AppendChunk,
+    FollowerEffect,
+    HighWatermarkMoved,
+    RestartAt,
+    RetryAt,
+    SendPosition,
+    TrimTo,
+    TruncateTo,
+)
+from logd.replication.events import (
+    Appended,
+    AppendFailed,
+    Begin,
+    Chunk,
+    Connected,
+    Disconnected,
+    FollowerEvent,
+    Restarted,
+    Tick,
+    Truncated,
+)
 
-#: How long to wait before a leader is asked again that could not answer, or a full disk is tried.
+#: How long to wait before a leader that could not serve, or a log that failed, is tried again.
 RETRY_MS: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """The leader can be asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Disconnected:
-    """The stream broke: what was asked is not answered any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """The leader's answer; its records are with whoever carries the machine out."""
-
-    leader_epoch: LeaderEpoch
-    size_bytes: int
-    high_watermark: int
-    log_start_offset: int
-    diverging: Diverges | None
-    too_low: bool
-    refused: bool
-    now_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What was to be written is durable: the log ends there, with a batch of `last_epoch`."""
-
-    end_offset: int
-    last_epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class WriteFailed:
-    """It could not be written, and may be tried again."""
-
-    now_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """The time named by `RetryAt` has come."""
-
-
-@dataclass(frozen=True, slots=True)
-class SendPosition:
-    """Tell the leader how far the log is durable."""
-
-    end_offset: int
-    last_epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class AppendChunk:
-    """Append the records of the chunk; answered by `Written` or `WriteFailed`, as the next two."""
-
-
-@dataclass(frozen=True, slots=True)
-class TruncateTo:
-    """Cut the log to whole batches below `offset`."""
-
-    offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class RestartAt:
-    """Forget everything and go on empty at `offset`."""
-
-    offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class TrimTo:
-    """Let the log start at `offset`, as the leader's does. Not answered."""
-
-    offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """Everything below `offset` is committed, and here."""
-
-    offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class RetryAt:
-    """Send `Retry` at that time."""
-
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """Something that must not be: nothing more is copied in this leadership."""
-
-    text: str
-
-
-FollowerEvent = Connected | Disconnected | Chunk | Written | WriteFailed | Retry
-FollowerEffect = (
-    SendPosition | AppendChunk | TruncateTo | RestartAt | TrimTo | Committed | RetryAt | Alarm
-)
-
-
-class _Phase(Enum):
-    IDLE = "idle"
+class _State(StrEnum):
+    AT_REST = "at rest"
     ASKED = "asked"
     WRITING = "writing"
-    PAUSED = "paused"
+    WAITING = "waiting"
     STOPPED = "stopped"
 
 
 class PartitionFollower:
-    """One object for each partition and leadership of another node."""
+    """Invariant: `start_offset <= high_watermark <= end_offset`."""
 
     def __init__(
         self,
@@ -148,101 +68,140 @@ class PartitionFollower:
         *,
         end_offset: int,
         last_epoch: int,
-        start_offset: int,
         high_watermark: int,
-        end_offset_for: Callable[[], EndOffsetFor],
+        start_offset: int,
+        end_offset_for: EndOffsetFor,
     ) -> None:
-        """Ends are durable. `end_offset_for` returns where the epochs of the own log end, now."""
-        self.leader_epoch = leader_epoch
+        """Begin at the durable end of the own log.
+
+        `high_watermark` is what is known to be committed, also by what was trimmed.
+        `end_offset_for` answers for the own log as it is when asked.
+        """
+        self.high_watermark = min(max(high_watermark, start_offset), end_offset)
+        self._leader_epoch = leader_epoch
         self._end_offset = end_offset
         self._last_epoch = last_epoch
         self._start_offset = start_offset
-        self._high_watermark = high_watermark
-        self._leader_high_watermark = -1
         self._end_offset_for = end_offset_for
-        self._phase = _Phase.IDLE
-        self._connected = False
+        self._leader_high_watermark = 0
+        self._state = _State.AT_REST
+        self._retry_ms = 0
+        self._is_begun = False
+        self._is_connected = False
 
     def handle(self, event: FollowerEvent) -> list[FollowerEffect]:
-        """Take an event in; returns what is to be done, in that order."""
+        """Take in what happened; return what is to be done."""
         match event:
+            case Begin():
+                self._is_begun = True
+                return self._asked()
             case Connected():
-                self._connected = True
-                return self._ask() if self._phase is _Phase.IDLE else []
+                self._is_connected = True
+                return self._asked()
             case Disconnected():
-                self._connected = False
-                if self._phase in (_Phase.ASKED, _Phase.PAUSED):
-                    self._phase = _Phase.IDLE
+                self._is_connected = False
+                if self._state is _State.ASKED:
+                    self._state = _State.AT_REST
                 return []
             case Chunk():
                 return self._chunk(event)
-            case Written():
+            case Tick():
+                return self._tick(event.now_ms)
+            case _:
                 return self._written(event)
-            case WriteFailed():
-                return self._pause(event.now_ms) if self._phase is _Phase.WRITING else []
-            case Retry():
-                return self._ask() if self._phase is _Phase.PAUSED else []
 
-    def _ask(self) -> list[FollowerEffect]:
-        if not self._connected:
-            self._phase = _Phase.IDLE
+    def _asked(self) -> list[FollowerEffect]:
+        """Send a position, if that is what comes next."""
+        if self._state is not _State.AT_REST or not (self._is_begun and self._is_connected):
             return []
-        self._phase = _Phase.ASKED
+        self._state = _State.ASKED
         return [SendPosition(self._end_offset, self._last_epoch)]
 
-    def _pause(self, now_ms: int) -> list[FollowerEffect]:
-        self._phase = _Phase.PAUSED
-        return [RetryAt(now_ms + RETRY_MS)]
+    def _tick(self, now_ms: int) -> list[FollowerEffect]:
+        if self._state is not _State.WAITING or now_ms < self._retry_ms:
+            return []
+        self._state = _State.AT_REST
+        return self._asked()
+
+    def _waiting(self, now_ms: int) -> list[FollowerEffect]:
+        self._state = _State.WAITING
+        self._retry_ms = now_ms + RETRY_MS
+        return [RetryAt(self._retry_ms)]
 
     def _chunk(self, chunk: Chunk) -> list[FollowerEffect]:
-        if self._phase is not _Phase.ASKED or chunk.leader_epoch != self.leader_epoch:
+        if self._state is not _State.ASKED or chunk.leader_epoch != self._leader_epoch:
             return []
         if chunk.refused:
-            return self._pause(chunk.now_ms)
+            return self._waiting(chunk.now_ms)
         if chunk.diverging is not None:
             return self._cut(chunk.diverging)
-        self._phase = _Phase.WRITING
-        if chunk.too_low:
-            return [RestartAt(chunk.log_start_offset)]
         self._leader_high_watermark = chunk.high_watermark
-        effects = self._commit()
-        # Never beyond what is known to be committed: the leader's start is at most that.
-        start = min(chunk.log_start_offset, self._high_watermark)
-        if start > self._start_offset:
-            self._start_offset = start
-            effects.append(TrimTo(start))
+        if chunk.too_low:
+            return self._restart(chunk)
+        effects = [*self._committed(), *self._trimmed(chunk.log_start_offset)]
         if chunk.size_bytes:
+            self._state = _State.WRITING
             return [*effects, AppendChunk()]
-        return [*effects, *self._ask()]
+        self._state = _State.AT_REST
+        return [*effects, *self._asked()]
 
     def _cut(self, diverging: Diverges) -> list[FollowerEffect]:
         offset = truncation_offset(
-            self._end_offset_for(), self._end_offset, self._start_offset, diverging
+            self._end_offset_for, self._end_offset, self._start_offset, diverging
         )
-        if offset < self._high_watermark:
-            self._phase = _Phase.STOPPED
-            return [
-                Alarm(
-                    f"the leader of epoch {self.leader_epoch} does not have what was committed: "
-                    f"it would be cut to {offset}, below the high watermark "
-                    f"{self._high_watermark}"
-                )
-            ]
-        self._phase = _Phase.WRITING
+        if offset < self.high_watermark:
+            return self._stopped(f"would be cut to offset {offset}")
+        self._state = _State.WRITING
         return [TruncateTo(offset)]
 
-    def _written(self, event: Written) -> list[FollowerEffect]:
-        if self._phase is not _Phase.WRITING:
-            return []
-        self._end_offset = event.end_offset
-        self._last_epoch = event.last_epoch
-        self._start_offset = min(self._start_offset, event.end_offset)
-        return [*self._commit(), *self._ask()]
+    def _restart(self, chunk: Chunk) -> list[FollowerEffect]:
+        if chunk.log_start_offset <= self._end_offset:
+            # Not so: nothing that comes next is gone.
+            return self._waiting(chunk.now_ms)
+        self._state = _State.WRITING
+        return [RestartAt(chunk.log_start_offset)]
 
-    def _commit(self) -> list[FollowerEffect]:
-        """What the leader says is committed is so here as far as it is here."""
-        offset = min(self._leader_high_watermark, self._end_offset)
-        if offset <= self._high_watermark:
+    def _stopped(self, what: str) -> list[FollowerEffect]:
+        self._state = _State.STOPPED
+        return [
+            Alarm(
+                f"the log {what} for the leader of epoch {self._leader_epoch}, and is committed up "
+                f"to offset {self.high_watermark}: committed records are lost on a replica"
+            )
+        ]
+
+    def _trimmed(self, leader_start: int) -> list[FollowerEffect]:
+        """Follow the leader's start, no further than what is committed here."""
+        offset = min(leader_start, self.high_watermark)
+        if offset <= self._start_offset:
             return []
-        self._high_watermark = offset
-        return [Committed(offset)]
+        self._start_offset = offset
+        return [TrimTo(offset)]
+
+    def _written(
+        self, event: Appended | AppendFailed | Truncated | Restarted
+    ) -> list[FollowerEffect]:
+        if self._state is not _State.WRITING:
+            return []
+        match event:
+            case AppendFailed():
+                return self._waiting(event.now_ms)
+            case Restarted():
+                self._start_offset = event.offset
+                self._end_offset, self._last_epoch = event.offset, NO_EPOCH
+            case Appended() | Truncated():
+                self._end_offset, self._last_epoch = event.end_offset, event.last_epoch
+        if self._end_offset < self.high_watermark:
+            return self._stopped(f"was cut to offset {self._end_offset}")
+        self._state = _State.AT_REST
+        return [*self._committed(), *self._asked()]
+
+    def _committed(self) -> list[FollowerEffect]:
+        """What the leader says is committed is so here, as far as it is here. What lies below the
+        start of the log was committed before it was trimmed."""
+        known = max(self._leader_high_watermark, self._start_offset)
+        offset = min(known, self._end_offset)
+        if offset <= self.high_watermark:
+            return []
+        self.high_watermark = offset
+        return [HighWatermarkMoved(offset)]

@@ -1,128 +1,68 @@
 """The leadership of one partition: who is in sync, and what is committed.
 
-    own end, positions of followers  ->  HighWatermarkMoved
-    a follower has caught up         ->  ProposeIsr with it    counts at once, until it is refused
-    a follower is out of time        ->  ProposeIsr without    counts once it is committed
+    in sync           in the committed set: it has everything that is committed, or it will go
+    counted           in sync, or in the set that is proposed: it may be in sync by now
+    caught up         it has all that the leader has, or had so within the last `lag_ms_max`
 
-The high watermark is the lowest durable end of everybody who is, or may be by now, in sync. It
-never goes back, and does not move while fewer than `min_isr` are, nor while the end of one of them
-is unknown in this leadership.
+    a follower that is not in sync has caught up          proposed with it; counts at once
+    one in sync has not for `lag_ms_max`, went back, or   proposed without it; counts until
+    is not the process that the controller knows          that is committed
 
-One proposal is open at a time. After an unknown outcome the same one is made again, and its
-members go on counting: a copy of it may be carried out at any time, until the partition is at
-another partition epoch.
+The high watermark is the least durable end among all that count. It never goes back, and stands
+still while fewer than `min_isr` are in sync or the end of one that counts is not known.
+
+One proposal is open at a time. Its members count until it is refused or the partition is committed
+at another partition epoch; where its outcome is not known the same one is sent again, because a
+copy that is still on its way may be taken at any time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
-from logd.model.ids import LeaderEpoch, NodeId
+from logd.model.ids import NodeId
+from logd.replication.effects import HighWatermarkMoved, LeaderEffect, ProposeIsr
+from logd.replication.events import (
+    Assigned,
+    Assignment,
+    FollowerAt,
+    FollowerGone,
+    LeaderEvent,
+    OwnEnd,
+    ProposalAnswered,
+    Tick,
+)
 
+#: How long after an answer that did not help the controller is asked again.
+PROPOSAL_RETRY_MS: Final = 200
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """A partition as the controller has it, for its leader."""
-
-    leader_epoch: LeaderEpoch
-    partition_epoch: int
-    replicas: tuple[NodeId, ...]
-    isr: tuple[NodeId, ...]
-    #: Of the replicas in service: the epochs that they registered with.
-    node_epochs: Mapping[NodeId, int]
-    min_isr: int
-
-
-# --- events and effects ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class OwnEnd:
-    """The leader's own log is durable so far."""
-
-    end_offset: int
-    now_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class FollowerAt:
-    """A follower, as the process of `node_epoch`, has everything below `end_offset`, durably."""
-
-    node_id: NodeId
-    node_epoch: int
-    end_offset: int
-    now_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Assigned:
-    """The controller changed the partition, or nodes came and went; same leader epoch."""
-
-    assignment: Assignment
-    now_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class ProposalAnswered:
-    """`refused`: it was not taken, and no copy of it can be. Else the next `Assigned` tells."""
-
-    partition_epoch: int
-    refused: bool
-    now_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed."""
-
-    now_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class HighWatermarkMoved:
-    """Everything below is committed."""
-
-    offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class ProposeIsr:
-    """Ask the controller for another in-sync set: nodes with their node epochs."""
-
-    partition_epoch: int
-    isr: tuple[tuple[NodeId, int], ...]
-
-
-LeaderEvent = OwnEnd | FollowerAt | Assigned | ProposalAnswered | Tick
-LeaderEffect = HighWatermarkMoved | ProposeIsr
-
-
-# --- the machine ----------------------------------------------------------------------------------
+#: An end or a node epoch that is not known in this leadership.
+_UNKNOWN: Final = -1
 
 
 @dataclass(slots=True)
 class _Follower:
-    """What is known of one other replica in this leadership."""
+    """What is known of another replica in this leadership."""
 
-    #: It counts as caught up until `lag_ms_max` after this.
-    caught_up_ms: int
-    node_epoch: int = -1
-    #: -1: it has not spoken yet.
-    end_offset: int = -1
-    #: When its last position came, and where this log ended then.
-    spoke_ms: int = -1
-    spoke_end: int = -1
-    #: Its log got shorter: it lost what it had acknowledged.
+    #: When it was last known to have all that the leader had; None: not in this leadership.
+    caught_up_ms: int | None = None
+    #: The newest process of it that was heard.
+    node_epoch: int = _UNKNOWN
+    end_offset: int = _UNKNOWN
+    #: When it was heard last on its present stream, and where the leader's log ended then.
+    heard_ms: int | None = None
+    heard_end: int = 0
+    #: It counted, and lost something that it had said to have.
     went_back: bool = False
 
 
 @dataclass(slots=True)
 class _Proposal:
-    partition_epoch: int
     isr: tuple[tuple[NodeId, int], ...]
-    #: Nobody knows what became of it: it is made again.
-    unknown: bool = False
+    #: When to send it again; None: an answer is awaited.
+    retry_ms: int | None = None
 
 
 class PartitionLeader:
@@ -139,180 +79,221 @@ class PartitionLeader:
         lag_ms_max: int,
         now_ms: int,
     ) -> None:
-        """`start_offset`: where this leader epoch begins. `high_watermark`: known from before."""
+        """Begin to lead.
+
+        `start_offset` is where this leader epoch begins, `end_offset` the own durable end, and
+        `high_watermark` what was known to be committed before, at most the own end.
+        """
+        self.high_watermark = high_watermark
         self._own_id = own_id
-        self.assignment = assignment
+        self._assignment = assignment
         self._start_offset = start_offset
         self._end_offset = end_offset
-        self.high_watermark = high_watermark
         self._lag_ms_max = lag_ms_max
-        self._followers: dict[NodeId, _Follower] = {
-            node: _Follower(caught_up_ms=now_ms) for node in self._others(assignment.replicas)
-        }
+        self._followers: dict[NodeId, _Follower] = {}
         self._proposal: _Proposal | None = None
+        #: After a refusal: nothing is proposed before.
+        self._pause_ms: int | None = None
+        self._follow_replicas(now_ms)
 
-    def _others(self, nodes: tuple[NodeId, ...]) -> list[NodeId]:
-        return [node for node in nodes if node != self._own_id]
+    @property
+    def assignment(self) -> Assignment:
+        return self._assignment
 
     @property
     def isr(self) -> tuple[NodeId, ...]:
-        """As it is committed."""
-        return self.assignment.isr
+        """Who is in sync, as it is committed."""
+        return self._assignment.isr
 
     @property
     def may_acknowledge(self) -> bool:
         """Whether enough replicas are in sync for anything to be committed."""
-        return len(self.isr) >= self.assignment.min_isr
+        return len(self.isr) >= self._assignment.min_isr
 
     @property
     def serves_latest(self) -> bool:
-        """Whether this leadership knows everything that those before committed."""
+        """Whether everything that earlier leaders committed is known to be."""
         return self.high_watermark >= self._start_offset
 
-    def next_deadline_ms(self) -> int | None:
-        """When a follower in sync is out of time, unless it catches up before."""
-        if self._proposal is not None and not self._proposal.unknown:
-            return None
-        if self._proposal is not None:
-            return 0
-        deadlines = [
-            0 if follower.went_back else follower.caught_up_ms + self._lag_ms_max
-            for node in self._others(self.isr)
-            if not self._is_level(follower := self._followers[node])
-        ]
-        return min(deadlines, default=None)
-
     def handle(self, event: LeaderEvent) -> list[LeaderEffect]:
-        """Take an event in; returns what is to be done."""
+        """Take in what happened; return what is to be done."""
         match event:
             case OwnEnd():
+                # Nobody comes in sync by it, and out of sync only when time has passed.
                 self._own_end(event)
+                return self._advanced()
             case FollowerAt():
                 self._follower_at(event)
+            case FollowerGone():
+                if event.node_id in self._followers:
+                    self._followers[event.node_id].heard_ms = None
             case Assigned():
                 self._assigned(event)
             case ProposalAnswered():
                 self._answered(event)
             case Tick():
                 pass
-        effects: list[LeaderEffect] = []
-        if self._advance():
-            effects.append(HighWatermarkMoved(self.high_watermark))
-        # An own end alone brings nobody in sync, and nobody out of it before time passes.
-        if not isinstance(event, OwnEnd):
-            effects += self._propose(event.now_ms)
-        return effects
+        return [*self._advanced(), *self._proposals(event.now_ms)]
 
-    # --- events ------------------------------------------------------------------------------
+    def next_deadline_ms(self) -> int | None:
+        """When a `Tick` is due: a follower is out of time, or the controller is asked again."""
+        if self._proposal is not None:
+            return self._proposal.retry_ms
+        if self._pause_ms is not None:
+            return self._pause_ms
+        return min(self._out_of_time_ms(), default=None)
+
+    def _out_of_time_ms(self) -> Iterator[int]:
+        if not self._is_in_service:
+            return
+        for node_id, follower in self._followers.items():
+            if node_id not in self.isr or self._is_level(follower):
+                continue
+            if follower.caught_up_ms is not None:
+                yield follower.caught_up_ms + self._lag_ms_max
+
+    # --- what is known ---------------------------------------------------------------------------
 
     def _own_end(self, event: OwnEnd) -> None:
-        if event.end_offset > self._end_offset:
-            for follower in self._followers.values():
-                if self._is_level(follower):
-                    # It had everything until now.
-                    follower.caught_up_ms = event.now_ms
-            self._end_offset = event.end_offset
-
-    def _is_level(self, follower: _Follower) -> bool:
-        return follower.end_offset >= self._end_offset and not follower.went_back
+        if event.end_offset <= self._end_offset:
+            return
+        for follower in self._followers.values():
+            if self._is_level(follower):
+                # It had everything until now, without a word while there was nothing new.
+                follower.caught_up_ms = event.now_ms
+        self._end_offset = event.end_offset
 
     def _follower_at(self, event: FollowerAt) -> None:
         follower = self._followers.get(event.node_id)
-        if follower is None or event.node_epoch < follower.node_epoch:
+        if follower is None:
+            return
+        known = self._assignment.node_epochs.get(event.node_id, _UNKNOWN)
+        if event.node_epoch < max(follower.node_epoch, known):
+            # Of a process that is gone: the log may have been cut since.
             return
         if event.node_epoch > follower.node_epoch:
-            if follower.node_epoch != -1 or event.node_id not in self.isr:
-                # A new process: what the one before had is no promise of this one.
-                follower.caught_up_ms = min(
-                    follower.caught_up_ms, event.now_ms - self._lag_ms_max - 1
-                )
-            follower.node_epoch = event.node_epoch
-            follower.went_back = follower.went_back and event.node_id in self.isr
-            follower.spoke_ms = -1
+            # What a process had promises nothing of the next one.
+            follower.heard_ms = None
+            if follower.node_epoch != _UNKNOWN:
+                follower.caught_up_ms = None
         elif event.end_offset < follower.end_offset:
-            follower.went_back = event.node_id in self.isr
-        if event.end_offset >= self._end_offset:
-            follower.caught_up_ms = max(follower.caught_up_ms, event.now_ms)
-        elif follower.spoke_ms >= 0 and event.end_offset >= follower.spoke_end:
-            follower.caught_up_ms = max(follower.caught_up_ms, follower.spoke_ms)
+            follower.caught_up_ms = None
+            follower.went_back = follower.went_back or event.node_id in self._counted()
+        follower.node_epoch = event.node_epoch
         follower.end_offset = event.end_offset
-        follower.spoke_ms = event.now_ms
-        follower.spoke_end = self._end_offset
+        if event.end_offset >= self._end_offset:
+            follower.caught_up_ms = event.now_ms
+        elif follower.heard_ms is not None and event.end_offset >= follower.heard_end:
+            # It has all that there was when it was heard before, so it had caught up then.
+            follower.caught_up_ms = max(follower.heard_ms, follower.caught_up_ms or 0)
+        follower.heard_ms = event.now_ms
+        follower.heard_end = self._end_offset
+
+    def _is_level(self, follower: _Follower) -> bool:
+        return follower.end_offset >= self._end_offset
 
     def _assigned(self, event: Assigned) -> None:
-        before, self.assignment = self.assignment, event.assignment
-        if event.assignment.partition_epoch != before.partition_epoch:
-            # Whatever was proposed from the state before can happen no more.
+        before, after = self._assignment, event.assignment
+        if after.leader_epoch != before.leader_epoch:
+            return
+        if after.partition_epoch < before.partition_epoch:
+            return
+        self._assignment = after
+        self._pause_ms = None
+        if after.partition_epoch != before.partition_epoch:
+            # No copy of what was proposed from the state before can be taken any more.
             self._proposal = None
-        for node in self._others(event.assignment.replicas):
-            self._followers.setdefault(node, _Follower(caught_up_ms=event.now_ms))
-            if node not in event.assignment.isr:
-                self._followers[node].went_back = False
-        for node in list(self._followers):
-            if node not in event.assignment.replicas:
-                del self._followers[node]
+        self._follow_replicas(event.now_ms)
+
+    def _follow_replicas(self, now_ms: int) -> None:
+        counted = self._counted()
+        followers: dict[NodeId, _Follower] = {}
+        for node_id in self._assignment.replicas:
+            if node_id == self._own_id:
+                continue
+            follower = self._followers.get(node_id) or _Follower()
+            if node_id not in counted:
+                follower.went_back = False
+            elif follower.node_epoch == _UNKNOWN and follower.caught_up_ms is None:
+                # It has not spoken yet, and gets the time to.
+                follower.caught_up_ms = now_ms
+            followers[node_id] = follower
+        self._followers = followers
 
     def _answered(self, event: ProposalAnswered) -> None:
-        proposal = self._proposal
-        if proposal is None or proposal.partition_epoch != event.partition_epoch:
+        if self._proposal is None or event.partition_epoch != self._assignment.partition_epoch:
             return
+        retry_ms = event.now_ms + PROPOSAL_RETRY_MS
         if event.refused:
             self._proposal = None
+            self._pause_ms = retry_ms
         else:
-            proposal.unknown = True
+            self._proposal.retry_ms = retry_ms
 
-    # --- decisions ---------------------------------------------------------------------------
+    # --- what follows ----------------------------------------------------------------------------
 
-    def _advance(self) -> bool:
-        """Move the high watermark as far as it may go; returns whether it moved."""
-        if not self.may_acknowledge:
-            return False
+    def _counted(self) -> set[NodeId]:
         counted = {*self.isr}
         if self._proposal is not None:
-            counted.update(node for node, _ in self._proposal.isr)
-        end = self._end_offset
-        for node in counted:
-            if node != self._own_id:
-                end = min(end, self._followers[node].end_offset)
-        if end <= self.high_watermark:
-            return False
-        self.high_watermark = end
-        return True
+            counted.update(node_id for node_id, _ in self._proposal.isr)
+        return counted
 
-    def _propose(self, now_ms: int) -> list[LeaderEffect]:
-        proposal = self._proposal
-        if proposal is not None and not proposal.unknown:
+    def _advanced(self) -> list[LeaderEffect]:
+        """Move the high watermark as far as it may go."""
+        if not self.may_acknowledge:
             return []
-        if proposal is None:
-            wanted = self._wanted(now_ms)
-            if {node for node, _ in wanted} == {*self.isr}:
-                return []
-            proposal = _Proposal(self.assignment.partition_epoch, wanted)
-        proposal.unknown = False
-        self._proposal = proposal
-        return [ProposeIsr(proposal.partition_epoch, proposal.isr)]
+        end_offset = self._end_offset
+        for node_id in self._counted():
+            if node_id != self._own_id:
+                end_offset = min(end_offset, self._followers[node_id].end_offset)
+        if end_offset <= self.high_watermark:
+            return []
+        self.high_watermark = end_offset
+        return [HighWatermarkMoved(end_offset)]
 
-    def _wanted(self, now_ms: int) -> tuple[tuple[NodeId, int], ...]:
-        """The in-sync set as it should be: who keeps up stays, who has caught up comes in."""
-        epochs = self.assignment.node_epochs
-        own = (self._own_id, epochs.get(self._own_id, 0))
-        members = [own]
-        for node in self._others(self.assignment.replicas):
-            follower = self._followers[node]
-            keeps = node in self.isr and self._keeps_up(node, follower, now_ms)
-            if keeps or (node not in self.isr and self._may_join(node, follower, now_ms)):
-                members.append((node, epochs.get(node, follower.node_epoch)))
-        return tuple(members)
+    def _proposals(self, now_ms: int) -> list[LeaderEffect]:
+        if self._proposal is None:
+            self._proposal = self._new_proposal(now_ms)
+        elif self._proposal.retry_ms is None or now_ms < self._proposal.retry_ms:
+            return []
+        if self._proposal is None:
+            return []
+        self._proposal.retry_ms = None
+        return [ProposeIsr(self._assignment.partition_epoch, self._proposal.isr)]
 
-    def _keeps_up(self, node: NodeId, follower: _Follower, now_ms: int) -> bool:
-        known = self.assignment.node_epochs.get(node)
-        if known is None or follower.went_back or follower.node_epoch not in (-1, known):
-            return False
-        return self._is_level(follower) or now_ms - follower.caught_up_ms <= self._lag_ms_max
+    def _new_proposal(self, now_ms: int) -> _Proposal | None:
+        if self._pause_ms is not None and now_ms < self._pause_ms:
+            return None
+        self._pause_ms = None
+        node_epochs = self._assignment.node_epochs
+        in_sync = [
+            node_id
+            for node_id, follower in self._followers.items()
+            if self._belongs(node_id, follower, now_ms)
+        ]
+        members = [self._own_id, *in_sync]
+        if not self._is_in_service or {*members} == {*self.isr}:
+            return None
+        return _Proposal(tuple((node_id, node_epochs[node_id]) for node_id in members))
 
-    def _may_join(self, node: NodeId, follower: _Follower, now_ms: int) -> bool:
-        if follower.node_epoch != self.assignment.node_epochs.get(node):
+    @property
+    def _is_in_service(self) -> bool:
+        """A leader out of service is about to be replaced, and its proposals are refused."""
+        return self._own_id in self._assignment.node_epochs
+
+    def _belongs(self, node_id: NodeId, follower: _Follower, now_ms: int) -> bool:
+        """Whether a follower should be in sync; a replica out of service should not."""
+        known = self._assignment.node_epochs.get(node_id)
+        if known is None or follower.went_back or not self._is_caught_up(follower, now_ms):
             return False
-        if follower.end_offset < max(self.high_watermark, self._start_offset):
+        if node_id in self.isr:
+            return follower.node_epoch in {_UNKNOWN, known}
+        if follower.heard_ms is None or follower.node_epoch != known:
             return False
-        return self._is_level(follower) or now_ms - follower.caught_up_ms <= self._lag_ms_max
+        return follower.end_offset >= max(self.high_watermark, self._start_offset)
+
+    def _is_caught_up(self, follower: _Follower, now_ms: int) -> bool:
+        if self._is_level(follower):
+            return True
+        at_ms = follower.caught_up_ms
+        return at_ms is not None and now_ms < at_ms + self._lag_ms_max

@@ -23,22 +23,25 @@ from logd.model.ids import LeaderEpoch, NodeId, TopicPartitionId
 from logd.replication import (
     Alarm,
     AppendChunk,
+    Appended,
+    AppendFailed,
+    Begin,
     Chunk,
-    Committed,
     Connected,
     Disconnected,
     Diverges,
     FollowerEffect,
     FollowerEvent,
+    HighWatermarkMoved,
     PartitionFollower,
     RestartAt,
-    Retry,
+    Restarted,
     RetryAt,
     SendPosition,
+    Tick,
     TrimTo,
+    Truncated,
     TruncateTo,
-    WriteFailed,
-    Written,
 )
 from logd.runtime.disk_driver import DiskDriver
 from logd.runtime.partition import Partition
@@ -269,8 +272,9 @@ class _Copying:
             last_epoch=self._last_epoch(),
             high_watermark=self.partition.high_watermark,
             start_offset=view.start_offset,
-            end_offset_for=lambda: self.partition.view.end_offset_for_epoch,
+            end_offset_for=lambda epoch: self.partition.view.end_offset_for_epoch(epoch),
         )
+        self.handle(Begin(self._clock.monotonic_ms()))
         if self._connected:
             self.handle(Connected())
 
@@ -301,6 +305,7 @@ class _Copying:
                 size_bytes=len(chunk.records),
                 high_watermark=chunk.high_watermark,
                 log_start_offset=chunk.log_start_offset,
+                append_time_ms=chunk.append_time_ms,
                 diverging=(Diverges(diverging.epoch, diverging.end_offset) if diverging else None),
                 too_low=chunk.too_low,
                 refused=chunk.error is not None,
@@ -326,15 +331,18 @@ class _Copying:
                 assert self._chunk is not None, "only a chunk that arrived is appended"
                 self._append(self._chunk)
             case TruncateTo():
-                self._write(self._driver.truncate(partition, effect.offset))
+                cut = self._driver.truncate(partition, effect.offset)
+                self._later(cut, lambda end: self.handle(Truncated(end, self._last_epoch())))
             case RestartAt():
-                self._write(self._around.restart(partition, effect.offset))
+                offset = effect.offset
+                made = self._around.restart(partition, offset)
+                self._later(made, lambda _: self.handle(Restarted(offset)))
             case TrimTo():
                 offset = effect.offset
                 trimmed = self._driver.call(lambda: partition.log.trim(offset))
                 # What cannot be trimmed now is trimmed with the next chunk or the next start.
                 trimmed.add_done_callback(_looked_at)
-            case Committed():
+            case HighWatermarkMoved():
                 partition.learn_high_watermark(effect.offset)
             case RetryAt():
                 self._wake_at(effect.at_ms)
@@ -345,15 +353,8 @@ class _Copying:
         append_ms = chunk.append_time_ms
         if append_ms < 0:
             append_ms = self._clock.wall_ms()
-        self._write(self._driver.append_copied(self.partition, chunk.records, append_ms))
-
-    def _write(self, done: asyncio.Future[Any]) -> None:
-        self._later(
-            done,
-            lambda _: self.handle(
-                Written(self.partition.view.written_end_offset, self._last_epoch())
-            ),
-        )
+        done = self._driver.append_copied(self.partition, chunk.records, append_ms)
+        self._later(done, lambda end: self.handle(Appended(end, self._last_epoch())))
 
     def _later(self, done: asyncio.Future[Any], then: Callable[[Any], None]) -> None:
         """Go on once the writer is done; what it refuses is tried again by the machine."""
@@ -368,7 +369,7 @@ class _Copying:
                 then(future.result())
                 return
             _logger.warning("%s cannot be written to: %s", self.partition.name, error)
-            self.handle(WriteFailed(self._clock.monotonic_ms()))
+            self.handle(AppendFailed(self._clock.monotonic_ms()))
 
         done.add_done_callback(ended)
 
@@ -377,7 +378,9 @@ class _Copying:
             self._timer.cancel()
         delay_s = max(at_ms - self._clock.monotonic_ms(), 0) / 1000
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(delay_s, lambda: self.handle(Retry()))
+        self._timer = loop.call_later(
+            delay_s, lambda: self.handle(Tick(self._clock.monotonic_ms()))
+        )
 
 
 def _looked_at(future: asyncio.Future[Any]) -> None:
