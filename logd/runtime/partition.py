@@ -34,6 +34,7 @@ from logd.replication import (
     Assigned,
     Assignment,
     FollowerAt,
+    FollowerGone,
     HighWatermarkMoved,
     LeaderEvent,
     OwnEnd,
@@ -272,6 +273,10 @@ class Partition:
     def follower_at(self, node_id: NodeId, node_epoch: int, end_offset: int) -> None:
         """A follower has everything below `end_offset`, durably."""
         self._tell_leader(FollowerAt(node_id, node_epoch, end_offset, self._around.monotonic_ms()))
+
+    def follower_gone(self, node_id: NodeId) -> None:
+        """The stream of a follower ended."""
+        self._tell_leader(FollowerGone(node_id, self._around.monotonic_ms()))
 
     def proposal_answered(self, partition_epoch: int, *, refused: bool) -> None:
         """The controller answered a proposal, or nobody did."""

@@ -272,11 +272,14 @@ class _Copying:
             last_epoch=self._last_epoch(),
             high_watermark=self.partition.high_watermark,
             start_offset=view.start_offset,
-            end_offset_for=lambda epoch: self.partition.view.end_offset_for_epoch(epoch),
+            end_offset_for=self._own_end_offset_for,
         )
         self.handle(Begin(self._clock.monotonic_ms()))
         if self._connected:
             self.handle(Connected())
+
+    def _own_end_offset_for(self, epoch: int) -> tuple[int, int]:
+        return self.partition.view.end_offset_for_epoch(epoch)
 
     def _last_epoch(self) -> int:
         view = self.partition.view
@@ -378,9 +381,10 @@ class _Copying:
             self._timer.cancel()
         delay_s = max(at_ms - self._clock.monotonic_ms(), 0) / 1000
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(
-            delay_s, lambda: self.handle(Tick(self._clock.monotonic_ms()))
-        )
+        self._timer = loop.call_later(delay_s, self._tick)
+
+    def _tick(self) -> None:
+        self.handle(Tick(self._clock.monotonic_ms()))
 
 
 def _looked_at(future: asyncio.Future[Any]) -> None:

@@ -116,8 +116,11 @@ class ReplicaSession:
 
     def close(self) -> None:
         """Forget everything; `next_chunks` then returns an empty list."""
+        if self._closed:
+            return
         self._closed = True
-        for key in list(self._listening):
+        for key, (found, _) in list(self._listening.items()):
+            found.follower_gone(self._follower)
             self._unlisten(key)
         self._asked.clear()
         self._wake.set()
