@@ -74,6 +74,22 @@ class Replication(RuleBasedStateMachine):
             self.world.receive(node)
             self.world.sync(node)
 
+    @rule(reached=st.sets(which, min_size=2), rounds=st.integers(1, 6))
+    def calm(self, reached: set[NodeId], rounds: int) -> None:
+        for node_id in sorted(reached):
+            self.world.restart(self.world.nodes[node_id])
+            self.world.unfence(node_id)
+        for _ in range(rounds):
+            self.world.calm_round(reached)
+
+    @rule(kept=st.integers(0, 3))
+    def crash_leader(self, kept: int) -> None:
+        """Its records were written on the way, and it is fenced when it is gone."""
+        for node in self.world.nodes.values():
+            if node.leader is not None:
+                self.world.crash(node, kept)
+                self.world.fence(node.node_id)
+
     # --- the controller --------------------------------------------------------------------------
 
     @precondition(lambda self: self.world.copies)
@@ -130,7 +146,7 @@ class Replication(RuleBasedStateMachine):
 
 
 TestReplication = Replication.TestCase
-TestReplication.settings = settings(max_examples=150, stateful_step_count=60)
+TestReplication.settings = settings(max_examples=300, stateful_step_count=60)
 
 
 @pytest.mark.proof

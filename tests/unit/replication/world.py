@@ -429,6 +429,28 @@ class World:
             assert node.start <= len(node.log)
             assert node.high_watermark <= min(len(self.committed), node.durable)
             self._agrees(node, node.high_watermark)
+        for node_id in (*self.state.isr, *self.state.eligible):
+            node = self.nodes[node_id]
+            assert node.durable >= len(self.committed), "who may lead lacks what is committed"
+            self._agrees(node, len(self.committed))
+
+    def calm_round(self, reached: set[NodeId]) -> None:
+        """Everything arrives that these nodes sent, and the controller decides on it."""
+        for node_id in sorted(reached):
+            node = self.nodes[node_id]
+            self.learn(node, everything=True)
+            self.sync(node)
+            self.connect(node)
+        for position in self.positions[-3:]:
+            if position.sender in reached:
+                self.deliver(position)
+        for node_id in sorted(reached):
+            self.receive(self.nodes[node_id])
+        for copy in self.copies[-1:]:
+            self.decide(copy)
+            self.lose_answer(copy)
+        self.pass_time(100)
+        self.check()
 
     def calm_down(self) -> None:
         """Everyone is there, everything arrives: all come to have the same, all committed."""
@@ -436,20 +458,7 @@ class World:
             for node in self.nodes.values():
                 self.restart(node)
                 self.unfence(node.node_id)
-                self.learn(node, everything=True)
-                self.sync(node)
-                self.connect(node)
-            for position in self.positions[-3:]:
-                self.deliver(position)
-            self.positions.clear()
-            for node in self.nodes.values():
-                self.receive(node)
-            for copy in self.copies:
-                self.decide(copy)
-                self.lose_answer(copy)
-            self.copies.clear()
-            self.pass_time(100)
-            self.check()
+            self.calm_round({*self.nodes})
         ends = {len(node.log) for node in self.nodes.values()}
         assert ends == {len(self.committed)}, "the copies do not come to agree"
         assert {*self.state.isr} == {*self.nodes}
