@@ -14,6 +14,10 @@ from pathlib import Path
 from logd_wire.errors import ConfigError, StorageFailedError
 
 from logd import __version__
+from logd.http.endpoints import Endpoints
+from logd.http.server import HttpServer
+from logd.http.sync_times import SyncTimes
+from logd.http.watch import NodeWatch
 from logd.model.node_config import NodeConfig, NodeConfigEntry
 from logd.rpc.calls import CallLimits
 from logd.rpc.edge import Edge, ThreadOffload
@@ -27,6 +31,10 @@ _logger = logging.getLogger("logd.node")
 
 #: How long calls under way may take to end when the node is told to stop.
 STOP_GRACE_S = 5.0
+#: The same for answers of the admin port that are on their way.
+ADMIN_STOP_GRACE_S = 1.0
+
+_LOOPBACK = ("127.", "localhost", "::1")
 
 
 @asynccontextmanager
@@ -39,32 +47,69 @@ async def running_node(
     Raises ConfigError when the address or the data directory cannot be had.
     """
     config = _with_real_port(config)
-    node = Node(config, entries, _ports(config), version=__version__)
-    disks = (node.ports.disk, node.ports.metadata_disk)
+    syncs = SyncTimes()
+    ports = _ports(config, syncs)
+    watch = NodeWatch(config, ports, syncs, version=__version__)
     try:
-        await node.start()
-        offload = ThreadOffload()
-        try:
-            server = RpcServer(
-                build_methods(Edge(node.broker, node.ports.clock, offload)),
-                services=SERVICES,
-                limits=CallLimits(
-                    connections_max=config.limits.connections,
-                    calls_per_connection_max=config.limits.streams_per_connection,
-                ),
-            )
+        # It comes first and goes last: a start or a stop that takes long can be looked at.
+        async with _admin_port(config, watch) as config:
+            node = Node(config, entries, ports, version=__version__)
+            await node.start()
             try:
-                await server.start(config.listeners.grpc)
-                _announce(config)
-                yield node
+                async with _client_port(node, watch):
+                    yield node
             finally:
-                await server.stop(STOP_GRACE_S if node.failure is None else 0)
-        finally:
-            offload.close()
-            await node.stop()
+                await node.stop()
     finally:
-        for disk in disks:
+        for disk in (ports.disk, ports.metadata_disk):
             await disk.close()
+
+
+@asynccontextmanager
+async def _client_port(node: Node, watch: NodeWatch) -> AsyncIterator[None]:
+    """Serve clients of a node that has started, inside the block."""
+    config, requests = node.config, node.meters.requests
+    offload = ThreadOffload()
+    server = RpcServer(
+        build_methods(Edge(node.broker, node.ports.clock, offload, requests)),
+        services=SERVICES,
+        limits=CallLimits(
+            connections_max=config.limits.connections,
+            calls_per_connection_max=config.limits.streams_per_connection,
+        ),
+        requests=requests,
+    )
+    try:
+        try:
+            await server.start(config.listeners.grpc)
+            _announce(config)
+            watch.serves(node, server.calls)
+            yield
+        finally:
+            watch.stops()
+            await server.stop(STOP_GRACE_S if node.failure is None else 0)
+    finally:
+        offload.close()
+
+
+@asynccontextmanager
+async def _admin_port(config: NodeConfig, watch: NodeWatch) -> AsyncIterator[NodeConfig]:
+    """Answer on the admin port inside the block, which gets the configuration with its real
+    address. Raises ConfigError when the address was asked for and cannot be had."""
+    listeners = config.listeners
+    if not listeners.admin:
+        yield config
+        return
+    server = HttpServer(Endpoints(watch))
+    address = await server.start(listeners.admin, or_any_port=listeners.admin_is_default)
+    taken = listeners.admin_is_default and address != listeners.admin
+    why = f" ({listeners.admin} is taken; listeners.admin chooses another)" if taken else ""
+    _logger.info("health and metrics at http://%s%s", address, why)
+    _warn_of_strangers(address)
+    try:
+        yield replace(config, listeners=replace(listeners, admin=address))
+    finally:
+        await server.stop(ADMIN_STOP_GRACE_S)
 
 
 async def serve(
@@ -98,11 +143,11 @@ async def serve(
         ) from node.failure
 
 
-def _ports(config: NodeConfig) -> Ports:
+def _ports(config: NodeConfig, syncs: SyncTimes) -> Ports:
     root = Path(config.node.data_dir)
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Ports(
-        files=RealFiles(root),
+        files=RealFiles(root, synced=syncs.record),
         disk=ThreadDisk("disk"),
         metadata_disk=ThreadDisk("metadata"),
         clock=SystemClock(),
@@ -132,17 +177,22 @@ def _with_real_port(config: NodeConfig) -> NodeConfig:
 def _announce(config: NodeConfig) -> None:
     listen, advertised = config.listeners.grpc, config.listeners.advertised
     _logger.info("listening on %s; clients are told to connect to %s", listen, advertised)
-    host = listen.rpartition(":")[0].strip("[]")
-    loopback = ("127.", "localhost", "::1")
-    if host.startswith(loopback):
+    if not _warn_of_strangers(listen):
         return
-    _logger.warning(
-        "listening on %s without encryption or authentication: leave it on a trusted network",
-        listen,
-    )
-    if advertised.startswith(loopback):
+    if advertised.startswith(_LOOPBACK):
         _logger.warning(
             "clients on other machines are told to connect to %s and cannot: set"
             " listeners.advertised",
             advertised,
         )
+
+
+def _warn_of_strangers(listen: str) -> bool:
+    """Warn if others than this machine can reach an address; returns whether they can."""
+    if listen.rpartition(":")[0].strip("[]").startswith(_LOOPBACK):
+        return False
+    _logger.warning(
+        "listening on %s without encryption or authentication: leave it on a trusted network",
+        listen,
+    )
+    return True

@@ -42,10 +42,13 @@ class NodeSection:
 
 @dataclass(frozen=True, slots=True)
 class ListenersSection:
-    """Where it listens. `advertised` is `grpc` when not configured otherwise."""
+    """Where it listens. `advertised` is `grpc` when not configured otherwise; `admin` is empty
+    for none, and `admin_is_default` when nobody chose it."""
 
     grpc: str
     advertised: str
+    admin: str
+    admin_is_default: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,14 @@ class TopicsSection:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSection:
+    """How much detail the metrics show."""
+
+    per_partition: bool
+    partitions_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class LimitsSection:
     """Budgets in bytes, and counts."""
 
@@ -97,6 +108,7 @@ class NodeConfig:
     log: LogSection
     topics: TopicsSection
     topic_defaults: Mapping[str, str]
+    metrics: MetricsSection
     limits: LimitsSection
 
 
@@ -217,6 +229,7 @@ def _build(given: Mapping[str, _Given]) -> NodeConfig:
             sections.setdefault(section, {})[attribute] = setting.parse(at.text)
     listeners = sections["listeners"]
     listeners["advertised"] = listeners["advertised"] or listeners["grpc"]
+    listeners["admin_is_default"] = "listeners.admin" not in given
     return NodeConfig(
         node=NodeSection(**sections["node"]),
         listeners=ListenersSection(**listeners),
@@ -224,6 +237,7 @@ def _build(given: Mapping[str, _Given]) -> NodeConfig:
         log=LogSection(**sections["log"]),
         topics=TopicsSection(**sections["topics"]),
         topic_defaults=MappingProxyType(_topic_defaults(given)),
+        metrics=MetricsSection(**sections["metrics"]),
         limits=LimitsSection(**sections["limits"]),
     )
 

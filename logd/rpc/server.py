@@ -11,6 +11,7 @@ from google.protobuf.internal import api_implementation
 from logd_wire.errors import ConfigError
 from logd_wire.limits import KIB, MESSAGE_BYTES_MAX
 
+from logd.observe import RequestMeters
 from logd.rpc.api import Methods
 from logd.rpc.binding import bind
 from logd.rpc.calls import CallLimits, Calls
@@ -65,14 +66,23 @@ class RpcServer:
     """Serves `methods` on one address. Start and stop it once, on one event loop."""
 
     def __init__(
-        self, methods: Methods, *, services: Sequence[str], limits: CallLimits | None = None
+        self,
+        methods: Methods,
+        *,
+        services: Sequence[str],
+        limits: CallLimits | None = None,
+        requests: RequestMeters | None = None,
     ) -> None:
-        """`services`: full names of the services in `methods`, for health and reflection."""
+        """`services`: full names of the services in `methods`, for health and reflection;
+        `requests`: where calls are counted."""
         _require_fast_protobuf()
         self.calls = Calls(limits or CallLimits())
         self._probes = Probes(services, self.calls)
         self._transport = Transport(
-            {**bind(methods, self.calls, Memory()), **self._probes.handlers()},
+            {
+                **bind(methods, self.calls, Memory(), requests or RequestMeters()),
+                **self._probes.handlers(),
+            },
             options=transport_options(self.calls.limits),
             rpcs_max=self.calls.limits.calls_max + _REFUSALS_MAX,
         )

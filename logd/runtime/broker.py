@@ -24,6 +24,7 @@ from logd.metadata import (
 )
 from logd.model.ids import ClusterId, NodeId, TopicId, TopicPartitionId
 from logd.model.node_config import NodeConfig, NodeConfigEntry
+from logd.observe import Meters
 from logd.runtime.budget import ByteBudget, ConnectionBudget
 from logd.runtime.fetch_session import FetchSession
 from logd.runtime.metadata_driver import MetadataDriver
@@ -68,6 +69,7 @@ class Broker:
         disk: Disk,
         clock: Clock,
         rng: Rng,
+        meters: Meters,
     ) -> None:
         self.identity = identity
         self.config = config
@@ -77,6 +79,7 @@ class Broker:
         self._disk = disk
         self._clock = clock
         self._rng = rng
+        self._meters = meters
         self._produce_budget = ByteBudget(config.limits.produce_bytes)
         # Streams of one connection share its budget, which goes when the last of them does.
         self._connection_budgets: WeakValueDictionary[str, ConnectionBudget] = WeakValueDictionary()
@@ -89,6 +92,16 @@ class Broker:
     def image(self) -> ClusterImage:
         """The committed metadata."""
         return self._metadata.image
+
+    @property
+    def stopping(self) -> bool:
+        """Whether what is new is refused."""
+        return self._stopping
+
+    @property
+    def budgets(self) -> dict[str, ByteBudget]:
+        """What all connections together hold in memory, by what it is for."""
+        return {"produce": self._produce_budget, "fetch": self._fetch_budget}
 
     def begin_stop(self) -> None:
         """Refuse what is new from here on; what was accepted is finished."""
@@ -136,7 +149,11 @@ class Broker:
     def fetch_session(self, peer: str) -> FetchSession:
         """The reading state of one new stream from `peer`."""
         return FetchSession(
-            find=self._find, disk=self._disk, clock=self._clock, budget=self._fetch_budget
+            find=self._find,
+            disk=self._disk,
+            clock=self._clock,
+            budget=self._fetch_budget,
+            meter=self._meters.requests.of("Fetch"),
         )
 
     async def read(
@@ -150,6 +167,7 @@ class Broker:
         result = await self._disk.read(
             partial(found.view.read, offset, bytes_max=bytes_max, limit_offset=limit)
         )
+        found.traffic.fetched(result.next_offset - offset, len(result.records))
         return Chunk(
             records=result.records,
             next_offset=result.next_offset,

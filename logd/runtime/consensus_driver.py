@@ -21,6 +21,7 @@ from logd_wire.errors import (
 
 from logd.consensus import Committed, Entry, Identity, OneVoter, Ready, Role, StateMachine
 from logd.model.ids import LogIndex, NodeId, Term
+from logd.observe import QuorumStatus
 from logd.runtime.ports import Clock, Disk, Spawn
 from logd.runtime.raft_store import RaftStore
 
@@ -86,6 +87,20 @@ class ConsensusDriver:
     @property
     def applied_index(self) -> LogIndex:
         return self._core.applied_index
+
+    @property
+    def status(self) -> QuorumStatus:
+        core = self._core
+        return QuorumStatus(
+            role=core.role.value,
+            term=core.term,
+            leader_id=core.leader_id,
+            commit_index=core.commit_index,
+            applied_index=core.applied_index,
+            end_index=core.end_index,
+            caught_up=core.has_caught_up,
+            voters=(self._identity.node_id,),
+        )
 
     async def propose(self, payloads: Sequence[bytes], *, timeout_ms: int) -> Committed:
         proposal = self._core.propose(payloads)

@@ -18,9 +18,11 @@ from logd.consensus import Identity
 from logd.metadata import FormCluster, MetadataMachine, MetadataSettings, RegisterNode
 from logd.model.ids import ClusterId, DirectoryId
 from logd.model.node_config import NodeConfig, NodeConfigEntry
+from logd.observe import Meters
 from logd.runtime.broker import Broker, NodeIdentity
 from logd.runtime.consensus_driver import ConsensusDriver
 from logd.runtime.disk_driver import DiskDriver
+from logd.runtime.gauges import Gauges, measure
 from logd.runtime.metadata_driver import MetadataDriver
 from logd.runtime.partitions import Partitions
 from logd.runtime.ports import Clock, Disk, Rng, Spawn
@@ -63,6 +65,8 @@ class Node:
         self._spawn = ports.spawn(self._on_fatal)
         self.failed = asyncio.Event()
         self.failure: BaseException | None = None
+        metrics = config.metrics
+        self.meters = Meters(topics_max=metrics.partitions_max if metrics.per_partition else 0)
 
     def _on_fatal(self, error: BaseException) -> None:
         if self.failure is None:
@@ -93,6 +97,7 @@ class Node:
                 disk=ports.disk,
                 clock=ports.clock,
                 spawn=self._spawn,
+                traffic=self.meters.traffic,
             )
             await self._start_metadata()
         except BaseException:
@@ -152,7 +157,12 @@ class Node:
             disk=ports.disk,
             clock=ports.clock,
             rng=ports.rng,
+            meters=self.meters,
         )
+
+    def gauges(self) -> Gauges:
+        """How things stand at this moment; only once `broker` is there."""
+        return measure(self.broker, self._partitions, self._driver, self._consensus.status)
 
     def _open_store(self) -> RaftStore:
         return RaftStore.open(

@@ -23,6 +23,7 @@ from logd_wire.errors import (
 from logd.model.ids import TopicPartitionId
 from logd.model.settings import FlushMode
 from logd.model.topic_config import TopicConfig
+from logd.observe import Traffic
 from logd.runtime.disk_driver import DiskDriver
 from logd.storage import Appended, LogKey, LogView, PartitionLog
 
@@ -54,27 +55,31 @@ class Chunk:
 class Partition:
     """Implements `WrittenLog` for one partition.
 
-    `name` is "topic-partition", for messages only.
+    `name` is "topic-partition", for messages only, and so is `topic`. What goes in and out is
+    counted in `traffic`.
     """
 
     def __init__(
         self,
         *,
         key: TopicPartitionId,
-        name: str,
+        topic: str,
         log: PartitionLog,
         config: TopicConfig,
         leader_epoch: int,
         driver: DiskDriver,
         wall_ms: Callable[[], int],
+        traffic: Traffic,
     ) -> None:
         self.id = key
         self.key: LogKey = (key.topic_id, key.partition)
-        self.name = name
+        self.topic = topic
+        self.name = f"{topic}-{key.partition}"
         self.log = log
         self.leader_epoch = leader_epoch
         self._driver = driver
         self._wall_ms = wall_ms
+        self.traffic = traffic
         self.reconfigure(config)
         #: Grows with every byte appended; fetch sessions compare it to know what is waiting.
         self.appended_bytes = 0
@@ -138,7 +143,11 @@ class Partition:
             )
         return header
 
-    def answer(self, appended: Appended) -> Any:
+    def answer(self, appended: Appended, size_bytes: int) -> Any:
+        if appended.duplicate:
+            self.traffic.duplicates += 1
+        else:
+            self.traffic.produced(appended.next_offset - appended.base_offset, size_bytes)
         return ProduceOutcome(
             base_offset=appended.base_offset,
             leader_epoch=self.leader_epoch,

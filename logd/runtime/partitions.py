@@ -15,6 +15,7 @@ from logd.model.ids import TopicId, TopicPartitionId
 from logd.model.node_config import NodeConfig
 from logd.model.settings import FlushMode
 from logd.model.topic_config import TopicConfig, parse_topic_config
+from logd.observe import TrafficTable
 from logd.runtime.disk_driver import DiskDriver
 from logd.runtime.partition import Partition
 from logd.runtime.ports import Clock, Disk, Spawn
@@ -49,12 +50,17 @@ class PartitionStats:
 
 
 class _Missing(NamedTuple):
-    """A partition of this node whose log is not open; `name` is for messages only."""
+    """A partition of this node whose log is not open."""
 
     key: TopicPartitionId
-    name: str
+    topic: str
     config: TopicConfig
     leader_epoch: int
+
+    @property
+    def name(self) -> str:
+        """For messages only."""
+        return f"{self.topic}-{self.key.partition}"
 
 
 class Partitions:
@@ -70,6 +76,7 @@ class Partitions:
         disk: Disk,
         clock: Clock,
         spawn: Spawn,
+        traffic: TrafficTable,
     ) -> None:
         self._config = config
         self._directory = directory
@@ -78,6 +85,7 @@ class Partitions:
         self._disk = disk
         self._clock = clock
         self._spawn = spawn
+        self._traffic = traffic
         # Segment files open at one time, of all partitions together.
         self._handles = HandleCache(directory.files, OPEN_SEGMENTS_MAX)
         self._partitions: dict[TopicPartitionId, Partition] = {}
@@ -129,7 +137,7 @@ class Partitions:
         missing = list(self._missing(image))
         for first in range(0, len(missing), OPENING_MAX):
             some = missing[first : first + OPENING_MAX]
-            logs = [self._disk.sync(partial(self._open_log, *one)) for one in some]
+            logs = [self._disk.sync(partial(self._open_log, one)) for one in some]
             failure: BaseException | None = None
             for one, log in zip(some, logs, strict=True):
                 try:
@@ -146,31 +154,29 @@ class Partitions:
                 key = TopicPartitionId(topic.topic_id, state.partition)
                 if key not in self._partitions and self._config.node.id in state.replicas:
                     config = config or self.topic_config(topic)
-                    name = f"{topic.name}-{state.partition}"
-                    yield _Missing(key, name, config, state.leader_epoch)
+                    yield _Missing(key, topic.name, config, state.leader_epoch)
 
     def _wrap(self, opened: _Missing, log: PartitionLog) -> Partition:
         found = Partition(
             key=opened.key,
-            name=opened.name,
+            topic=opened.topic,
             log=log,
             config=opened.config,
             leader_epoch=opened.leader_epoch,
             driver=self._driver,
             wall_ms=self._clock.wall_ms,
+            traffic=self._traffic.join(opened.topic),
         )
         # What recovery found beyond the ledger is durable now, and must not be cut next time.
         self._driver.note_durable(found)
         self._flush_by_interval(found)
         return found
 
-    def _open_log(
-        self, key: TopicPartitionId, name: str, config: TopicConfig, leader_epoch: int
-    ) -> PartitionLog:
+    def _open_log(self, missing: _Missing) -> PartitionLog:
         """On a thread of the disk."""
-        log_key = (key.topic_id, key.partition)
+        log_key = (missing.key.topic_id, missing.key.partition)
         path = self._directory.partition_path(log_key)
-        log_config = self._log_config(config)
+        log_config = self._log_config(missing.config)
         files, durable_end = self._directory.files, self._ledger.ends.get(log_key)
         if durable_end is not None and not files.exists(path):
             # It was here and is gone. An empty directory opens as what it is: damage.
@@ -185,7 +191,7 @@ class Partitions:
                 now_ms=self._clock.wall_ms(),
                 handles=self._handles,
             )
-            _report(name, log.recovery)
+            _report(missing.name, log.recovery)
         else:
             log = PartitionLog.create(
                 files,
@@ -194,7 +200,7 @@ class Partitions:
                 handles=self._handles,
                 now_ms=self._clock.wall_ms(),
             )
-        log.begin_epoch(leader_epoch)
+        log.begin_epoch(missing.leader_epoch)
         return log
 
     def _log_config(self, config: TopicConfig) -> LogConfig:
@@ -223,6 +229,7 @@ class Partitions:
 
     async def _drop(self, found: Partition) -> None:
         """Take a deleted partition out of use now, its files after the delay."""
+        self._traffic.leave(found.topic, found.traffic)
         await self._driver.call(partial(found.log.close, clean=False))
         found.published()
         delay_ms = found.config.file_delete_delay_ms

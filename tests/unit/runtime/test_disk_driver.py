@@ -96,8 +96,10 @@ class Target:
         self.log: Any = FakeLog()
         self.sync_before_ack = sync_before_ack
         self.durable_when_answered: list[int] = []
+        self.answered_bytes = 0
 
-    def answer(self, appended: Any) -> Any:
+    def answer(self, appended: Any, size_bytes: int) -> Any:
+        self.answered_bytes += size_bytes
         self.durable_when_answered.append(self.log.view.durable_end_offset)
         return appended
 
@@ -126,12 +128,13 @@ class Bench:
         self.disk = ManualDisk()
         self.ledger = RecordingLedger()
         self.free_bytes = 1_000_000
+        self.now_ms = 0
         self.fatal: list[BaseException] = []
         ledger: Any = self.ledger
         self.driver = DiskDriver(
             disk=self.disk,
             ledger=ledger,
-            clock=SimpleNamespace(wall_ms=lambda: 1_000),
+            clock=SimpleNamespace(wall_ms=lambda: 1_000, monotonic_ms=lambda: self.now_ms),
             free_bytes=lambda: self.free_bytes,
             free_bytes_min=1_000,
             on_fatal=self.fatal.append,

@@ -17,6 +17,7 @@ from logd_wire.errors import (
 
 from logd.model.ids import TopicId, TopicPartitionId
 from logd.model.topic_config import parse_topic_config
+from logd.observe import ApiMeter, Traffic
 from logd.runtime.budget import ByteBudget
 from logd.runtime.fetch_session import RESERVE_BYTES, FetchFrame, FetchSession
 from logd.runtime.partition import Partition
@@ -55,6 +56,7 @@ class Node:
         self.disk = InlineDisk()
         self.budget = ByteBudget(budget_bytes)
         self.now_ms = 0
+        self.traffic, self.meter = Traffic(), ApiMeter()
         self.partitions: dict[TopicPartitionId, Partition] = {}
 
     def partition(self, number: int) -> Partition:
@@ -62,19 +64,24 @@ class Node:
         driver: Any = None
         self.partitions[key] = Partition(
             key=key,
-            name=f"orders-{number}",
+            topic="orders",
             log=PartitionLog.create(self.files, f"log-{number}", LogConfig()),
             config=parse_topic_config({}),
             leader_epoch=0,
             driver=driver,
             wall_ms=lambda: 1_000,
+            traffic=self.traffic,
         )
         return self.partitions[key]
 
     def session(self) -> FetchSession:
         disk: Any = self.disk
-        clock: Any = SimpleNamespace(monotonic_ms=lambda: self.now_ms)
-        return FetchSession(find=self._find, disk=disk, clock=clock, budget=self.budget)
+        clock: Any = SimpleNamespace(
+            monotonic_ms=lambda: self.now_ms, monotonic_ns=lambda: self.now_ms * 1_000_000
+        )
+        return FetchSession(
+            find=self._find, disk=disk, clock=clock, budget=self.budget, meter=self.meter
+        )
 
     def _find(self, key: TopicPartitionId, _leader_epoch: int) -> Partition:
         if key not in self.partitions:
