@@ -22,9 +22,11 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 #: The last of them is "…" where something was cut.
 VALUE_CHARACTERS_MAX: Final = 256
-#: Fields of one event beside the standard ones, and lines of a traceback; the last lines say most.
+#: Fields of one event beside the standard ones.
 _FIELDS_MAX: Final = 32
-_TRACE_LINES_MAX: Final = 100
+#: Lines of a traceback that are kept of its beginning, and of its end.
+_TRACE_HEAD: Final = 49
+_TRACE_TAIL: Final = 50
 
 
 def _cut(text: str) -> str:
@@ -66,7 +68,9 @@ def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]
     if not record.exc_info:
         return []
     lines = formatter.formatException(record.exc_info).split("\n")
-    return [_cut(line) for line in lines[-_TRACE_LINES_MAX:]]
+    if len(lines) > _TRACE_HEAD + 1 + _TRACE_TAIL:
+        lines[_TRACE_HEAD:-_TRACE_TAIL] = ["…"]
+    return [_cut(line) for line in lines]
 
 
 class JsonFormatter(logging.Formatter):

@@ -100,8 +100,7 @@ class HttpConnection:
             await self._send(refused.response, "GET")
         except h11.RemoteProtocolError as error:
             if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                status = HTTPStatus(error.error_status_hint)
-                await self._send(text_response(status, status.phrase), "GET")
+                await self._send(_refusal(error.error_status_hint), "GET")
 
     async def _next_request(self) -> Request | None:
         """Return the next request, None at the end. TimeoutError: it did not come in time."""
@@ -117,13 +116,27 @@ class HttpConnection:
                         timer.reschedule(asyncio.get_running_loop().time() + limits.head_s)
                     self._http.receive_data(data)
                 elif isinstance(event, h11.Request):
-                    _refuse_body(event)
+                    if status := self._unwanted(event):
+                        raise _Refused(_refusal(status))
                     received = event
                 elif isinstance(event, h11.EndOfMessage):
                     assert received is not None, "a message ends after it began"
                     return _request_of(received)
                 else:
                     return None
+
+    def _unwanted(self, event: h11.Request) -> int:
+        """The status with which a request is refused before it is read; 0: it is not."""
+        if event.http_version not in (b"1.0", b"1.1"):
+            return 505
+        # h11 bounds what is incomplete; a head that came in one piece may be larger.
+        size = len(event.target) + sum(len(name) + len(value) + 4 for name, value in event.headers)
+        if size > self._limits.head_bytes_max:
+            return 431
+        for name, value in event.headers:
+            if name == b"transfer-encoding" or (name == b"content-length" and int(value) > 0):
+                return 413
+        return 0
 
     async def _handled(self, request: Request) -> Response:
         try:
@@ -172,8 +185,6 @@ def _request_of(event: h11.Request) -> Request:
     )
 
 
-def _refuse_body(event: h11.Request) -> None:
-    for name, value in event.headers:
-        if name == b"transfer-encoding" or (name == b"content-length" and int(value) > 0):
-            response = text_response(413, "requests have no body here", ("Connection", "close"))
-            raise _Refused(response)
+def _refusal(status: int) -> Response:
+    """The answer behind which a connection ends; it says nothing of what was sent."""
+    return text_response(status, HTTPStatus(status).phrase, ("Connection", "close"))
