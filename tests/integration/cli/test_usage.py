@@ -30,6 +30,7 @@ COMMANDS = (
     "topic trim",
     "topic offsets",
     "cluster info",
+    "cluster health",
     "config describe",
     "profile list",
     "profile use",
@@ -169,6 +170,7 @@ def test_without_a_command_the_help_and_code_2() -> None:
         "consume t -e",
         "produce t",
         "cluster info",
+        "cluster health",
         "bench produce --records 10",
     ],
 )
