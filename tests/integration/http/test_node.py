@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from logd_client.aio import Admin, Consumer, Producer
+from logd_wire import WireRecord, encode_batch
 from logd_wire.errors import ConfigError, LogdError
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
@@ -170,6 +171,21 @@ async def test_what_went_in_and_out_is_counted(tmp_path: Path) -> None:
             assert value(samples, "logd_partition_isr", **labels) == 1
         assert value(samples, "logd_fsync_duration_seconds_count", log="partitions") >= 2
         assert value(samples, "logd_fsync_duration_seconds_count", log="metadata") >= 2
+
+
+async def test_a_batch_that_comes_twice_counts_once(tmp_path: Path) -> None:
+    async with node_on(tmp_path) as node:
+        await create(node, "orders")
+        topic_id = node.broker.image.topic_named("orders").topic_id
+        records = [WireRecord(number, 1_000, None, b"v", ()) for number in range(3)]
+        batch = encode_batch(records, producer_id=5, producer_epoch=0, base_sequence=0)
+        for _ in range(3):
+            await node.broker.produce(topic_id, 0, batch, leader_epoch=-1, acks=-1)
+        samples = await scrape(node)
+        assert value(samples, "logd_produced_batches_total", topic="orders") == 1
+        assert value(samples, "logd_produced_records_total", topic="orders") == 3
+        assert value(samples, "logd_produced_bytes_total", topic="orders") == len(batch)
+        assert value(samples, "logd_produced_duplicates_total", topic="orders") == 2
 
 
 async def test_failures_are_counted_by_method_and_code(tmp_path: Path) -> None:

@@ -165,6 +165,38 @@ async def test_nothing_is_answered_before_its_sync(bench: Bench) -> None:
     assert target.durable_when_answered == [1]
 
 
+async def test_sizes_are_told_with_the_answers(bench: Bench) -> None:
+    target = Target(b"a")
+    answers = [bench.append(target, b"x" * 10), bench.append(target, b"x" * 5)]
+    await settle()
+    bench.disk.finish_sync()
+    assert [await answer for answer in answers] == [0, 1]
+    assert target.answered_bytes == 15
+
+
+async def test_it_is_busy_as_long_as_a_round_lasts(bench: Bench) -> None:
+    target = Target(b"a")
+    assert (bench.driver.busy_ms, bench.driver.waiting) == (0, 0)
+    first = bench.append(target)
+    assert bench.driver.waiting == 1
+    await settle()
+    second = bench.append(target)
+    bench.now_ms += 70
+    assert (bench.driver.busy_ms, bench.driver.waiting) == (70, 1)
+    bench.disk.finish_sync()
+    await first
+    await settle()
+    # The next round began when the first had ended, and syncs the ledger as well.
+    assert (bench.driver.busy_ms, bench.driver.waiting) == (0, 0)
+    bench.now_ms += 5
+    assert bench.driver.busy_ms == 5
+    bench.disk.finish_sync()
+    bench.disk.finish_sync()
+    await second
+    bench.now_ms += 1_000
+    assert bench.driver.busy_ms == 0
+
+
 async def test_what_queues_up_shares_one_sync(bench: Bench) -> None:
     target = Target(b"a")
     first = bench.append(target)

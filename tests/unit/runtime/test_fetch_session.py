@@ -149,6 +149,29 @@ async def test_a_reader_at_the_end_is_told_so_once() -> None:
     assert await waiting == []
 
 
+async def test_pushes_are_counted_and_news_are_not() -> None:
+    node = Node()
+    partition = node.partition(0)
+    put(partition, records=3, size=20)
+    session = node.session()
+    session.add(1, TOPIC, 0, 0, -1)
+    session.grant(1_000_000)
+    frames = await session.next_frames()
+    node.now_ms += 4
+    assert node.meter.ok == 0
+    session.sent()
+    assert (node.meter.ok, node.meter.ok_durations.sum_ns) == (1, 4_000_000)
+    session.add(2, TOPIC, 0, 3, -1)
+    [news] = await read(session)
+    assert (news.subscription_id, news.records) == (2, b"")
+    assert node.meter.ok == 1
+    session.add(3, TOPIC, 9, 0, -1)
+    await read(session)
+    assert node.meter.failures == {"UNKNOWN_TOPIC": 1}
+    traffic = node.traffic
+    assert (traffic.fetched_records, traffic.fetched_bytes) == (3, len(frames[0].records))
+
+
 async def test_without_credit_nothing_is_pushed() -> None:
     node = Node()
     put(node.partition(0))
