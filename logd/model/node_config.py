@@ -49,13 +49,16 @@ class ListenersSection:
     """Where it listens. `advertised` is `grpc` when not configured otherwise.
 
     `peer` is empty when it does not listen to other nodes. `peer_advertised` is what the cluster's
-    peers say of this node, or `peer`, when not configured otherwise.
+    peers say of this node, or `peer`, when not configured otherwise. `admin` is empty for none, and
+    `admin_is_default` when nobody chose it.
     """
 
     grpc: str
     advertised: str
     peer: str
     peer_advertised: str
+    admin: str
+    admin_is_default: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,14 @@ class TopicsSection:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSection:
+    """How much detail the metrics show."""
+
+    per_partition: bool
+    partitions_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class LimitsSection:
     """Budgets in bytes, and counts."""
 
@@ -118,6 +129,7 @@ class NodeConfig:
     log: LogSection
     topics: TopicsSection
     topic_defaults: Mapping[str, str]
+    metrics: MetricsSection
     limits: LimitsSection
 
 
@@ -247,6 +259,7 @@ def _build(given: Mapping[str, _Given]) -> NodeConfig:
     listeners["advertised"] = listeners["advertised"] or listeners["grpc"]
     own = dict(cluster.peers).get(sections["node"]["id"], listeners["peer"])
     listeners["peer_advertised"] = listeners["peer_advertised"] or own
+    listeners["admin_is_default"] = "listeners.admin" not in given
     return NodeConfig(
         node=NodeSection(**sections["node"]),
         listeners=ListenersSection(**listeners),
@@ -255,6 +268,7 @@ def _build(given: Mapping[str, _Given]) -> NodeConfig:
         log=LogSection(**sections["log"]),
         topics=TopicsSection(**sections["topics"]),
         topic_defaults=MappingProxyType(_topic_defaults(given)),
+        metrics=MetricsSection(**sections["metrics"]),
         limits=LimitsSection(**sections["limits"]),
     )
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from logd.metadata.image import ClusterImage, TopicImage
 from logd.model.ids import TopicId, format_id
+from logd.observe import RequestMeters
 from logd.rpc.api import Connection
 from logd.rpc.checks import check_name
 from logd.runtime.broker import Broker, Operation
@@ -47,6 +48,7 @@ class Edge:
     broker: Broker
     clock: Clock
     offload: Offload
+    requests: RequestMeters = field(default_factory=RequestMeters)
 
     @property
     def image(self) -> ClusterImage:

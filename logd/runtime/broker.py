@@ -32,6 +32,7 @@ from logd.metadata import (
 )
 from logd.model.ids import ClusterId, LogIndex, NodeId, TopicId, TopicPartitionId
 from logd.model.node_config import NodeConfig, NodeConfigEntry
+from logd.observe import Meters
 from logd.runtime.budget import ByteBudget, ConnectionBudget
 from logd.runtime.consensus_driver import ConsensusDriver, ConsensusStatus
 from logd.runtime.fetch_session import FetchSession
@@ -80,6 +81,7 @@ class Broker:
         disk: Disk,
         clock: Clock,
         rng: Rng,
+        meters: Meters,
     ) -> None:
         self.identity = identity
         self.config = config
@@ -91,6 +93,7 @@ class Broker:
         self._disk = disk
         self._clock = clock
         self._rng = rng
+        self._meters = meters
         self._produce_budget = ByteBudget(config.limits.produce_bytes)
         # Streams of one connection share its budget, which goes when the last of them does.
         self._connection_budgets: WeakValueDictionary[str, ConnectionBudget] = WeakValueDictionary()
@@ -124,6 +127,16 @@ class Broker:
     ) -> tuple[StoredEntry, ...]:
         """Durable entries of the metadata log from `start` on, as this node stores them."""
         return await self._consensus.read_log(start, entries_max=entries_max, bytes_max=bytes_max)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether what is new is refused."""
+        return self._stopping
+
+    @property
+    def budgets(self) -> dict[str, ByteBudget]:
+        """What all connections together hold in memory, by what it is for."""
+        return {"produce": self._produce_budget, "fetch": self._fetch_budget}
 
     def begin_stop(self) -> None:
         """Refuse what is new from here on; what was accepted is finished."""
@@ -180,7 +193,11 @@ class Broker:
     def fetch_session(self, peer: str) -> FetchSession:
         """The reading state of one new stream from `peer`."""
         return FetchSession(
-            find=self._find, disk=self._disk, clock=self._clock, budget=self._fetch_budget
+            find=self._find,
+            disk=self._disk,
+            clock=self._clock,
+            budget=self._fetch_budget,
+            meter=self._meters.requests.of("Fetch"),
         )
 
     async def read(
@@ -194,6 +211,7 @@ class Broker:
         result = await self._disk.read(
             partial(found.view.read, offset, bytes_max=bytes_max, limit_offset=limit)
         )
+        found.traffic.fetched(result.next_offset - offset, len(result.records))
         return Chunk(
             records=result.records,
             next_offset=result.next_offset,

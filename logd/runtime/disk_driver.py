@@ -44,8 +44,11 @@ class WrittenLog(Protocol):
     #: Whether a batch is answered only after its sync.
     sync_before_ack: bool
 
-    def answer(self, appended: Appended) -> Any:
-        """What the caller of `append` gets; called on the loop after the batch counts."""
+    def answer(self, appended: Appended, size_bytes: int) -> Any:
+        """What the caller of `append` gets; called on the loop after the batch counts.
+
+        `size_bytes` is the size of the batch.
+        """
         ...
 
     def published(self) -> None:
@@ -55,6 +58,8 @@ class WrittenLog(Protocol):
 
 class ClockNow(Protocol):
     def wall_ms(self) -> int: ...
+
+    def monotonic_ms(self) -> int: ...
 
 
 @dataclass(slots=True)
@@ -115,10 +120,22 @@ class DiskDriver:
         self._ledger_due: dict[LogKey, int] = {}
         self._failed: BaseException | None = None
         self._closing = False
+        self._round_from_ms: int | None = None
 
     @property
     def failed(self) -> bool:
         return self._failed is not None
+
+    @property
+    def waiting(self) -> int:
+        """Batches and other work in the queue."""
+        return len(self._queue)
+
+    @property
+    def busy_ms(self) -> int:
+        """How long the round under way has been going on; 0 when there is none."""
+        begun_ms = self._round_from_ms
+        return 0 if begun_ms is None else self._clock.monotonic_ms() - begun_ms
 
     def start(self, spawn: Spawn, name: str) -> None:
         self._task = spawn(self._run(), name)
@@ -195,6 +212,7 @@ class DiskDriver:
         return operations
 
     async def _round(self, operations: list[_Append | _Call]) -> None:
+        self._round_from_ms = self._clock.monotonic_ms()
         due, self._ledger_due = self._ledger_due, {}
         written = await self._disk.write(partial(self._write, operations, due))
         for operation, error in written.refused:
@@ -208,6 +226,7 @@ class DiskDriver:
             else:
                 by_target.setdefault(id(operation.target), []).append(operation)
         await self._sync_all(written, by_target)
+        self._round_from_ms = None
 
     async def _sync_all(
         self, written: _Written, by_target: dict[int, list[_Append | _Call]]
@@ -305,7 +324,8 @@ class DiskDriver:
             assert operation.result is not None, "an append is answered once it has a result"
             if not operation.target.sync_before_ack:
                 operation.target.published()
-            operation.future.set_result(operation.target.answer(operation.result))
+            answer = operation.target.answer(operation.result, len(operation.batch))
+            operation.future.set_result(answer)
         else:
             operation.future.set_result(operation.result)
 

@@ -23,9 +23,11 @@ from logd_wire.errors import StorageFailedError
 from logd.metadata import MetadataMachine, MetadataSettings
 from logd.model.ids import ClusterId, DirectoryId
 from logd.model.node_config import NodeConfig, NodeConfigEntry
+from logd.observe import Meters
 from logd.runtime.broker import Broker, NodeIdentity
 from logd.runtime.disk_driver import DiskDriver
 from logd.runtime.formation import Formation
+from logd.runtime.gauges import Gauges, measure
 from logd.runtime.membership import Membership
 from logd.runtime.partitions import Partitions
 from logd.runtime.peer_service import PeerService
@@ -64,6 +66,10 @@ class Node:
         self.peers = PeerService(config.node.id)
         self.failed = asyncio.Event()
         self.failure: BaseException | None = None
+        #: Whether the start has come to where it needs the other nodes.
+        self.joining = False
+        metrics = config.metrics
+        self.meters = Meters(topics_max=metrics.partitions_max if metrics.per_partition else 0)
 
     def _on_fatal(self, error: BaseException) -> None:
         if self.failure is None:
@@ -107,7 +113,9 @@ class Node:
             disk=ports.disk,
             clock=ports.clock,
             spawn=self._spawn,
+            traffic=self.meters.traffic,
         )
+        self.joining = True
         formation = self._formation()
         await self._come_to_cluster(formation)
         await self._take_part(formation)
@@ -211,7 +219,12 @@ class Node:
             disk=ports.disk,
             clock=ports.clock,
             rng=ports.rng,
+            meters=self.meters,
         )
+
+    def gauges(self) -> Gauges:
+        """How things stand at this moment; only once `broker` is there."""
+        return measure(self.broker, self._partitions, self._driver)
 
     async def _retention_loop(self) -> None:
         while True:

@@ -24,6 +24,7 @@ from logd.metadata import PartitionImage
 from logd.model.ids import NO_NODE, NodeId, TopicPartitionId
 from logd.model.settings import FlushMode
 from logd.model.topic_config import TopicConfig
+from logd.observe import Traffic
 from logd.runtime.disk_driver import DiskDriver
 from logd.storage import Appended, LogKey, LogView, PartitionLog
 
@@ -55,29 +56,33 @@ class Chunk:
 class Partition:
     """Implements `WrittenLog` for one partition.
 
-    `name` is "topic-partition", for messages only.
+    `name` is "topic-partition", for messages only, and so is `topic`. What goes in and out is
+    counted in `traffic`.
     """
 
     def __init__(
         self,
         *,
         key: TopicPartitionId,
-        name: str,
+        topic: str,
         log: PartitionLog,
         config: TopicConfig,
         state: PartitionImage,
         own_id: NodeId,
         driver: DiskDriver,
         wall_ms: Callable[[], int],
+        traffic: Traffic,
     ) -> None:
         self.id = key
         self.key: LogKey = (key.topic_id, key.partition)
-        self.name = name
+        self.topic = topic
+        self.name = f"{topic}-{key.partition}"
         self.log = log
         self._own_id = own_id
         self.follow(state)
         self._driver = driver
         self._wall_ms = wall_ms
+        self.traffic = traffic
         self.reconfigure(config)
         #: Grows with every byte appended; fetch sessions compare it to know what is waiting.
         self.appended_bytes = 0
@@ -153,7 +158,11 @@ class Partition:
             )
         return header
 
-    def answer(self, appended: Appended) -> Any:
+    def answer(self, appended: Appended, size_bytes: int) -> Any:
+        if appended.duplicate:
+            self.traffic.duplicates += 1
+        else:
+            self.traffic.produced(appended.next_offset - appended.base_offset, size_bytes)
         return ProduceOutcome(
             base_offset=appended.base_offset,
             leader_epoch=self.leader_epoch,

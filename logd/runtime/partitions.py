@@ -15,6 +15,7 @@ from logd.model.ids import TopicId, TopicPartitionId
 from logd.model.node_config import NodeConfig
 from logd.model.settings import FlushMode
 from logd.model.topic_config import TopicConfig, parse_topic_config
+from logd.observe import TrafficTable
 from logd.runtime.disk_driver import DiskDriver
 from logd.runtime.partition import Partition, not_led_here
 from logd.runtime.ports import Clock, Disk, Spawn
@@ -49,12 +50,17 @@ class PartitionStats:
 
 
 class _Missing(NamedTuple):
-    """A partition of this node whose log is not open; `name` is for messages only."""
+    """A partition of this node whose log is not open."""
 
     key: TopicPartitionId
-    name: str
+    topic: str
     config: TopicConfig
     state: PartitionImage
+
+    @property
+    def name(self) -> str:
+        """For messages only."""
+        return f"{self.topic}-{self.key.partition}"
 
 
 class Partitions:
@@ -70,6 +76,7 @@ class Partitions:
         disk: Disk,
         clock: Clock,
         spawn: Spawn,
+        traffic: TrafficTable,
     ) -> None:
         self._config = config
         self._directory = directory
@@ -78,6 +85,7 @@ class Partitions:
         self._disk = disk
         self._clock = clock
         self._spawn = spawn
+        self._traffic = traffic
         # Segment files open at one time, of all partitions together.
         self._handles = HandleCache(directory.files, OPEN_SEGMENTS_MAX)
         self._partitions: dict[TopicPartitionId, Partition] = {}
@@ -161,20 +169,20 @@ class Partitions:
                 key = TopicPartitionId(topic.topic_id, state.partition)
                 if key not in self._partitions and self._config.node.id in state.replicas:
                     config = config or self.topic_config(topic)
-                    name = f"{topic.name}-{state.partition}"
-                    yield _Missing(key, name, config, state)
+                    yield _Missing(key, topic.name, config, state)
 
     def _wrap(self, opened: _Missing, log: PartitionLog) -> Partition:
         topic = self._newest.topics.get(TopicId(opened.key.topic_id))
         found = Partition(
             key=opened.key,
-            name=opened.name,
+            topic=opened.topic,
             log=log,
             config=opened.config,
             state=topic.partition(opened.key.partition) if topic is not None else opened.state,
             own_id=self._config.node.id,
             driver=self._driver,
             wall_ms=self._clock.wall_ms,
+            traffic=self._traffic.join(opened.topic),
         )
         # What recovery found beyond the ledger is durable now, and must not be cut next time.
         self._driver.note_durable(found)
@@ -237,6 +245,7 @@ class Partitions:
 
     async def _drop(self, found: Partition) -> None:
         """Take a deleted partition out of use now, its files after the delay."""
+        self._traffic.leave(found.topic, found.traffic)
         await self._driver.call(partial(found.log.close, clean=False))
         found.published()
         delay_ms = found.config.file_delete_delay_ms

@@ -36,6 +36,7 @@ COMMANDS = (
     "node add",
     "node remove",
     "node replace",
+    "cluster health",
     "config describe",
     "profile list",
     "profile use",
@@ -189,6 +190,7 @@ def test_without_a_command_the_help_and_code_2() -> None:
         "raft status",
         "raft log",
         "node add 2",
+        "cluster health",
         "bench produce --records 10",
     ],
 )

@@ -96,8 +96,10 @@ class Target:
         self.log: Any = FakeLog()
         self.sync_before_ack = sync_before_ack
         self.durable_when_answered: list[int] = []
+        self.answered_bytes = 0
 
-    def answer(self, appended: Any) -> Any:
+    def answer(self, appended: Any, size_bytes: int) -> Any:
+        self.answered_bytes += size_bytes
         self.durable_when_answered.append(self.log.view.durable_end_offset)
         return appended
 
@@ -126,12 +128,13 @@ class Bench:
         self.disk = ManualDisk()
         self.ledger = RecordingLedger()
         self.free_bytes = 1_000_000
+        self.now_ms = 0
         self.fatal: list[BaseException] = []
         ledger: Any = self.ledger
         self.driver = DiskDriver(
             disk=self.disk,
             ledger=ledger,
-            clock=SimpleNamespace(wall_ms=lambda: 1_000),
+            clock=SimpleNamespace(wall_ms=lambda: 1_000, monotonic_ms=lambda: self.now_ms),
             free_bytes=lambda: self.free_bytes,
             free_bytes_min=1_000,
             on_fatal=self.fatal.append,
@@ -160,6 +163,38 @@ async def test_nothing_is_answered_before_its_sync(bench: Bench) -> None:
     bench.disk.finish_sync()
     assert await answer == 0
     assert target.durable_when_answered == [1]
+
+
+async def test_sizes_are_told_with_the_answers(bench: Bench) -> None:
+    target = Target(b"a")
+    answers = [bench.append(target, b"x" * 10), bench.append(target, b"x" * 5)]
+    await settle()
+    bench.disk.finish_sync()
+    assert [await answer for answer in answers] == [0, 1]
+    assert target.answered_bytes == 15
+
+
+async def test_it_is_busy_as_long_as_a_round_lasts(bench: Bench) -> None:
+    target = Target(b"a")
+    assert (bench.driver.busy_ms, bench.driver.waiting) == (0, 0)
+    first = bench.append(target)
+    assert bench.driver.waiting == 1
+    await settle()
+    second = bench.append(target)
+    bench.now_ms += 70
+    assert (bench.driver.busy_ms, bench.driver.waiting) == (70, 1)
+    bench.disk.finish_sync()
+    await first
+    await settle()
+    # The next round began when the first had ended, and syncs the ledger as well.
+    assert (bench.driver.busy_ms, bench.driver.waiting) == (0, 0)
+    bench.now_ms += 5
+    assert bench.driver.busy_ms == 5
+    bench.disk.finish_sync()
+    bench.disk.finish_sync()
+    await second
+    bench.now_ms += 1_000
+    assert bench.driver.busy_ms == 0
 
 
 async def test_what_queues_up_shares_one_sync(bench: Bench) -> None:
