@@ -7,13 +7,13 @@ test checks that every anchor is still there.
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.support.planting import first_failure, plant_in, report
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -350,6 +350,41 @@ MUTANTS = (
         _LOGS,
     ),
     Mutant(
+        "a-fenced-node-is-ready",
+        "observe/readiness",
+        "    elif facts.fenced:\n",
+        "    elif facts.fenced is None:\n",
+        _OBSERVE,
+    ),
+    Mutant(
+        "a-node-without-a-session-is-ready",
+        "observe/readiness",
+        "    elif not facts.in_session:\n",
+        "    elif facts.in_session is None:\n",
+        _OBSERVE,
+    ),
+    Mutant(
+        "who-waits-for-the-cluster-recovers-its-disk",
+        "http/watch",
+        "            return NodeFacts(Phase.JOINING)\n",
+        "            return NodeFacts(self._phase)\n",
+        _WATCH,
+    ),
+    Mutant(
+        "fenced-nodes-are-healthy",
+        "cli/health",
+        "    for node_id in sorted(fenced):\n",
+        "    for node_id in ():\n",
+        _HEALTH,
+    ),
+    Mutant(
+        "silent-voters-are-healthy",
+        "cli/health",
+        "if voter.heard is False]",
+        "if voter.heard is voter]",
+        _HEALTH,
+    ),
+    Mutant(
         "status-alone-decides",
         "cli/health",
         "    if ready is True and status == http.client.OK and not problems:\n",
@@ -379,11 +414,7 @@ def source(module: str) -> Path:
 
 def plant(mutant: Mutant, root: Path) -> None:
     """Change the copy below `root`; ValueError if the anchor is not there exactly once."""
-    path = root / source(mutant.module)
-    text = path.read_text()
-    if text.count(mutant.anchor) != 1:
-        raise ValueError(f"{mutant.name}: the anchor is there {text.count(mutant.anchor)} times")
-    path.write_text(text.replace(mutant.anchor, mutant.planted))
+    plant_in(root / source(mutant.module), mutant)
 
 
 def caught_by(mutant: Mutant) -> str:
@@ -391,35 +422,16 @@ def caught_by(mutant: Mutant) -> str:
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         for folder in ("logd", "tests", "client"):
-            shutil.copytree(
-                ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__")
-            )
+            ignored = shutil.ignore_patterns("__pycache__", "native", "*.so")
+            shutil.copytree(ROOT / folder, root / folder, ignore=ignored)
         shutil.copy(ROOT / "pyproject.toml", root)
         plant(mutant, root)
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-        environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'client'}"}
-        run = subprocess.run(
-            [*command, "--tb=no", "--timeout=30", f"--ignore={_SELF}", mutant.tests],
-            cwd=root,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    failures = [line for line in run.stdout.splitlines() if line.startswith("FAILED")]
-    return failures[0].split(" ")[1] if failures else ""
+        return first_failure(root, ["--timeout=30", f"--ignore={_SELF}", mutant.tests])
 
 
 def main(names: list[str]) -> int:
     """Plant the named bugs, all of them by default; return how many were not seen."""
-    missed = 0
-    for mutant in MUTANTS:
-        if names and mutant.name not in names:
-            continue
-        test = caught_by(mutant)
-        missed += not test
-        print(f"{mutant.name:52} {test or 'NOT SEEN'}", flush=True)
-    return missed
+    return report(MUTANTS, names, caught_by)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from logd_client.values import ClusterInfo, NodeInfo, PartitionInfo, TopicInfo
+from logd_client.values import ClusterInfo, MemberInfo, NodeInfo, PartitionInfo, TopicInfo
 from logd_wire.errors import NetworkError
 
 from logd.cli import health
@@ -216,6 +216,7 @@ class FakeAdmin:
 
     controller_id: int | None = 1
     partitions: tuple[PartitionInfo, ...] = (PARTITION,)
+    members: tuple[MemberInfo, ...] = ()
 
     def __init__(self, address: str = "a:1", **_options: Any) -> None:
         self._address = address
@@ -229,7 +230,8 @@ class FakeAdmin:
     def describe_cluster(self) -> ClusterInfo:
         if self._address == "b:1":
             raise NetworkError("gone")
-        return ClusterInfo("c", type(self).controller_id, 1, "1", NODES)
+        own = type(self)
+        return ClusterInfo("c", own.controller_id, 1, "1", NODES, own.members)
 
     def list_topics(self, *, include_internal: bool) -> list[TopicInfo]:
         assert include_internal
@@ -262,6 +264,26 @@ def test_what_is_wrong_with_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     assert problems[2].message == "1 partition without a leader: t-0"
     assert problems[3].message.endswith("not in sync: t-1")
     assert problems[4].message.endswith(": t-2")
+
+
+def test_members_that_the_controller_does_not_count_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "open_admin", lambda _invocation, **_chosen: FakeAdmin())
+    monkeypatch.setattr("logd_client.Admin", FakeAdmin)
+    well = MemberInfo(1, "a:1", "a:2", "", False, "d1", "i1", True, True, 0, True)
+    fenced = replace(well, id=2, address="b:1", controller=False, fenced=True, heard=False)
+    unknown = replace(fenced, id=3, address="", incarnation_id="", heard=True)
+    monkeypatch.setattr(FakeAdmin, "members", (well, fenced, unknown))
+    found = health.ask_cluster(Invocation())
+    assert [problem.name for problem in found.problems] == [
+        "not_registered",
+        "voter_silent",
+        "fenced",
+    ]
+    assert found.problems[1].message == "1 of 3 voters not heard of lately (2); the quorum decides"
+    assert found.problems[2].message.startswith("node 2 is fenced: ")
+    assert (found.summary["fenced"], found.summary["voters"]) == (1, [1, 2, 3])
+    monkeypatch.setattr(FakeAdmin, "members", (well, fenced))
+    assert health.ask_cluster(Invocation()).problems[0].message.endswith("nothing can be decided")
 
 
 def test_many_partitions_are_counted_and_not_all_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -113,11 +113,3 @@ async def served() -> AsyncIterator[Web]:
     """A server with quick limits that answers every path."""
     async with web() as made:
         yield made
-
-
-async def eventually(condition: Callable[[], bool], seconds: float = 5) -> None:
-    """Wait until `condition` holds; AssertionError when it does not within so long."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, "it did not come to pass"
-        await asyncio.sleep(0.005)

@@ -24,7 +24,8 @@ from logd.app import running_node
 from logd.model.node_config import load_node_config
 from logd.observe import METRICS
 from logd.runtime.node import Node
-from tests.integration.http.conftest import Answer, Client, eventually
+from tests.integration.http.conftest import Answer, Client
+from tests.support.rpc_server import eventually
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

@@ -14,7 +14,8 @@ from logd_wire.errors import ConfigError
 from logd.http.connection import HttpLimits
 from logd.http.messages import Request, Response, text_response
 from logd.http.server import HttpServer
-from tests.integration.http.conftest import QUICK, Web, eventually, web
+from tests.integration.http.conftest import QUICK, Web, web
+from tests.support.rpc_server import eventually
 
 GET = b"GET /abc HTTP/1.1\r\nHost: x\r\n\r\n"
 

@@ -34,11 +34,15 @@ class HungDisk:
         return work()
 
 
-def endpoints_over(disk: HungDisk) -> Endpoints:
+def watch_over(disk: HungDisk) -> NodeWatch:
     ports: Any = SimpleNamespace(
         disk=disk, files=SimpleNamespace(free_bytes=lambda: 10**12), clock=SystemClock()
     )
-    return Endpoints(NodeWatch(load_node_config()[0], ports, SyncTimes(), version="1.2.3"))
+    return NodeWatch(load_node_config()[0], ports, SyncTimes(), version="1.2.3")
+
+
+def endpoints_over(disk: HungDisk) -> Endpoints:
+    return Endpoints(watch_over(disk))
 
 
 async def test_while_it_starts_a_node_is_alive_and_not_ready() -> None:
@@ -56,6 +60,19 @@ async def test_while_it_starts_a_node_is_alive_and_not_ready() -> None:
     assert "logd_node_up 0.0" in lines
     assert "logd_disk_free_bytes 1e+12" in lines
     assert not any(line.startswith("logd_start_duration_seconds") for line in lines)
+
+
+async def test_a_node_that_waits_for_its_cluster_says_so() -> None:
+    disk = HungDisk()
+    disk.release.set()
+    watch = watch_over(disk)
+    node: Any = SimpleNamespace(failure=None, joining=False)
+    watch.starts(node)
+    assert [reason.name for reason in await watch.reasons()] == ["starting"]
+    node.joining = True
+    assert [reason.name for reason in await watch.reasons()] == ["joining"]
+    node.failure = OSError("the disk is gone")
+    assert [reason.name for reason in await watch.reasons()] == ["failed"]
 
 
 async def test_a_disk_that_hangs_is_asked_once_and_keeps_nobody_waiting() -> None:
