@@ -16,6 +16,10 @@ from logd_client._transport.grpc import GrpcTransport
 from logd_wire.errors import ConfigError, StorageFailedError
 
 from logd import __version__
+from logd.http.endpoints import Endpoints
+from logd.http.server import HttpServer
+from logd.http.sync_times import SyncTimes
+from logd.http.watch import CallCounts, NodeWatch
 from logd.model.node_config import NodeConfig, NodeConfigEntry
 from logd.rpc.calls import CallLimits
 from logd.rpc.edge import Edge, ThreadOffload
@@ -36,6 +40,8 @@ _logger = logging.getLogger("logd.node")
 STOP_GRACE_S = 5.0
 #: The same of other nodes, which have to do without this one anyway.
 PEER_STOP_GRACE_S = 1.0
+#: The same for answers of the admin port that are on their way.
+ADMIN_STOP_GRACE_S = 1.0
 
 
 @asynccontextmanager
@@ -48,57 +54,68 @@ async def running_node(
     Raises ConfigError when the address or the data directory cannot be had.
     """
     config = _with_real_ports(config)
-    node = Node(config, entries, _ports(config), version=__version__)
-    disks = (node.ports.disk, node.ports.metadata_disk)
+    syncs = SyncTimes()
+    ports = _ports(config, syncs)
+    watch = NodeWatch(config, ports, syncs, version=__version__)
     try:
-        # The others are needed to start, and to end what is under way.
-        async with _peer_listener(config, node):
-            await node.start()
-            try:
-                async with _client_listener(config, node):
-                    yield node
-            finally:
-                await node.stop()
+        # It comes first and goes last: a start or a stop that takes long can be looked at.
+        async with _admin_listener(config, watch) as config:
+            node = Node(config, entries, ports, version=__version__)
+            watch.starts(node)
+            # The others are needed to start, and to end what is under way.
+            async with _peer_listener(config, node):
+                await node.start()
+                try:
+                    async with _client_listener(node, watch):
+                        yield node
+                finally:
+                    await node.stop()
     finally:
-        for disk in disks:
+        for disk in (ports.disk, ports.metadata_disk):
             await disk.close()
 
 
 @asynccontextmanager
-async def _client_listener(config: NodeConfig, node: Node) -> AsyncIterator[None]:
-    """Answer clients inside the block."""
-    listeners = config.listeners
+async def _client_listener(node: Node, watch: NodeWatch) -> AsyncIterator[None]:
+    """Serve clients of a node that has started, inside the block."""
+    listeners = node.config.listeners
     offload = ThreadOffload()
     try:
-        inside = Edge(node.broker, node.ports.clock, offload)
-        async with _listener(config, node, inside, listeners.grpc):
-            _announce(config)
-            if not listeners.outside:
-                yield
-                return
-            outside = replace(inside, addresses=dict(listeners.outside_advertised))
-            async with _listener(config, node, outside, listeners.outside):
-                _announce_outside(config)
-                yield
+        inside = Edge(node.broker, node.ports.clock, offload, requests=node.meters.requests)
+        async with _listener(node, inside, listeners.grpc) as calls:
+            _announce(node.config)
+            async with AsyncExitStack() as stack:
+                counted = [calls]
+                if listeners.outside:
+                    outside = replace(inside, addresses=dict(listeners.outside_advertised))
+                    counted.append(
+                        await stack.enter_async_context(_listener(node, outside, listeners.outside))
+                    )
+                    _announce_outside(node.config)
+                watch.serves(node, counted)
+                try:
+                    yield
+                finally:
+                    watch.stops()
     finally:
         offload.close()
 
 
 @asynccontextmanager
-async def _listener(
-    config: NodeConfig, node: Node, edge: Edge, address: str
-) -> AsyncIterator[None]:
+async def _listener(node: Node, edge: Edge, address: str) -> AsyncIterator[CallCounts]:
+    limits = node.config.limits
     server = RpcServer(
         build_methods(edge),
         services=SERVICES,
         limits=CallLimits(
-            connections_max=config.limits.connections,
-            calls_per_connection_max=config.limits.streams_per_connection,
+            connections_max=limits.connections,
+            calls_per_connection_max=limits.streams_per_connection,
         ),
+        requests=edge.requests,
     )
     try:
         await server.start(address)
-        yield
+        yield server.calls
     finally:
         await server.stop(STOP_GRACE_S if node.failure is None else 0)
 
@@ -118,6 +135,27 @@ async def _peer_listener(config: NodeConfig, node: Node) -> AsyncIterator[None]:
         yield
     finally:
         await server.stop(PEER_STOP_GRACE_S if node.failure is None else 0)
+
+
+@asynccontextmanager
+async def _admin_listener(config: NodeConfig, watch: NodeWatch) -> AsyncIterator[NodeConfig]:
+    """Answer on the admin port inside the block, which gets the configuration with its real
+    address. Raises ConfigError when the address was asked for and cannot be had."""
+    listeners = config.listeners
+    if not listeners.admin:
+        yield config
+        return
+    server = HttpServer(Endpoints(watch))
+    address = await server.start(listeners.admin, or_any_port=listeners.admin_is_default)
+    taken = listeners.admin_is_default and address != listeners.admin
+    why = f" ({listeners.admin} is taken; listeners.admin chooses another)" if taken else ""
+    _logger.info("health and metrics at http://%s%s", address, why)
+    if not _is_loopback(address):
+        _warn_of_exposure(address)
+    try:
+        yield replace(config, listeners=replace(listeners, admin=address))
+    finally:
+        await server.stop(ADMIN_STOP_GRACE_S)
 
 
 async def serve(
@@ -177,7 +215,7 @@ async def _unless_asked_to_stop(
         work.cancel()
 
 
-def _ports(config: NodeConfig) -> Ports:
+def _ports(config: NodeConfig, syncs: SyncTimes) -> Ports:
     root = Path(config.node.data_dir)
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     clock, rng = SystemClock(), SystemRng()
@@ -186,7 +224,7 @@ def _ports(config: NodeConfig) -> Ports:
         network = GrpcTransport(responses=PEER_RESPONSES, options=PEER_CHANNEL_OPTIONS)
         transport = RpcPeerTransport(network, clock, rng)
     return Ports(
-        files=RealFiles(root),
+        files=RealFiles(root, synced=syncs.record),
         disk=ThreadDisk("disk"),
         metadata_disk=ThreadDisk("metadata"),
         clock=clock,

@@ -93,6 +93,11 @@ PROOFS: tuple[Proof, ...] = (
         tests("tests/unit/storage"),
     ),
     Proof(
+        "admin-port",
+        "planted bugs in the admin port, in what is counted and in the log's lines are all seen",
+        tests("tests/integration/http"),
+    ),
+    Proof(
         "cost",
         "finding a record in 10 GiB reads one interval; a clean start scans nothing; recovery",
         tests("tests/integration/storage"),

@@ -15,6 +15,8 @@ from logd.cli.output import emit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from logd.cli.health import Health
+
 app = group("Look at the cluster.", name="cluster")
 config_app = group("Look at configuration.", name="config")
 
@@ -59,6 +61,54 @@ def nodes(ctx: typer.Context) -> None:
     with open_admin(invocation) as admin:
         found = admin.describe_cluster()
     emit_nodes(invocation, found)
+
+
+HEALTH_HELP = """Tell whether all is well, in words and with an exit code: 0 healthy, 10 not.
+
+Asks the cluster as its clients see it: the controller, every node, every partition. With --local
+it asks one node, on its admin port, whether it is ready; that needs no cluster, and suits the
+health check of a container.
+
+\b
+Examples:
+  logd cluster health
+  logd cluster health --exit-when-healthy --timeout 60s    wait for a cluster to come up
+  logd cluster health -w                                   tell every change until Ctrl-C
+  logd cluster health --local --timeout 2s                 is the node on this machine ready?
+"""
+
+
+@app.command("health", cls=Command, help=HEALTH_HELP)
+def health(
+    ctx: typer.Context,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, and tell changes.")] = False,
+    exit_when_healthy: Annotated[
+        bool, typer.Option("--exit-when-healthy", help="Wait until all is well.")
+    ] = False,
+    local: Annotated[
+        bool, typer.Option("--local", help="Ask one node on its admin port (--admin).")
+    ] = False,
+    admin: Annotated[
+        str | None,
+        typer.Option(
+            "--admin",
+            metavar="HOST:PORT",
+            envvar="LOGD__LISTENERS__ADMIN",
+            help="The admin port of --local; else 127.0.0.1:7180.",
+        ),
+    ] = None,
+) -> None:
+    from logd.cli.health import ADMIN_DEFAULT, ask_cluster, ask_node, report
+
+    invocation = invocation_of(ctx)
+
+    def ask() -> Health:
+        if local:
+            return ask_node(invocation, admin or ADMIN_DEFAULT)
+        return ask_cluster(invocation)
+
+    code = report(invocation, ask, watch=watch, exit_when_healthy=exit_when_healthy)
+    raise typer.Exit(code)
 
 
 class Kind(StrEnum):

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from logd_client import ClusterInfo, MemberInfo
 
 
+#: What `state_of` says of a node that is not in service.
+NOT_REGISTERED = "not registered"
+FENCED = "fenced"
+
+
 def emit_cluster(invocation: Invocation, found: ClusterInfo) -> None:
     """`logd cluster info`."""
     members = found.members
@@ -83,9 +88,9 @@ def role_of(member: MemberInfo) -> str:
 def state_of(member: MemberInfo) -> str:
     """In one word or two: registered, counted on, heard of."""
     if not member.incarnation_id:
-        return "not registered"
+        return NOT_REGISTERED
     if member.fenced:
-        return "fenced"
+        return FENCED
     return "silent" if member.heard is False else "in service"
 
 

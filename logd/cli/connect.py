@@ -26,11 +26,11 @@ _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 
 
-def open_admin(invocation: Invocation) -> Admin:
-    """An Admin of the cluster this run talks to."""
+def open_admin(invocation: Invocation, **chosen: Any) -> Admin:
+    """An Admin of the cluster this run talks to; `chosen` as of `open_consumer`."""
     from logd_client import Admin
 
-    return Admin(**_prepare(invocation, Admin, {}))
+    return Admin(**_prepare(invocation, Admin, chosen))
 
 
 def open_consumer(invocation: Invocation, **chosen: Any) -> Consumer[bytes, bytes]:

@@ -144,7 +144,7 @@ def _run(invocation: Invocation, config: NodeConfig, entries: Sequence[NodeConfi
     from logd.app import serve as serve_node
     from logd.cli.logs import log_to_stderr
 
-    log_to_stderr(invocation)
+    log_to_stderr(invocation, node_id=config.node.id)
     os.umask(0o077)
     _runner()(serve_node(config, entries, ready=_print_address))
 

@@ -50,7 +50,8 @@ class ListenersSection:
 
     `outside` is empty when there is no second listener for clients; otherwise `outside_advertised`
     names this node. `peer` is empty when it does not listen to other nodes. `peer_advertised` is
-    what the cluster's peers say of this node, or `peer`, when not configured otherwise.
+    what the cluster's peers say of this node, or `peer`, when not configured otherwise. `admin` is
+    empty for none, and `admin_is_default` when nobody chose it.
     """
 
     grpc: str
@@ -59,6 +60,8 @@ class ListenersSection:
     outside_advertised: PeerAddresses
     peer: str
     peer_advertised: str
+    admin: str
+    admin_is_default: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,14 @@ class TopicsSection:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSection:
+    """How much detail the metrics show."""
+
+    per_partition: bool
+    partitions_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class LimitsSection:
     """Budgets in bytes, and counts."""
 
@@ -140,6 +151,7 @@ class NodeConfig:
     cleaner: CleanerSection
     topics: TopicsSection
     topic_defaults: Mapping[str, str]
+    metrics: MetricsSection
     limits: LimitsSection
 
 
@@ -269,6 +281,7 @@ def _build(given: Mapping[str, _Given]) -> NodeConfig:
     listeners["advertised"] = listeners["advertised"] or listeners["grpc"]
     own = dict(cluster.peers).get(sections["node"]["id"], listeners["peer"])
     listeners["peer_advertised"] = listeners["peer_advertised"] or own
+    listeners["admin_is_default"] = "listeners.admin" not in given
     return NodeConfig(
         node=NodeSection(**sections["node"]),
         listeners=ListenersSection(**listeners),
@@ -279,6 +292,7 @@ def _build(given: Mapping[str, _Given]) -> NodeConfig:
         cleaner=CleanerSection(**sections["cleaner"]),
         topics=TopicsSection(**sections["topics"]),
         topic_defaults=MappingProxyType(_topic_defaults(given)),
+        metrics=MetricsSection(**sections["metrics"]),
         limits=LimitsSection(**sections["limits"]),
     )
 

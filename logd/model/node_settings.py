@@ -123,6 +123,17 @@ NODE_SETTINGS: Final[tuple[tuple[str, Setting], ...]] = (
         ),
     ),
     (
+        "listeners.admin",
+        Setting(
+            "listeners.admin",
+            Kind.ADDRESS,
+            "127.0.0.1:7180",
+            "Address for health and metrics over HTTP; empty: none. When it is not configured and "
+            "the port is taken, as by another node on this machine, a free port is used and "
+            "logged. Like `listeners.grpc`, it is for trusted networks.",
+        ),
+    ),
+    (
         "cluster.id",
         Setting(
             "cluster.id",
@@ -290,6 +301,25 @@ NODE_SETTINGS: Final[tuple[tuple[str, Setting], ...]] = (
             "Replicas of a new topic that does not say; -1: one for each node, at most 3.",
             minimum=-1,
             maximum=_INT32_MAX,
+        ),
+    ),
+    (
+        "metrics.per_partition",
+        Setting(
+            "metrics.per_partition",
+            Kind.BOOLEAN,
+            "true",
+            "Whether topics and partitions have series of their own in the metrics.",
+        ),
+    ),
+    (
+        "metrics.partitions_max",
+        Setting(
+            "metrics.partitions_max",
+            Kind.INTEGER,
+            "1000",
+            "Topics, and partitions, that have series of their own: the first that there were.",
+            maximum=100_000,
         ),
     ),
     (

@@ -8,6 +8,7 @@ a handler.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from google.protobuf.message import Message
 from logd_wire.errors import InvalidRequestError, LogdError
 from logd_wire.limits import MESSAGE_BYTES_MAX
 
+from logd.observe import ApiMeter, RequestMeters
 from logd.rpc.api import ClientGone, Connection, Methods, StreamMethod, UnaryMethod
 from logd.rpc.calls import Calls, shutting_down
 from logd.rpc.errors import details_of, presentable, status_of, trailers
@@ -30,14 +32,27 @@ _PEER_CHARACTERS_MAX: Final = 128
 Context = Any  # grpc.aio.ServicerContext[bytes, bytes]; its stubs know no raw messages.
 
 
-def bind(methods: Methods, calls: Calls, memory: Memory) -> dict[str, Handler]:
+def bind(
+    methods: Methods, calls: Calls, memory: Memory, requests: RequestMeters
+) -> dict[str, Handler]:
     """Return the handlers of all `methods` by full name."""
     handlers: dict[str, Handler] = {}
     for name, unary in methods.unary.items():
-        handlers[name] = grpc.unary_unary_rpc_method_handler(_unary(name, unary, calls, memory))
+        meter = requests.of(_short(name))
+        handlers[name] = grpc.unary_unary_rpc_method_handler(
+            _unary(name, unary, calls, memory, meter)
+        )
     for name, stream in methods.streams.items():
-        handlers[name] = grpc.stream_stream_rpc_method_handler(_stream(name, stream, calls, memory))
+        meter = requests.of(_short(name))
+        handlers[name] = grpc.stream_stream_rpc_method_handler(
+            _stream(name, stream, calls, memory, meter)
+        )
     return handlers
+
+
+def _short(name: str) -> str:
+    """`/logd.v1.Log/Produce` is `Produce`."""
+    return name.rpartition("/")[2]
 
 
 def peer_of(context: Context) -> str:
@@ -62,7 +77,7 @@ async def abort(context: Context, error: LogdError) -> None:
 
 
 def _unary(
-    name: str, method: UnaryMethod, calls: Calls, memory: Memory
+    name: str, method: UnaryMethod, calls: Calls, memory: Memory, meter: ApiMeter
 ) -> Callable[[Any, Any], Awaitable[bytes]]:
     async def attempt(data: bytes, peer: str) -> bytes | LogdError:
         try:
@@ -79,14 +94,18 @@ def _unary(
             return told(error, name)
 
     async def call(data: bytes, context: Context) -> bytes:
+        begun_ns = time.monotonic_ns()
         memory.requested(len(data))
         attempted = attempt(data, peer_of(context))
         # gRPC's abort leaves this frame in a cycle with the call: it must not hold the request.
         del data
         result = await attempted
+        duration_ns = time.monotonic_ns() - begun_ns
         if isinstance(result, LogdError):
+            meter.failed(result.code.name, duration_ns)
             await abort(context, result)
             return b""
+        meter.succeeded(duration_ns)
         return result
 
     return call
@@ -125,7 +144,7 @@ def _serialized(message: Message) -> bytes:
 
 
 def _stream(
-    name: str, method: StreamMethod, calls: Calls, memory: Memory
+    name: str, method: StreamMethod, calls: Calls, memory: Memory, meter: ApiMeter
 ) -> Callable[[Any, Any], Awaitable[None]]:
     async def serve(_requests: object, context: Context) -> None:
         peer = peer_of(context)
@@ -139,6 +158,8 @@ def _stream(
             return
         except Exception as error:
             failure = told(error, name)
+        # What goes well on a stream is counted piece by piece where it is done.
+        meter.failed(failure.code.name)
         await abort(context, failure)
 
     return serve

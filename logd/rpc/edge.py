@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from logd.metadata.image import ClusterImage, NodeImage, TopicImage
 from logd.model.ids import NodeId, TopicId, format_id
+from logd.observe import RequestMeters
 from logd.rpc.api import Connection
 from logd.rpc.checks import check_name
 from logd.runtime.broker import Broker, Operation
@@ -52,6 +53,7 @@ class Edge:
     clock: Clock
     offload: Offload
     addresses: Mapping[NodeId, str] = field(default_factory=dict)
+    requests: RequestMeters = field(default_factory=RequestMeters)
 
     @property
     def image(self) -> ClusterImage:

@@ -146,6 +146,11 @@ def presentable(error: BaseException, where: str) -> LogdError:
     )
 
 
+def code_of(error: BaseException) -> ErrorCode:
+    """The code under which `error` is counted."""
+    return error.code if isinstance(error, LogdError) else ErrorCode.UNKNOWN_SERVER_ERROR
+
+
 def _cut(text: str, characters_max: int) -> str:
     if len(text) <= characters_max:
         return text

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from logd_proto.v1 import log_pb2
-from logd_wire.errors import LogdError, OutcomeUnknownError
+from logd_wire.errors import ErrorCode, LogdError, OutcomeUnknownError
 
 from logd.rpc.api import ServerStream
 from logd.rpc.checks import (
@@ -26,7 +26,7 @@ from logd.rpc.checks import (
     check_topic_id,
 )
 from logd.rpc.edge import Edge, Operation
-from logd.rpc.errors import presentable, to_proto
+from logd.rpc.errors import code_of, presentable, to_proto
 from logd.runtime.partition import ProduceOutcome
 
 METHOD: Final = "/logd.v1.Log/Produce"
@@ -66,6 +66,8 @@ class ProduceStream:
         self._edge = edge
         self._stream = stream
         self._budget = edge.broker.produce_budget(stream.connection.peer)
+        self._meter = edge.requests.of("Produce")
+        self._now_ns = edge.clock.monotonic_ns
         self._authorized: set[bytes] = set()
         self._ready: list[tuple[int, _Outcome | LogdError]] = []
         #: Batches that get an answer and whose answer is not written.
@@ -132,7 +134,9 @@ class ProduceStream:
         try:
             self._check(taken)
         except Exception as error:
-            self._answer(taken, presentable(error, METHOD))
+            refusal = presentable(error, METHOD)
+            self._meter.failed(refusal.code.name)
+            self._answer(taken, refusal)
             return None
         return taken
 
@@ -151,7 +155,7 @@ class ProduceStream:
 
     def _produce(self, batch: _Batch) -> None:
         """Hand a batch over to the broker; its bytes are on the account."""
-        size = len(batch.records)
+        size, begun_ns = len(batch.records), self._now_ns()
         try:
             outcome = self._edge.broker.produce(
                 batch.topic_id,
@@ -162,17 +166,22 @@ class ProduceStream:
             )
         except Exception as error:
             self._budget.release(size)
-            self._answer(batch, presentable(error, METHOD))
+            refusal = presentable(error, METHOD)
+            self._meter.failed(refusal.code.name)
+            self._answer(batch, refusal)
             return
         # The callback must not keep the bytes: the broker decides how long they stay.
         answered = batch._replace(records=b"")
-        outcome.add_done_callback(partial(self._done, answered, size))
+        outcome.add_done_callback(partial(self._done, answered, size, begun_ns))
 
-    def _done(self, batch: _Batch, size: int, outcome: _Outcome) -> None:
+    def _done(self, batch: _Batch, size: int, begun_ns: int, outcome: _Outcome) -> None:
         self._budget.release(size)
-        if not outcome.cancelled():
-            # Looked at in any case, so that asyncio does not complain of one that nobody is told.
-            outcome.exception()
+        # Looked at in any case, so that asyncio does not complain of one that nobody is told.
+        code = _code_of(outcome)
+        if code is None:
+            self._meter.succeeded(self._now_ns() - begun_ns)
+        else:
+            self._meter.failed(code.name, self._now_ns() - begun_ns)
         self._answer(batch, outcome)
 
     def _answer(self, batch: _Batch, outcome: _Outcome | LogdError) -> None:
@@ -202,6 +211,13 @@ def _response(ready: list[tuple[int, _Outcome | LogdError]]) -> log_pb2.ProduceR
         elif not isinstance(outcome, LogdError):
             _fill(result, outcome.result())
     return response
+
+
+def _code_of(outcome: _Outcome) -> ErrorCode | None:
+    if outcome.cancelled():
+        return ErrorCode.OUTCOME_UNKNOWN
+    error = outcome.exception()
+    return None if error is None else code_of(error)
 
 
 def _failure(outcome: _Outcome) -> LogdError | None:

@@ -11,6 +11,7 @@ from google.protobuf.internal import api_implementation
 from logd_wire.errors import ConfigError
 from logd_wire.limits import KIB, MESSAGE_BYTES_MAX
 
+from logd.observe import RequestMeters
 from logd.rpc.api import Methods
 from logd.rpc.binding import bind
 from logd.rpc.calls import CallLimits, Calls
@@ -58,10 +59,15 @@ def transport_options(limits: CallLimits) -> list[tuple[str, int]]:
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.http2.max_pings_without_data", 0),
-        # A stream that is not read holds this much and no more in the transport; left to itself,
-        # gRPC would grow the window of every stream with the speed of the connection.
+        # A stream that is not read holds up to twice as much in the transport, and no more: what is
+        # announced for a message under way comes on top of the window, and is not taken back when
+        # the message has been read (seen in grpcio 1.85.1; once or twice, by the messages' sizes).
+        # Left to itself, gRPC would grow the window of every stream with the connection's speed.
         ("grpc.http2.bdp_probe", 0),
-        ("grpc.http2.lookahead_bytes", 512 * KIB),
+        ("grpc.http2.lookahead_bytes", 256 * KIB),
+        # A connection sets aside what its next read may bring, and keeps it while nothing comes:
+        # without a limit, as much as its fastest reads ever brought.
+        ("grpc.experimental.tcp_max_read_buffer_size", 64 * KIB),
     ]
 
 
@@ -69,14 +75,23 @@ class RpcServer:
     """Serves `methods` on one address. Start and stop it once, on one event loop."""
 
     def __init__(
-        self, methods: Methods, *, services: Sequence[str], limits: CallLimits | None = None
+        self,
+        methods: Methods,
+        *,
+        services: Sequence[str],
+        limits: CallLimits | None = None,
+        requests: RequestMeters | None = None,
     ) -> None:
-        """`services`: full names of the services in `methods`, for health and reflection."""
+        """`services`: full names of the services in `methods`, for health and reflection;
+        `requests`: where calls are counted."""
         _require_fast_protobuf()
         self.calls = Calls(limits or CallLimits())
         self._probes = Probes(services, self.calls)
         self._transport = Transport(
-            {**bind(methods, self.calls, Memory()), **self._probes.handlers()},
+            {
+                **bind(methods, self.calls, Memory(), requests or RequestMeters()),
+                **self._probes.handlers(),
+            },
             options=transport_options(self.calls.limits),
             rpcs_max=self.calls.limits.calls_max + _REFUSALS_MAX,
         )

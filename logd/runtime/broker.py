@@ -33,6 +33,7 @@ from logd.metadata import (
 )
 from logd.model.ids import ClusterId, LogIndex, NodeId, TopicId, TopicPartitionId
 from logd.model.node_config import NodeConfig, NodeConfigEntry
+from logd.observe import Meters
 from logd.runtime.budget import ByteBudget, ConnectionBudget
 from logd.runtime.cleaner import Cleaner, CompactionOutcome
 from logd.runtime.consensus_driver import ConsensusDriver, ConsensusStatus
@@ -84,6 +85,7 @@ class Broker:
         disk: Disk,
         clock: Clock,
         rng: Rng,
+        meters: Meters,
     ) -> None:
         self.identity = identity
         self.config = config
@@ -96,6 +98,7 @@ class Broker:
         self._disk = disk
         self._clock = clock
         self._rng = rng
+        self._meters = meters
         self._produce_budget = ByteBudget(config.limits.produce_bytes)
         # Streams of one connection share its budget, which goes when the last of them does.
         self._connection_budgets: WeakValueDictionary[str, ConnectionBudget] = WeakValueDictionary()
@@ -129,6 +132,16 @@ class Broker:
     ) -> tuple[StoredEntry, ...]:
         """Durable entries of the metadata log from `start` on, as this node stores them."""
         return await self._consensus.read_log(start, entries_max=entries_max, bytes_max=bytes_max)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether what is new is refused."""
+        return self._stopping
+
+    @property
+    def budgets(self) -> dict[str, ByteBudget]:
+        """What all connections together hold in memory, by what it is for."""
+        return {"produce": self._produce_budget, "fetch": self._fetch_budget}
 
     def begin_stop(self) -> None:
         """Refuse what is new from here on; what was accepted is finished."""
@@ -190,6 +203,7 @@ class Broker:
             disk=self._disk,
             clock=self._clock,
             budget=self._fetch_budget,
+            meter=self._meters.requests.of("Fetch"),
         )
 
     def _check_readable(self, found: Partition) -> None:
@@ -213,6 +227,7 @@ class Broker:
         else:
             work = partial(found.view.read, offset, bytes_max=bytes_max, limit_offset=limit)
             result = await self._disk.read(work)
+        found.traffic.fetched(result.next_offset - offset, len(result.records))
         return Chunk(
             records=result.records,
             next_offset=result.next_offset,

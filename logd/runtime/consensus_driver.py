@@ -70,6 +70,8 @@ class ConsensusStatus:
     voters: Voters
     commit_index: LogIndex
     applied_index: LogIndex
+    #: Whether what was committed when this node came to know a leader is applied here.
+    caught_up: bool
     end_index: LogIndex
     #: The first entry that is stored; what lies below is only in the snapshot.
     first_index: LogIndex
@@ -202,6 +204,7 @@ class ConsensusDriver:
             voters=core.voters,
             commit_index=core.commit_index,
             applied_index=self.applied_index,
+            caught_up=core.has_caught_up,
             end_index=core.end_index,
             first_index=LogIndex(self._store.view.start_offset),
             snapshot_point=core.snapshot_point,

@@ -56,9 +56,7 @@ class WrittenLog(Protocol):
         """Refuse a batch for what its records are; on the writer. Raises LogdError."""
         ...
 
-    def settle(
-        self, appended: Appended, leader_epoch: int, acks: int, future: asyncio.Future[Any]
-    ) -> None:
+    def settle(self, queued: QueuedAppend, appended: Appended) -> None:
         """Answer the caller of `append`, now or later; called on the loop once the batch is as
         durable here as the topic promises."""
         ...
@@ -71,9 +69,13 @@ class WrittenLog(Protocol):
 class ClockNow(Protocol):
     def wall_ms(self) -> int: ...
 
+    def monotonic_ms(self) -> int: ...
+
 
 @dataclass(slots=True)
-class _Append:
+class QueuedAppend:
+    """A batch on its way to the disk. `future` is answered by `target.settle`."""
+
     target: WrittenLog
     batch: bytes
     header: BatchHeader
@@ -96,7 +98,7 @@ class _Call:
 class _Written:
     """What the writing half of a round left to do."""
 
-    refused: list[tuple[_Append | _Call, BaseException]]
+    refused: list[tuple[QueuedAppend | _Call, BaseException]]
     points: list[tuple[WrittenLog, SyncPoint | None]]
     ledger_dirty: bool
     fatal: OSError | None
@@ -126,15 +128,27 @@ class DiskDriver:
         self._free_bytes = free_bytes
         self._free_bytes_min = free_bytes_min
         self._on_fatal = on_fatal
-        self._queue: deque[_Append | _Call] = deque()
+        self._queue: deque[QueuedAppend | _Call] = deque()
         self._wake = asyncio.Event()
         self._ledger_due: dict[LogKey, int] = {}
         self._failed: BaseException | None = None
         self._closing = False
+        self._round_from_ms: int | None = None
 
     @property
     def failed(self) -> bool:
         return self._failed is not None
+
+    @property
+    def waiting(self) -> int:
+        """Batches and other work in the queue."""
+        return len(self._queue)
+
+    @property
+    def busy_ms(self) -> int:
+        """How long the round under way has been going on; 0 when there is none."""
+        begun_ms = self._round_from_ms
+        return 0 if begun_ms is None else self._clock.monotonic_ms() - begun_ms
 
     def start(self, spawn: Spawn, name: str) -> None:
         self._task = spawn(self._run(), name)
@@ -149,7 +163,7 @@ class DiskDriver:
     ) -> asyncio.Future[Any]:
         """Queue one verified batch. `target.settle` answers the future, unless it raises here."""
         future = asyncio.get_running_loop().create_future()
-        self._enqueue(_Append(target, batch, header, leader_epoch, acks, future))
+        self._enqueue(QueuedAppend(target, batch, header, leader_epoch, acks, future))
         return future
 
     def call(
@@ -195,7 +209,7 @@ class DiskDriver:
         self._ledger_due[target.key] = target.log.view.durable_end_offset
         self._wake.set()
 
-    def _enqueue(self, operation: _Append | _Call) -> None:
+    def _enqueue(self, operation: QueuedAppend | _Call) -> None:
         if self._failed is not None:
             operation.future.set_exception(self._stopped_error())
             return
@@ -231,33 +245,35 @@ class DiskDriver:
             await asyncio.wait_for(self._wake.wait(), LEDGER_IDLE_MS / 1000)
         return True
 
-    def _gather(self) -> list[_Append | _Call]:
-        operations: list[_Append | _Call] = []
+    def _gather(self) -> list[QueuedAppend | _Call]:
+        operations: list[QueuedAppend | _Call] = []
         size = 0
         while self._queue and size < ROUND_BYTES_MAX:
             operation = self._queue.popleft()
             operations.append(operation)
-            if isinstance(operation, _Append):
+            if isinstance(operation, QueuedAppend):
                 size += len(operation.batch)
         return operations
 
-    async def _round(self, operations: list[_Append | _Call]) -> None:
+    async def _round(self, operations: list[QueuedAppend | _Call]) -> None:
+        self._round_from_ms = self._clock.monotonic_ms()
         due, self._ledger_due = self._ledger_due, {}
         written = await self._disk.write(partial(self._write, operations, due))
         for operation, error in written.refused:
             _set_exception(operation.future, error)
         if written.fatal is not None:
             raise written.fatal
-        by_target: dict[int, list[_Append | _Call]] = {}
+        by_target: dict[int, list[QueuedAppend | _Call]] = {}
         for operation in operations:
             if operation.target is None or not _waits_for_sync(operation):
                 self._answer(operation)
             else:
                 by_target.setdefault(id(operation.target), []).append(operation)
         await self._sync_all(written, by_target)
+        self._round_from_ms = None
 
     async def _sync_all(
-        self, written: _Written, by_target: dict[int, list[_Append | _Call]]
+        self, written: _Written, by_target: dict[int, list[QueuedAppend | _Call]]
     ) -> None:
         syncs: list[Awaitable[None]] = [
             self._sync(target, point, by_target.get(id(target), []))
@@ -275,7 +291,7 @@ class DiskDriver:
         if first_error is not None:
             raise first_error
 
-    def _write(self, operations: list[_Append | _Call], due: dict[LogKey, int]) -> _Written:
+    def _write(self, operations: list[QueuedAppend | _Call], due: dict[LogKey, int]) -> _Written:
         """The writing half of a round, on the writer."""
         written = _Written([], [], False, None)
         try:
@@ -304,7 +320,7 @@ class DiskDriver:
             return False
         return True
 
-    def _perform(self, operation: _Append | _Call, room: int, written: _Written) -> int:
+    def _perform(self, operation: QueuedAppend | _Call, room: int, written: _Written) -> int:
         """Do one operation; returns the room that is left above the free-space floor."""
         try:
             if isinstance(operation, _Call):
@@ -329,7 +345,7 @@ class DiskDriver:
         return room
 
     async def _sync(
-        self, target: WrittenLog, point: SyncPoint | None, operations: list[_Append | _Call]
+        self, target: WrittenLog, point: SyncPoint | None, operations: list[QueuedAppend | _Call]
     ) -> None:
         if point is not None:
             try:
@@ -346,20 +362,18 @@ class DiskDriver:
         for operation in operations:
             self._answer(operation)
 
-    def _answer(self, operation: _Append | _Call) -> None:
+    def _answer(self, operation: QueuedAppend | _Call) -> None:
         if operation.future.done():
             return
-        if isinstance(operation, _Append):
+        if isinstance(operation, QueuedAppend):
             assert operation.result is not None, "an append is answered once it has a result"
             if not operation.target.sync_before_ack:
                 operation.target.published()
-            operation.target.settle(
-                operation.result, operation.leader_epoch, operation.acks, operation.future
-            )
+            operation.target.settle(operation, operation.result)
         else:
             operation.future.set_result(operation.result)
 
-    def _fail(self, error: BaseException, operations: list[_Append | _Call]) -> None:
+    def _fail(self, error: BaseException, operations: list[QueuedAppend | _Call]) -> None:
         self._failed = error
         unknown = OutcomeUnknownError(
             f"the node stopped on a storage error before this was safe: {error}",
@@ -378,8 +392,8 @@ class DiskDriver:
         )
 
 
-def _waits_for_sync(operation: _Append | _Call) -> bool:
-    if isinstance(operation, _Append):
+def _waits_for_sync(operation: QueuedAppend | _Call) -> bool:
+    if isinstance(operation, QueuedAppend):
         return operation.target.sync_before_ack
     return operation.sync
 

@@ -21,6 +21,7 @@ from logd_wire.errors import InvalidRequestError, LogdError
 from logd_wire.limits import BATCH_BYTES_MAX, KIB, MIB
 
 from logd.model.ids import TopicId, TopicPartitionId
+from logd.observe import ApiMeter
 from logd.runtime.budget import ByteBudget
 from logd.runtime.partition import Partition
 from logd.runtime.ports import Clock, Disk
@@ -85,12 +86,14 @@ class FetchSession:
         disk: Disk,
         clock: Clock,
         budget: ByteBudget,
+        meter: ApiMeter,
     ) -> None:
         self._find = find
         self._check = check
         self._disk = disk
         self._clock = clock
         self._budget = budget
+        self._meter = meter
         self._subscriptions: dict[int, _Subscription] = {}
         self._failed: list[FetchFrame] = []
         self._credit = 0
@@ -100,6 +103,8 @@ class FetchSession:
         self._chunk_bytes = RESERVE_BYTES
         self._borrowed = 0
         self._written_from_ms = 0
+        #: When there was something to read for the frames on their way; None: they are only news.
+        self._read_from_ns: int | None = None
         self._wake = asyncio.Event()
         self._closed = False
         self.configure(min_bytes=0, max_wait_ms=0, partition_max_bytes=0)
@@ -171,6 +176,7 @@ class FetchSession:
             frames += await self._read_ready()
             frames += self._news()
             if frames and not self._closed:
+                self._count_failures(frames)
                 self._written_from_ms = self._clock.monotonic_ms()
                 self._pushed = True
                 return frames
@@ -182,6 +188,9 @@ class FetchSession:
     def sent(self) -> None:
         """The frames returned last are written: their bytes are off the account."""
         self._give_back()
+        if self._read_from_ns is not None:
+            self._meter.succeeded(self._clock.monotonic_ns() - self._read_from_ns)
+            self._read_from_ns = None
         if self._clock.monotonic_ms() - self._written_from_ms > SLOW_WRITE_MS:
             self._chunk_bytes = RESERVE_BYTES
         else:
@@ -199,6 +208,11 @@ class FetchSession:
                 frames.append(_error_frame(subscription.id, error, subscription.offset))
         return frames
 
+    def _count_failures(self, frames: list[FetchFrame]) -> None:
+        for frame in frames:
+            if frame.error is not None:
+                self._meter.failed(frame.error.code.name)
+
     def _give_back(self) -> None:
         if self._borrowed:
             self._budget.release(self._borrowed)
@@ -213,6 +227,7 @@ class FetchSession:
             ready = self._ready()
         if not ready:
             return []
+        self._read_from_ns = self._clock.monotonic_ns()
         room = self._borrow(min(self._chunk_bytes, max(self._credit, 1)))
         while not self._closed:
             reads, share = self._plan(ready, room)
@@ -292,6 +307,7 @@ class FetchSession:
             return _error_frame(subscription.id, result, offset)
         records, next_offset = result
         self._credit -= len(records)
+        subscription.partition.traffic.fetched(next_offset - offset, len(records))
         subscription.offset = next_offset
         # Served last: moved behind the others.
         del self._subscriptions[subscription.id]

@@ -23,10 +23,12 @@ from logd_wire.errors import StorageFailedError
 from logd.metadata import MetadataMachine, MetadataSettings
 from logd.model.ids import ClusterId, DirectoryId
 from logd.model.node_config import NodeConfig, NodeConfigEntry
+from logd.observe import Meters
 from logd.runtime.broker import Broker, NodeIdentity
 from logd.runtime.cleaner import Cleaner, InlineCleaning
 from logd.runtime.disk_driver import DiskDriver
 from logd.runtime.formation import Formation
+from logd.runtime.gauges import Gauges, measure
 from logd.runtime.isr_proposals import IsrProposals
 from logd.runtime.membership import Membership
 from logd.runtime.partitions import Partitions
@@ -65,6 +67,10 @@ class Node:
         self.peers = PeerService(config.node.id)
         self.failed = asyncio.Event()
         self.failure: BaseException | None = None
+        #: Whether the start has come to where it needs the other nodes.
+        self.joining = False
+        metrics = config.metrics
+        self.meters = Meters(topics_max=metrics.partitions_max if metrics.per_partition else 0)
 
     def _on_fatal(self, error: BaseException) -> None:
         if self.failure is None:
@@ -112,6 +118,7 @@ class Node:
             clock=ports.clock,
             steady=self._steady,
             spawn=self._spawn,
+            traffic=self.meters.traffic,
         )
         self._cleaner = Cleaner(
             config=config.cleaner,
@@ -124,6 +131,7 @@ class Node:
             rng=ports.rng,
             cleaning=ports.cleaning or InlineCleaning(ports.files, ports.disk),
         )
+        self.joining = True
         formation = self._formation()
         await self._come_to_cluster(formation)
         await self._take_part(formation)
@@ -228,6 +236,7 @@ class Node:
             disk=ports.disk,
             clock=ports.clock,
             rng=ports.rng,
+            meters=self.meters,
         )
 
     def _replicate(self, member: Membership) -> None:
@@ -254,6 +263,10 @@ class Node:
                 spawn=self._spawn,
             )
         self._partitions.take_part(proposals, fetcher)
+
+    def gauges(self) -> Gauges:
+        """How things stand at this moment; only once `broker` is there."""
+        return measure(self.broker, self._partitions, self._driver)
 
     async def _retention_loop(self) -> None:
         while True:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from logd_wire import BatchHeader, iter_keys, verify_produced_batch
 from logd_wire.errors import (
@@ -30,6 +30,7 @@ from logd.metadata import PartitionImage
 from logd.model.ids import NO_NODE, NodeId, TopicPartitionId
 from logd.model.settings import FlushMode
 from logd.model.topic_config import TopicConfig
+from logd.observe import Traffic
 from logd.replication import (
     Assigned,
     Assignment,
@@ -44,7 +45,7 @@ from logd.replication import (
     Tick,
 )
 from logd.runtime.acknowledgements import Acknowledgements
-from logd.runtime.disk_driver import DiskDriver
+from logd.runtime.disk_driver import DiskDriver, QueuedAppend
 from logd.storage import Appended, LogKey, LogView, PartitionLog
 
 
@@ -96,23 +97,26 @@ class Surroundings:
 class Partition:
     """Implements `WrittenLog` for one partition.
 
-    `name` is "topic-partition", for messages only.
+    `name` is "topic-partition", for messages only, and so is `topic`. What goes in and out is
+    counted in `traffic`.
     """
 
     def __init__(
         self,
         *,
         key: TopicPartitionId,
-        name: str,
+        topic: str,
         log: PartitionLog,
         config: TopicConfig,
         high_watermark: int,
         around: Surroundings,
+        traffic: Traffic,
     ) -> None:
         """`high_watermark`: as far as it is known from before; `follow` comes next."""
         self.id = key
         self.key: LogKey = (key.topic_id, key.partition)
-        self.name = name
+        self.topic = topic
+        self.name = f"{topic}-{key.partition}"
         self.log = log
         self._around = around
         self._driver = around.driver
@@ -124,6 +128,7 @@ class Partition:
         self.leader_epoch = -1
         self._node_epochs: Mapping[NodeId, int] = {}
         self._waiting = Acknowledgements()
+        self.traffic = traffic
         self.reconfigure(config)
         #: Grows with every byte appended; fetch sessions compare it to know what is waiting.
         self.appended_bytes = 0
@@ -314,13 +319,17 @@ class Partition:
         self.appended_bytes += len(records)
         return self._driver.append(self, records, header, self.leader_epoch, acks)
 
-    def settle(
-        self, appended: Appended, leader_epoch: int, acks: int, future: asyncio.Future[Any]
-    ) -> None:
-        if leader_epoch != self.leader_epoch:
+    def settle(self, queued: QueuedAppend, appended: Appended) -> None:
+        future = queued.future
+        if appended.duplicate:
+            self.traffic.duplicates += 1
+        else:
+            records = appended.next_offset - appended.base_offset
+            self.traffic.produced(records, len(queued.batch))
+        if queued.leader_epoch != self.leader_epoch:
             future.set_exception(self._moved())
             return
-        if acks != -1:
+        if queued.acks != -1:
             future.set_result(self._outcome(appended, 1))
             return
         outcome = self._outcome(appended, len(self.state.isr))

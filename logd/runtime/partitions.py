@@ -22,6 +22,7 @@ from logd.model.ids import NO_NODE, NodeId, TopicId, TopicPartitionId
 from logd.model.node_config import NodeConfig
 from logd.model.settings import FlushMode
 from logd.model.topic_config import TopicConfig, parse_topic_config
+from logd.observe import TrafficTable
 from logd.runtime.disk_driver import DiskDriver
 from logd.runtime.housekeeping import retention_in_words
 from logd.runtime.partition import Partition, ProposesIsr, Surroundings, not_led_here
@@ -74,12 +75,17 @@ class PartitionStats:
 
 
 class _Missing(NamedTuple):
-    """A partition of this node whose log is not open; `name` is for messages only."""
+    """A partition of this node whose log is not open."""
 
     key: TopicPartitionId
-    name: str
+    topic: str
     config: TopicConfig
     state: PartitionImage
+
+    @property
+    def name(self) -> str:
+        """For messages only."""
+        return f"{self.topic}-{self.key.partition}"
 
 
 class Partitions:
@@ -96,6 +102,7 @@ class Partitions:
         clock: Clock,
         steady: SteadyClock,
         spawn: Spawn,
+        traffic: TrafficTable,
     ) -> None:
         self._config = config
         self._directory = directory
@@ -105,6 +112,7 @@ class Partitions:
         self._clock = clock
         self._steady = steady
         self._spawn = spawn
+        self._traffic = traffic
         # Segment files open at one time, of all partitions together.
         self._handles = HandleCache(directory.files, OPEN_SEGMENTS_MAX)
         self._partitions: dict[TopicPartitionId, Partition] = {}
@@ -221,19 +229,19 @@ class Partitions:
                 key = TopicPartitionId(topic.topic_id, state.partition)
                 if key not in self._partitions and self._config.node.id in state.replicas:
                     config = config or self.topic_config(topic)
-                    name = f"{topic.name}-{state.partition}"
-                    yield _Missing(key, name, config, state)
+                    yield _Missing(key, topic.name, config, state)
 
     def _wrap(self, opened: _Missing, log: PartitionLog) -> Partition:
         topic = self._newest.topics.get(TopicId(opened.key.topic_id))
         assert self._around is not None, "take_part comes first"
         found = Partition(
             key=opened.key,
-            name=opened.name,
+            topic=opened.topic,
             log=log,
             config=opened.config,
             high_watermark=self._marks.get((opened.key.topic_id, opened.key.partition), 0),
             around=self._around,
+            traffic=self._traffic.join(opened.topic),
         )
         # What recovery found beyond the ledger is durable now, and must not be cut next time.
         self._driver.note_durable(found)
@@ -304,6 +312,7 @@ class Partitions:
 
     async def _drop(self, found: Partition) -> None:
         """Take a deleted partition out of use now, its files after the delay."""
+        self._traffic.leave(found.topic, found.traffic)
         if self._fetcher is not None:
             self._fetcher.stop(found.id)
         await self._driver.call(partial(found.log.close, clean=False))

@@ -31,6 +31,10 @@ class Clock(Protocol):
         """Milliseconds since an arbitrary start; never goes back."""
         ...
 
+    def monotonic_ns(self) -> int:
+        """The same in nanoseconds, for measuring and nothing else."""
+        ...
+
     def wall_ms(self) -> int:
         """Milliseconds since the Unix epoch; may jump."""
         ...

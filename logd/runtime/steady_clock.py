@@ -36,6 +36,10 @@ class SteadyClock:
         """The time as far as it is believed. Any thread."""
         return self._guard.steady_ms(self._clock.boot_time().ms)
 
+    def monotonic_ms(self) -> int:
+        """As of the node's clock."""
+        return self._clock.monotonic_ms()
+
     def check(self) -> Moment:
         """Compare the clocks and return what ages are counted with; say it when they part."""
         guard = self._guard

@@ -6,7 +6,8 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from logd.storage.files import Entry, parent_of
@@ -14,13 +15,19 @@ from logd.storage.files import Entry, parent_of
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+#: Told of every completed sync of a file, on whatever thread it ran: path, duration in ns.
+Synced = Callable[[str, int], None]
+
+
 class RealFile:
     """An open file descriptor; closed at the latest when the object goes."""
 
-    __slots__ = ("_fd",)
+    __slots__ = ("_fd", "_path", "_synced")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, path: str, synced: Synced | None) -> None:
         self._fd = fd
+        self._path = path
+        self._synced = synced
 
     def pread(self, size: int, position: int) -> bytes:
         data = os.pread(self._fd, size, position)
@@ -37,7 +44,10 @@ class RealFile:
         return os.pwritev(self._fd, buffers, position)
 
     def sync(self) -> None:
+        begun_ns = time.monotonic_ns()
         os.fdatasync(self._fd)
+        if self._synced is not None:
+            self._synced(self._path, time.monotonic_ns() - begun_ns)
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self._fd, size)
@@ -80,7 +90,8 @@ class RealFiles:
     No path leaves the root: components are opened one by one and symbolic links are refused.
     """
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(self, root: str | os.PathLike[str], *, synced: Synced | None = None) -> None:
+        self._synced = synced
         Path(root).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
@@ -122,7 +133,7 @@ class RealFiles:
             flags |= os.O_EXCL
         parent, name = self._split(path)
         try:
-            return RealFile(os.open(name, flags, 0o600, dir_fd=parent))
+            return RealFile(os.open(name, flags, 0o600, dir_fd=parent), path, self._synced)
         finally:
             os.close(parent)
 

@@ -27,6 +27,9 @@ class SimClock:
     def monotonic_ms(self) -> int:
         return int(self._loop.time() * 1000)
 
+    def monotonic_ns(self) -> int:
+        return int(self._loop.time() * 1_000_000_000)
+
     def wall_ms(self) -> int:
         return self.monotonic_ms() + self._wall_offset_ms
 

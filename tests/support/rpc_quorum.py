@@ -32,6 +32,7 @@ class FakeQuorum:
             leader_id=NodeId(1),
             commit_index=LogIndex(0),
             applied_index=LogIndex(0),
+            caught_up=True,
             end_index=LogIndex(0),
             snapshot_point=LOG_START,
             first_index=LogIndex(0),

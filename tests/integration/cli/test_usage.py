@@ -38,6 +38,7 @@ COMMANDS = (
     "node add",
     "node remove",
     "node replace",
+    "cluster health",
     "config describe",
     "profile list",
     "profile use",
@@ -191,6 +192,7 @@ def test_without_a_command_the_help_and_code_2() -> None:
         "raft status",
         "raft log",
         "node add 2",
+        "cluster health",
         "bench produce --records 10",
     ],
 )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import grpc.aio
 import pytest
@@ -12,6 +15,7 @@ from logd_proto.v1 import admin_pb2, log_pb2
 from logd_wire import WireRecord, encode_batch
 from logd_wire.limits import MIB
 
+from logd.rpc.memory import NOTABLE_BYTES, QUIET_S, Memory
 from tests.support.rpc_attacks import Case, produce, topic_id
 from tests.support.rpc_hostile import all_cases
 from tests.support.rpc_process import TOPIC, ServerProcess, start
@@ -22,7 +26,7 @@ Record = Callable[[str, int | float | str], None]
 STALLED = 200
 #: `limits.produce_bytes` and `limits.fetch_bytes` of the default configuration.
 BUDGET_BYTES = 64 * MIB
-#: The window of a stream that is not read (512 KiB), and what the stream and its connection take.
+#: Twice the window of a stream (256 KiB), and what the stream and its connection take.
 PER_CLIENT_BYTES = 700 * 1024
 
 
@@ -107,8 +111,65 @@ async def test_stalled_producers_stay_within_the_budget(record_figure: Record) -
     assert grown <= BUDGET_BYTES + STALLED * (len(batch) + PER_CLIENT_BYTES)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [200_000, 1_000_000])
+async def test_producers_that_come_all_at_once_stay_within_the_budget(
+    size: int, record_figure: Record
+) -> None:
+    """The worst order: every stream is being read when nothing is held yet, then all send."""
+    batch = encode_batch([WireRecord(i, 1, None, bytes(size // 10), ()) for i in range(10)])
+    async with start("hold") as server:
+        await hello(server.port)
+        before = server.memory_bytes()
+        channels = [connect(server.port) for _ in range(STALLED)]
+        wanted = await topic_id(channels[0])
+        streams = [ClientStream(one, LOG + "Produce", log_pb2.ProduceResponse) for one in channels]
+        for stream in streams:
+            await stream.send(log_pb2.ProduceRequest())
+        await hello(server.port)
+        os.kill(server.pid, signal.SIGSTOP)
+        senders = [asyncio.ensure_future(_keep_sending(one, wanted, batch)) for one in streams]
+        # Until their windows are full; more makes no difference, less would not be the worst.
+        await asyncio.sleep(1)
+        os.kill(server.pid, signal.SIGCONT)
+        grown = await settle(server) - before
+        await hello(server.port)
+        for sender in senders:
+            sender.cancel()
+        await asyncio.gather(*senders, return_exceptions=True)
+        for channel in channels:
+            await channel.close()
+    record_figure(f"rpc_200_producers_at_once_{size // 1000}_kb_mib", round(grown / MIB, 1))
+    assert grown <= BUDGET_BYTES + STALLED * (len(batch) + PER_CLIENT_BYTES)
+
+
+async def test_memory_is_given_back_once_requests_have_ceased() -> None:
+    memory, trims = Memory(), 0
+
+    def trim(_pad: int) -> int:
+        nonlocal trims
+        trims += 1
+        return 1
+
+    memory._library = SimpleNamespace(malloc_trim=trim)
+    for _ in range(20):
+        memory.requested(NOTABLE_BYTES)
+        await asyncio.sleep(QUIET_S / 10)
+    assert trims == 0
+    async with asyncio.timeout(10):
+        while not trims:
+            await asyncio.sleep(0.01)
+    memory.requested(NOTABLE_BYTES - 1)
+    await asyncio.sleep(2.5 * QUIET_S)
+    assert trims == 1
+
+
 async def _send_forever(channel: grpc.aio.Channel, wanted: bytes, batch: bytes) -> None:
     stream = ClientStream(channel, LOG + "Produce", log_pb2.ProduceResponse)
+    await _keep_sending(stream, wanted, batch)
+
+
+async def _keep_sending(stream: ClientStream, wanted: bytes, batch: bytes) -> None:
     entry = log_pb2.ProduceBatch(topic_id=wanted, acks=-1, records=batch)
     while await stream.send(log_pb2.ProduceRequest(batches=[entry])):
         entry.id += 1

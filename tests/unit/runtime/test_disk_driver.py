@@ -17,7 +17,7 @@ from logd_wire.errors import (
 )
 
 from logd.runtime.adapters import TaskSpawn
-from logd.runtime.disk_driver import DiskDriver
+from logd.runtime.disk_driver import DiskDriver, QueuedAppend
 from tests.support.loops import settle
 
 T = TypeVar("T")
@@ -101,16 +101,16 @@ class Target:
         self.log: Any = FakeLog()
         self.sync_before_ack = sync_before_ack
         self.durable_when_answered: list[int] = []
+        self.answered_bytes = 0
 
     def check_records(self, batch: bytes) -> None:
         if batch == b"refused":
             raise InvalidRecordError("not this one")
 
-    def settle(
-        self, appended: Any, _leader_epoch: int, _acks: int, future: asyncio.Future[Any]
-    ) -> None:
+    def settle(self, queued: QueuedAppend, appended: Any) -> None:
+        self.answered_bytes += len(queued.batch)
         self.durable_when_answered.append(self.log.view.durable_end_offset)
-        future.set_result(appended)
+        queued.future.set_result(appended)
 
     def published(self) -> None:
         return None
@@ -137,12 +137,13 @@ class Bench:
         self.disk = ManualDisk()
         self.ledger = RecordingLedger()
         self.free_bytes = 1_000_000
+        self.now_ms = 0
         self.fatal: list[BaseException] = []
         ledger: Any = self.ledger
         self.driver = DiskDriver(
             disk=self.disk,
             ledger=ledger,
-            clock=SimpleNamespace(wall_ms=lambda: 1_000),
+            clock=SimpleNamespace(wall_ms=lambda: 1_000, monotonic_ms=lambda: self.now_ms),
             free_bytes=lambda: self.free_bytes,
             free_bytes_min=1_000,
             on_fatal=self.fatal.append,
@@ -171,6 +172,38 @@ async def test_nothing_is_answered_before_its_sync(bench: Bench) -> None:
     bench.disk.finish_sync()
     assert await answer == 0
     assert target.durable_when_answered == [1]
+
+
+async def test_sizes_are_told_with_the_answers(bench: Bench) -> None:
+    target = Target(b"a")
+    answers = [bench.append(target, b"x" * 10), bench.append(target, b"x" * 5)]
+    await settle()
+    bench.disk.finish_sync()
+    assert [await answer for answer in answers] == [0, 1]
+    assert target.answered_bytes == 15
+
+
+async def test_it_is_busy_as_long_as_a_round_lasts(bench: Bench) -> None:
+    target = Target(b"a")
+    assert (bench.driver.busy_ms, bench.driver.waiting) == (0, 0)
+    first = bench.append(target)
+    assert bench.driver.waiting == 1
+    await settle()
+    second = bench.append(target)
+    bench.now_ms += 70
+    assert (bench.driver.busy_ms, bench.driver.waiting) == (70, 1)
+    bench.disk.finish_sync()
+    await first
+    await settle()
+    # The next round began when the first had ended, and syncs the ledger as well.
+    assert (bench.driver.busy_ms, bench.driver.waiting) == (0, 0)
+    bench.now_ms += 5
+    assert bench.driver.busy_ms == 5
+    bench.disk.finish_sync()
+    bench.disk.finish_sync()
+    await second
+    bench.now_ms += 1_000
+    assert bench.driver.busy_ms == 0
 
 
 async def test_what_queues_up_shares_one_sync(bench: Bench) -> None:

@@ -18,6 +18,7 @@ from logd_wire.errors import (
 from logd.metadata import PartitionImage
 from logd.model.ids import LeaderEpoch, NodeId, TopicId, TopicPartitionId
 from logd.model.topic_config import parse_topic_config
+from logd.observe import ApiMeter, Traffic
 from logd.runtime.budget import ByteBudget
 from logd.runtime.fetch_session import RESERVE_BYTES, FetchFrame, FetchSession
 from logd.runtime.partition import Partition
@@ -58,30 +59,35 @@ class Node:
         self.disk = InlineDisk()
         self.budget = ByteBudget(budget_bytes)
         self.now_ms = 0
+        self.traffic, self.meter = Traffic(), ApiMeter()
         self.partitions: dict[TopicPartitionId, Partition] = {}
 
     def partition(self, number: int) -> Partition:
         key = TopicPartitionId(TOPIC, number)
         found = self.partitions[key] = Partition(
             key=key,
-            name=f"orders-{number}",
+            topic="orders",
             log=PartitionLog.create(self.files, f"log-{number}", LogConfig()),
             config=parse_topic_config({}),
             high_watermark=0,
             around=alone(NODE),
+            traffic=self.traffic,
         )
         found.follow(PartitionImage(number, NODE, LeaderEpoch(0), (NODE,), (NODE,), 0), {NODE: 1})
         return found
 
     def session(self) -> FetchSession:
         disk: Any = self.disk
-        clock: Any = SimpleNamespace(monotonic_ms=lambda: self.now_ms)
+        clock: Any = SimpleNamespace(
+            monotonic_ms=lambda: self.now_ms, monotonic_ns=lambda: self.now_ms * 1_000_000
+        )
         return FetchSession(
             find=self._find,
             check=Partition.check_readable,
             disk=disk,
             clock=clock,
             budget=self.budget,
+            meter=self.meter,
         )
 
     def _find(self, key: TopicPartitionId, _leader_epoch: int) -> Partition:
@@ -148,6 +154,29 @@ async def test_a_reader_at_the_end_is_told_so_once() -> None:
     assert not waiting.done()
     session.close()
     assert await waiting == []
+
+
+async def test_pushes_are_counted_and_news_are_not() -> None:
+    node = Node()
+    partition = node.partition(0)
+    put(partition, records=3, size=20)
+    session = node.session()
+    session.add(1, TOPIC, 0, 0, -1)
+    session.grant(1_000_000)
+    frames = await session.next_frames()
+    node.now_ms += 4
+    assert node.meter.ok == 0
+    session.sent()
+    assert (node.meter.ok, node.meter.ok_durations.sum_ns) == (1, 4_000_000)
+    session.add(2, TOPIC, 0, 3, -1)
+    [news] = await read(session)
+    assert (news.subscription_id, news.records) == (2, b"")
+    assert node.meter.ok == 1
+    session.add(3, TOPIC, 9, 0, -1)
+    await read(session)
+    assert node.meter.failures == {"UNKNOWN_TOPIC": 1}
+    traffic = node.traffic
+    assert (traffic.fetched_records, traffic.fetched_bytes) == (3, len(frames[0].records))
 
 
 async def test_without_credit_nothing_is_pushed() -> None:
