@@ -25,6 +25,7 @@ from logd.model.topic_config import TopicConfig, parse_topic_config
 from logd.observe import TrafficTable
 from logd.runtime.disk_driver import DiskDriver
 from logd.runtime.housekeeping import retention_in_words
+from logd.runtime.marks import Marks
 from logd.runtime.partition import Partition, ProposesIsr, Surroundings, not_led_here
 from logd.runtime.ports import Clock, Disk, Spawn
 from logd.runtime.replica_fetcher import ReplicaFetcher
@@ -41,18 +42,14 @@ from logd.storage import (
     PartitionLog,
     RecoveryReport,
     create_log_at,
-    load_high_watermarks,
-    store_high_watermarks,
 )
 
 _logger = logging.getLogger("logd.partitions")
 
 #: Logs that are opened side by side.
 OPENING_MAX = 64
-#: How often leaders look for followers that are out of time, and how often what is committed is
-#: written down for the next start.
+#: How often leaders look for followers that are out of time.
 TICK_MS = 250
-MARKS_MS = 5_000
 #: Beyond what unsynced writes and reads under way hold open.
 OPEN_SEGMENTS_MAX = 1_000
 
@@ -118,7 +115,7 @@ class Partitions:
         self._partitions: dict[TopicPartitionId, Partition] = {}
         self._around: Surroundings | None = None
         self._fetcher: ReplicaFetcher | None = None
-        self._marks: dict[LogKey, int] = {}
+        self._marks = Marks(directory.files, driver, clock)
         self._nodes: dict[NodeId, int] = {}
         #: The newest image: a log that took long to open is led as it says.
         self._newest = ClusterImage()
@@ -160,7 +157,7 @@ class Partitions:
         unknown = await self._driver.call(
             partial(self._directory.quarantine_unknown, keys, self._steady.wall_ms())
         )
-        self._marks = await self._driver.call(partial(load_high_watermarks, self._directory.files))
+        await self._marks.load()
         for name in unknown:
             _logger.warning("partition directory set aside: the metadata does not know %s", name)
         try:
@@ -239,7 +236,7 @@ class Partitions:
             topic=opened.topic,
             log=log,
             config=opened.config,
-            high_watermark=self._marks.get((opened.key.topic_id, opened.key.partition), 0),
+            high_watermark=self._marks.of((opened.key.topic_id, opened.key.partition)),
             around=self._around,
             traffic=self._traffic.join(opened.topic),
         )
@@ -442,7 +439,7 @@ class Partitions:
     def start(self) -> None:
         """Begin what goes on in the background while the node serves."""
         self._spawn(self._tick_loop(), "replicas")
-        self._spawn(self._marks_loop(), "high watermarks")
+        self._spawn(self._marks.run(self.all), "high watermarks")
 
     async def _tick_loop(self) -> None:
         while True:
@@ -451,30 +448,11 @@ class Partitions:
             for found in self.all():
                 found.tick(now_ms)
 
-    async def _marks_loop(self) -> None:
-        """Write down what is committed: a node that starts again serves it without its peers."""
-        while True:
-            await self._clock.sleep_ms(MARKS_MS)
-            await self._store_marks()
-
-    async def _store_marks(self) -> None:
-        marks = {
-            found.key: found.high_watermark for found in self.all() if len(found.state.replicas) > 1
-        }
-        if marks == self._marks:
-            return
-        try:
-            await self._driver.call(partial(store_high_watermarks, self._directory.files, marks))
-        except StorageFullError:
-            # Older marks are lower, which is safe.
-            return
-        self._marks = marks
-
     async def close_all(self) -> None:
         """Sync and close every log, with everything that a fast start needs."""
         if self._fetcher is not None:
             await self._fetcher.close()
-        await self._store_marks()
+        await self._marks.store(self.all())
         partitions = self.all()
         # Queued together, so that the syncs share rounds.
         for done in [self._driver.call(lambda: None, found, sync=True) for found in partitions]:
