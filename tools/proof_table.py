@@ -56,6 +56,13 @@ PROOFS: tuple[Proof, ...] = (
         tests("tests/unit/metadata", "tests/unit/consensus", "tests/unit/replication"),
     ),
     Proof(
+        "replicas",
+        "three real nodes, the real client core, faults: every acknowledged record at its offset "
+        "on every replica, none twice, in order",
+        (sys.executable, "-m", "tests.sim.replicas.run", "--seeds", "0:20000", "--processes", "2"),
+        limit_s=30 * HOUR_S,
+    ),
+    Proof(
         "examples",
         "fifty times the random examples of `make test`, new ones on every run",
         tests("tests/unit", "tests/compat", "tests/scenarios", mark="not proof"),

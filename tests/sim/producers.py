@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from logd_client._core.accumulator import BatchingConfig
 from logd_client._core.batch import ProducerBatch
@@ -17,7 +18,14 @@ from tests.sim.values import digest_of, make_value
 from tests.sim.world import World
 
 #: After these nobody can say whether the record is in the log.
-UNKNOWN = frozenset({ErrorCode.OUTCOME_UNKNOWN, ErrorCode.NETWORK, ErrorCode.CLOSED})
+UNKNOWN = frozenset(
+    {
+        ErrorCode.OUTCOME_UNKNOWN,
+        ErrorCode.NETWORK,
+        ErrorCode.CLOSED,
+        ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    }
+)
 
 #: Short ones make outcomes unknown, long ones make retries many.
 DELIVERY_TIMEOUTS_MS = (1_000.0, 8_000.0)
@@ -35,6 +43,7 @@ class ProducerWorker:
         self._number = 0
         self.engine: ProducerEngine | None = None
         self._open: dict[ProducerBatch, list[tuple[int, Send]]] = {}
+        self._acks = -1
 
     async def run(self) -> None:
         """Produce until the world stops producing; then wait for every outcome."""
@@ -50,6 +59,7 @@ class ProducerWorker:
     def _begin(self) -> None:
         self._life += 1
         world = self._world
+        self._acks = self._rng.choice((-1, -1, 1))
         config = ProducerConfig(
             cluster=ClusterConfig(bootstrap_servers=world.bootstrap, request_timeout_ms=3_000.0),
             batching=BatchingConfig(
@@ -60,7 +70,7 @@ class ProducerWorker:
                     (Compression.NONE, Compression.GZIP, Compression.ZSTD)
                 ),
             ),
-            acks=self._rng.choice((-1, -1, 1)),
+            acks=self._acks,
             max_block_ms=5_000.0,
         )
         who = f"{self._name}.{self._life}"
@@ -99,7 +109,9 @@ class ProducerWorker:
             waiting.append((index, send))
             return
         self._open[batch] = [(index, send)]
-        batch.add_done_callback(self._on_done, self.engine.accumulator.lock)
+        # What one node of several alone has acknowledged may go with it.
+        may_go = world.replicated and self._acks != -1
+        batch.add_done_callback(partial(self._on_done, may_go=may_go), self.engine.accumulator.lock)
 
     async def _refresh(self, topic: str) -> None:
         """The topic has grown: learn of it, as an application would."""
@@ -109,13 +121,17 @@ class ProducerWorker:
         except LogdError as error:
             self._world.trace(f"partitions of {topic}: {error.code.name}")
 
-    def _on_done(self, batch: ProducerBatch) -> None:
+    def _on_done(self, batch: ProducerBatch, *, may_go: bool) -> None:
         world = self._world
         for index, send in self._open.pop(batch, []):
             error = batch.error
             if error is None:
-                world.history.end_send(send, "ok", batch.base_offset + index)
-                world.trace(f"send {send.value} ok {send.key}@{send.offset}")
+                offset = batch.base_offset + index
+                if may_go:
+                    world.history.end_send(send, "info")
+                else:
+                    world.history.end_send(send, "ok", offset)
+                world.trace(f"send {send.value} ok {send.key}@{offset}")
                 continue
             unknown = error.code in UNKNOWN
             world.history.end_send(send, "info" if unknown else "fail", error=str(error))

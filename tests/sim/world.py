@@ -37,6 +37,8 @@ class World:
     sometimes: Sometimes = field(default_factory=Sometimes)
     topics: list[Topic] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    #: Records lie on several nodes.
+    replicated: bool = False
     producing: bool = True
     consuming: bool = True
 

@@ -107,6 +107,7 @@ class ReplicaSimulation:
             client_clock=SimClock(self.loop),
             bootstrap=tuple(map(address_of, NODES)),
             sometimes=self.sometimes,
+            replicated=True,
         )
         self.processes = {node_id: self._make_process(node_id) for node_id in NODES}
         self.watch = ReplicaWatch(
