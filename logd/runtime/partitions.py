@@ -29,7 +29,6 @@ from logd.runtime.ports import Clock, Disk, Spawn
 from logd.runtime.replica_fetcher import ReplicaFetcher
 from logd.runtime.steady_clock import SteadyClock
 from logd.storage import (
-    FORGOTTEN,
     DataDirectory,
     DeletedSegment,
     HandleCache,
@@ -40,6 +39,7 @@ from logd.storage import (
     PartitionLog,
     RecoveryReport,
     create_log_at,
+    forget_partition,
     load_high_watermarks,
     store_high_watermarks,
 )
@@ -323,7 +323,6 @@ class Partitions:
         """On the writer. A crash in between leaves an old log, or none: it is done again."""
         found.log.close(clean=False)
         self._delete(found.key)
-        self._ledger.sync()
         found.log = create_log_at(
             self._directory.files,
             self._directory.partition_path(found.key),
@@ -335,8 +334,7 @@ class Partitions:
 
     def _delete(self, key: LogKey) -> None:
         """On the writer."""
-        self._directory.delete_partition(key)
-        self._ledger.append({key: FORGOTTEN})
+        forget_partition(self._directory, self._ledger, key)
 
     def _flush_by_interval(self, found: Partition) -> None:
         """Start the timer of a partition with flush=interval; it ends with this configuration."""

@@ -92,10 +92,10 @@ MUTANTS = (
     Mutant(
         "producer-remembered-before-the-write",
         "partition_log",
-        "        handle = self._writer or self._open_writer()\n",
-        "        handle = self._writer or self._open_writer()\n"
-        "        if is_sequenced:\n"
-        "            self._producers.record(header, base_offset, now_ms)\n",
+        "        append_ms = max(now_ms, segment.last_append_ms)\n",
+        "        append_ms = max(now_ms, segment.last_append_ms)\n"
+        "        if header.producer_id >= 0 and header.base_sequence >= 0:\n"
+        "            self._producers.record(header, base_offset, append_ms)\n",
     ),
     Mutant(
         "epoch-not-checked-on-read",
