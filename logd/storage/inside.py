@@ -3,10 +3,11 @@
 A trim may leave a log that starts at any offset; the batch that holds it stays whole. A replica
 that begins there gets that batch first, and it belongs into a segment that begins below the start.
 
-    <base>.log.copy written and synced -> renamed -> directory synced -> <start>.log unlinked
+    <base>.log.copy written and synced -> renamed -> <start>.log unlinked -> directory synced
 
-While `<start>.log` is there, opening takes what lies below for a remainder of retention and removes
-it: an empty log. Once it is gone the other one is whole and durable.
+A crash keeps any of the names. While `<start>.log` is there, opening takes what lies below for a
+remainder of retention and removes it: an empty log, as with none of the two. With `<base>.log`
+alone the batch is there, and whole: it was synced before it had that name.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from logd.storage.segment import HEAD_BYTES, Segment, SegmentIndex, remove_segme
 def begin_inside(
     context: LogContext, empty: Segment, batch: bytes, header: BatchHeader, append_ms: int
 ) -> Segment:
-    """Return the segment that holds `batch` and takes the place of `empty`; durable on return.
+    """Return the segment that holds `batch` and takes the place of `empty`.
 
+    It counts after a sync of the directory, which is left to the next sync point.
     After OSError for want of space the log is as before, and it may be tried again.
     """
     files = context.files
@@ -32,10 +34,8 @@ def begin_inside(
     segment.index = SegmentIndex()
     write_synced(files, segment.path + COPY_SUFFIX, batch)
     files.rename(segment.path + COPY_SUFFIX, segment.path)
-    files.sync_dir(context.directory)
     context.handles.drop(empty)
     remove_segment_files(files, empty)
-    files.sync_dir(context.directory)
     segment.add(
         header,
         header.base_offset,

@@ -276,6 +276,21 @@ def test_a_replica_may_begin_inside_of_a_batch() -> None:
         assert read_from(again.view, start) == stored
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_once_synced_the_batch_that_holds_the_start_survives(seed: int) -> None:
+    _, stored, start = trimmed_inside()
+    files = MemoryFiles()
+    replica = empty_at(files, start)
+    append_copied(replica, stored[0].data, append_ms=NOW_MS)
+    assert replica.view.durable_end_offset == start
+    sync(replica)
+    assert replica.view.durable_end_offset == stored[0].next_offset
+    files.crash(random.Random(seed))
+    again = reopen(files, durable_end=stored[0].next_offset)
+    assert not again.view.damage
+    assert read_from(again.view, start) == stored[:1]
+
+
 def test_only_an_empty_log_begins_inside_of_a_batch() -> None:
     leader, stored, start = trimmed_inside()
     replica = empty_at(MemoryFiles(), start)
@@ -296,6 +311,7 @@ def test_a_crash_while_beginning_inside_leaves_nothing_or_the_batch(seed: int) -
         crash_after(files, operations)
         try:
             append_copied(replica, stored[0].data, append_ms=NOW_MS)
+            sync(replica)
             crashed = False
         except Crash:
             pass
