@@ -226,18 +226,21 @@ class Partitions:
 
     def _wrap(self, opened: _Missing, log: PartitionLog) -> Partition:
         topic = self._newest.topics.get(TopicId(opened.key.topic_id))
+        state = topic.partition(opened.key.partition) if topic is not None else opened.state
         assert self._around is not None, "take_part comes first"
+        # All of the only copy is committed, whether or not it is led already.
+        alone = len(state.replicas) == 1
+        known = self._marks.get((opened.key.topic_id, opened.key.partition), 0)
         found = Partition(
             key=opened.key,
             name=opened.name,
             log=log,
             config=opened.config,
-            high_watermark=self._marks.get((opened.key.topic_id, opened.key.partition), 0),
+            high_watermark=log.view.durable_end_offset if alone else known,
             around=self._around,
         )
         # What recovery found beyond the ledger is durable now, and must not be cut next time.
         self._driver.note_durable(found)
-        state = topic.partition(opened.key.partition) if topic is not None else opened.state
         self._lead_or_copy(found, state)
         self._flush_by_interval(found)
         return found

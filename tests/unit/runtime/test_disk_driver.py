@@ -392,7 +392,7 @@ async def test_without_sync_before_ack_copied_batches_are_answered_when_written(
 
 async def test_below_the_floor_nothing_is_copied(copied_bench: CopiedBench) -> None:
     bench, stored = copied_bench, copied_bench.stored
-    bench.free_bytes = 1_000 + len(stored[0].data)
+    bench.free_bytes = 1_000 + len(stored[0].data) + len(stored[1].data) - 1
     both = [bench.driver.append_copied(bench.target, batch.data, 5_000) for batch in stored[:2]]
     assert await bench.answered(both[0]) == 1
     with pytest.raises(StorageFullError):
