@@ -100,6 +100,13 @@ class SimProcess:
         if self.on_file_operation is not None:
             self.on_file_operation(operation, path)
 
+    def set_latency(self, latency: DiskLatency) -> None:
+        """Make the disks slower or faster, now and for starts to come."""
+        self.latency = latency
+        if self._alive:
+            for disk in self._disks:
+                disk.latency = latency
+
     async def start(self) -> None:
         """Start the node; returns once it serves. Raises ProcessDiedError when it does not."""
         assert not self._alive, "the process runs already"

@@ -20,7 +20,7 @@ PARTITIONS_MAX = 4
 
 def connect(world: World, name: str) -> Cluster:
     """A client of the cluster of its own."""
-    config = ClusterConfig(bootstrap_servers=(world.address,), request_timeout_ms=TIMEOUT_MS)
+    config = ClusterConfig(bootstrap_servers=world.bootstrap, request_timeout_ms=TIMEOUT_MS)
     rng = world.rng.child(f"admin/{name}")
     return Cluster(world.network.transport(name), world.client_clock, rng, config)
 

@@ -24,7 +24,7 @@ WAIT_S = 0.5
 def open_consumer(world: World, name: str, window_bytes: int) -> ConsumerEngine:
     """A consumer over all partitions that are known, from their beginnings."""
     config = ConsumerConfig(
-        cluster=ClusterConfig(bootstrap_servers=(world.address,), request_timeout_ms=3_000.0),
+        cluster=ClusterConfig(bootstrap_servers=world.bootstrap, request_timeout_ms=3_000.0),
         fetch=FetchConfig(reset=Reset.EARLIEST, window_bytes=window_bytes),
     )
     network: SimNetwork = world.network

@@ -78,7 +78,7 @@ class KeyedWorker:
         self._life += 1
         world, who = self._world, f"keyed.{self._life}"
         config = ProducerConfig(
-            cluster=ClusterConfig(bootstrap_servers=(world.address,), request_timeout_ms=3_000.0),
+            cluster=ClusterConfig(bootstrap_servers=world.bootstrap, request_timeout_ms=3_000.0),
             batching=BatchingConfig(
                 delivery_timeout_ms=self._rng.choice((1_000.0, 8_000.0)),
                 compression=self._rng.choice((Compression.NONE, Compression.GZIP)),
@@ -185,6 +185,6 @@ async def make_topic(world: World, name: str, config: Mapping[str, str]) -> bool
 
 
 def new_admin(world: World, name: str) -> AdminEngine:
-    config = ClusterConfig(bootstrap_servers=(world.address,), request_timeout_ms=3_000.0)
+    config = ClusterConfig(bootstrap_servers=world.bootstrap, request_timeout_ms=3_000.0)
     rng = world.rng.child(name)
     return AdminEngine(world.network.transport(name), world.client_clock, rng, config)

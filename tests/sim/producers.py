@@ -51,7 +51,7 @@ class ProducerWorker:
         self._life += 1
         world = self._world
         config = ProducerConfig(
-            cluster=ClusterConfig(bootstrap_servers=(world.address,), request_timeout_ms=3_000.0),
+            cluster=ClusterConfig(bootstrap_servers=world.bootstrap, request_timeout_ms=3_000.0),
             batching=BatchingConfig(
                 batch_bytes=self._rng.choice((500, 4_000, 64_000)),
                 linger_ms=self._rng.choice((0.0, 5.0, 50.0)),
@@ -137,7 +137,7 @@ class ProducerWorker:
 
 async def send_one(world: World, tp: TopicPartition) -> int:
     """Send one record and wait for it; returns its offset. Raises LogdError."""
-    config = ProducerConfig(cluster=ClusterConfig(bootstrap_servers=(world.address,)))
+    config = ProducerConfig(cluster=ClusterConfig(bootstrap_servers=world.bootstrap))
     rng = world.rng.child("one more")
     engine = ProducerEngine(world.network.transport("one"), world.client_clock, rng, config)
     batch, index = await engine.send(tp.topic, b"one more", partition=tp.partition)

@@ -75,7 +75,7 @@ class RetainedWorker:
     def _producer(self) -> ProducerEngine:
         world = self._world
         config = ProducerConfig(
-            cluster=ClusterConfig(bootstrap_servers=(world.address,), request_timeout_ms=3_000.0),
+            cluster=ClusterConfig(bootstrap_servers=world.bootstrap, request_timeout_ms=3_000.0),
             batching=BatchingConfig(delivery_timeout_ms=3_000.0),
             max_block_ms=5_000.0,
         )

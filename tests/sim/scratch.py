@@ -30,7 +30,7 @@ class ScratchWorker:
             world.network.transport("scratch"),
             world.client_clock,
             world.rng.child("scratch"),
-            ClusterConfig(bootstrap_servers=(world.address,), request_timeout_ms=3_000.0),
+            ClusterConfig(bootstrap_servers=world.bootstrap, request_timeout_ms=3_000.0),
         )
         self.states: dict[str, State] = dict.fromkeys(NAMES, "deleted")
 
@@ -82,7 +82,7 @@ class ScratchWorker:
             self._world.network.transport("check"),
             self._world.client_clock,
             self._world.rng.child("scratch check"),
-            ClusterConfig(bootstrap_servers=(self._world.address,)),
+            ClusterConfig(bootstrap_servers=self._world.bootstrap),
         )
         there = {topic.name for topic in await admin.describe_topics([])}
         for name, state in self.states.items():

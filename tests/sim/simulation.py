@@ -103,7 +103,7 @@ class Simulation:
             trace=self.trace,
             network=self.network,
             client_clock=SimClock(self.loop),
-            address=ADDRESS,
+            bootstrap=(ADDRESS,),
             sometimes=self.sometimes,
         )
         self.process = self._make_process(self.plan)

@@ -31,7 +31,8 @@ class World:
     trace: Trace
     network: SimNetwork
     client_clock: SimClock
-    address: str
+    #: Where clients begin.
+    bootstrap: tuple[str, ...]
     history: History = field(default_factory=History)
     sometimes: Sometimes = field(default_factory=Sometimes)
     topics: list[Topic] = field(default_factory=list)
