@@ -372,6 +372,9 @@ class FakeBroker:
                 starts[partition] = end_offset if offset == -1 else offset
         return starts
 
+    def measures(self, _state: PartitionImage) -> bool:
+        return True
+
     async def describe_partition(self, topic_id: TopicId, partition: int) -> Any:
         self._fail("describe_partition")
         log = self.log(topic_id, partition)
