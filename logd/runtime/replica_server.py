@@ -245,7 +245,7 @@ class ReplicaSession:
             if asked.position.end_offset < view.written_end_offset:
                 reads.append(_Read(asked, view, view.written_end_offset))
                 room -= CHUNK_BYTES
-            elif asked.told != _news_of(asked.partition):
+            elif asked.told != _news_of(asked):
                 if not self._news:
                     self._news_due_ms = self._clock.monotonic_ms() + NEWS_DELAY_MS
                 self._news[key] = None
@@ -259,7 +259,7 @@ class ReplicaSession:
         chunks = []
         for key in self._news:
             asked = self._asked.get(key)
-            if asked is not None and asked.told != _news_of(asked.partition):
+            if asked is not None and asked.told != _news_of(asked):
                 chunks.append(self._told_chunk(asked, b"", -1))
         self._news.clear()
         return chunks
@@ -279,7 +279,7 @@ class ReplicaSession:
         del self._asked[key]
         if records:
             self._news.pop(key, None)
-        told = self._told[key] = _news_of(asked.partition)
+        told = self._told[key] = _news_of(asked)
         return ReplicaChunk(
             key,
             asked.position.leader_epoch,
@@ -290,8 +290,10 @@ class ReplicaSession:
         )
 
 
-def _news_of(partition: Partition) -> _News:
-    return _News(partition.leader_epoch, partition.high_watermark, partition.view.start_offset)
+def _news_of(asked: _Asked) -> _News:
+    """What there is to tell in the leadership of the position, which may be over."""
+    partition = asked.partition
+    return _News(asked.position.leader_epoch, partition.high_watermark, partition.view.start_offset)
 
 
 def _not_led(asked: _Asked) -> ReplicaChunk:
@@ -309,13 +311,12 @@ def _check(position: ReplicaPosition, found: Partition) -> ReplicaChunk | None:
         position.end_offset,
         position.last_epoch,
     )
-    news = _news_of(found)
     chunk = partial(
         ReplicaChunk,
         position.partition,
         position.leader_epoch,
-        high_watermark=news.high_watermark,
-        log_start_offset=news.start_offset,
+        high_watermark=found.high_watermark,
+        log_start_offset=view.start_offset,
     )
     match verdict:
         case Diverges():

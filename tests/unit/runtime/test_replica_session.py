@@ -170,13 +170,12 @@ async def test_a_chunk_comes_for_a_position_and_for_nothing_else(rig: Rig) -> No
 
 async def test_records_are_sent_before_they_are_durable_here(rig: Rig) -> None:
     rig.at(0, -1)
-    await rig.quiet()
+    waiting = await rig.quiet()
     rig.bench.produce()
     await settle()
-    assert rig.partition.view.durable_end_offset == 0
-    # Whoever listens hears of it with the next position, or once it is synced.
-    rig.at(0, -1)
-    assert offsets(await rig.chunk()) == [0]
+    assert len(rig.bench.disk.syncs) == 1 and rig.partition.view.durable_end_offset == 0
+    assert waiting.done(), "the follower syncs at the same time"
+    assert offsets(waiting.result()[0]) == [0]
 
 
 async def test_who_waits_is_woken_by_what_is_written(rig: Rig) -> None:
@@ -307,6 +306,24 @@ async def test_a_new_leadership_of_the_same_node_tells_its_news_again(rig: Rig) 
     rig.session._wake.set()
     async with asyncio.timeout(5):
         assert (await waiting)[0].high_watermark == 1
+
+
+async def test_what_was_read_in_one_leadership_tells_nothing_of_the_next(rig: Rig) -> None:
+    await rig.wrote(1)
+    rig.disk.held = []
+    rig.at(0, -1)
+    waiting = await rig.quiet()
+    await rig.bench.lead(led_by(1, epoch=5, partition_epoch=1))
+    [read] = rig.disk.held
+    rig.disk.held = None
+    read()
+    assert (await waiting)[0].leader_epoch == 4
+    rig.at(1, leader_epoch=LeaderEpoch(5))
+    waiting = await rig.quiet()
+    rig.bench.now_ms += NEWS_DELAY_MS
+    rig.session._wake.set()
+    async with asyncio.timeout(5):
+        assert (await waiting)[0].leader_epoch == 5
 
 
 # --- positions that do not fit -------------------------------------------------------------------
