@@ -61,6 +61,10 @@ class WrittenLog(Protocol):
         durable here as the topic promises."""
         ...
 
+    def written(self) -> None:
+        """The log may have grown; what is new is not durable yet."""
+        ...
+
     def published(self) -> None:
         """The log's view has moved."""
         ...
@@ -273,6 +277,9 @@ class DiskDriver:
             _set_exception(operation.future, error)
         if written.fatal is not None:
             raise written.fatal
+        for target, _ in written.points:
+            # Before the sync: followers write and sync theirs at the same time.
+            target.written()
         by_target: dict[int, list[QueuedAppend | _Call]] = {}
         for operation in operations:
             if operation.target is None or not _waits_for_sync(operation):

@@ -106,6 +106,9 @@ class Target:
         self.durable_when_answered.append(self.log.view.durable_end_offset)
         queued.future.set_result(appended)
 
+    def written(self) -> None:
+        return None
+
     def published(self) -> None:
         return None
 
