@@ -21,6 +21,7 @@ from logd.metadata import (
     FormCluster,
     MetadataMachine,
     MetadataSettings,
+    PartitionImage,
     RegisterNode,
     TopicImage,
     UnfenceNode,
