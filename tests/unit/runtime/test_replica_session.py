@@ -201,7 +201,7 @@ async def test_the_newest_position_counts(rig: Rig) -> None:
 async def test_a_chunk_is_bounded_but_a_batch_may_exceed_it(rig: Rig) -> None:
     rig.bench.free_bytes = 1 << 30
     await rig.wrote(1, 1, 1, size=CHUNK_BYTES * 2 // 5)
-    await rig.wrote(1, size=CHUNK_BYTES + 1)
+    await rig.wrote(3, size=CHUNK_BYTES * 2 // 5)
     rig.at(0, -1)
     assert offsets(await rig.chunk()) == [0, 1]
     rig.at(2)
