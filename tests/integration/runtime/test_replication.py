@@ -336,7 +336,7 @@ def test_acks_of_the_leader_are_its_own_and_no_more() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("how", ["stop", "kill", "power"])
+@pytest.mark.parametrize("how", ["stop", "kill", "power", "isolate"])
 def test_a_reader_sees_every_record_once_and_in_order_through_leader_changes(
     how: str, seed: int
 ) -> None:
