@@ -31,6 +31,7 @@ from logd.runtime.formation import Formation
 from logd.runtime.gauges import Gauges, measure
 from logd.runtime.isr_proposals import IsrProposals
 from logd.runtime.membership import Membership
+from logd.runtime.partition import Surroundings
 from logd.runtime.partitions import Partitions
 from logd.runtime.peer_service import PeerService
 from logd.runtime.peers import PeerIdentity
@@ -262,7 +263,16 @@ class Node:
                 ),
                 spawn=self._spawn,
             )
-        self._partitions.take_part(proposals, fetcher)
+        around = Surroundings(
+            own_id=self.config.node.id,
+            driver=self._driver,
+            latest_ms=lambda: max(ports.clock.wall_ms(), self._steady.wall_ms()),
+            monotonic_ms=ports.clock.monotonic_ms,
+            lag_ms_max=self.config.replication.lag_ms_max,
+            propose=proposals,
+            serving=lambda: member.session.serving,
+        )
+        self._partitions.take_part(around, fetcher)
 
     def gauges(self) -> Gauges:
         """How things stand at this moment; only once `broker` is there."""

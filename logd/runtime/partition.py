@@ -92,6 +92,8 @@ class Surroundings:
     monotonic_ms: Callable[[], int]
     lag_ms_max: int
     propose: ProposesIsr
+    #: Whether the controller counts on this node.
+    serving: Callable[[], bool]
 
 
 class Partition:
@@ -290,6 +292,8 @@ class Partition:
 
     def tick(self, now_ms: int) -> None:
         """Look whether a follower is out of time, or leadership could not begin before."""
+        if not self._around.serving():
+            self._stand_back()
         if self._must_begin:
             self._begin_to_lead()
         leader = self._leader
@@ -298,6 +302,19 @@ class Partition:
         deadline_ms = leader.next_deadline_ms()
         if deadline_ms is not None and deadline_ms <= now_ms:
             self._tell_leader(Tick(now_ms))
+
+    def _stand_back(self) -> None:
+        """Another node may lead by now, and nobody who waits would hear of it here."""
+        if self._leader is None or len(self.state.replicas) == 1:
+            return
+        self._waiting.fail(
+            NotLeaderError(
+                f"{self.name} may be led by another node: this one has no contact to the cluster",
+                hint="try again, or another node",
+            )
+        )
+        # Readers are sent away too.
+        self._notify()
 
     # --- copying -----------------------------------------------------------------------------
 

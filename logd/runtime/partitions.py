@@ -26,7 +26,7 @@ from logd.observe import TrafficTable
 from logd.runtime.disk_driver import DiskDriver
 from logd.runtime.housekeeping import retention_in_words
 from logd.runtime.marks import Marks
-from logd.runtime.partition import Partition, ProposesIsr, Surroundings, not_led_here
+from logd.runtime.partition import Partition, Surroundings, not_led_here
 from logd.runtime.ports import Clock, Disk, Spawn
 from logd.runtime.replica_fetcher import ReplicaFetcher
 from logd.runtime.steady_clock import SteadyClock
@@ -120,20 +120,13 @@ class Partitions:
         #: The newest image: a log that took long to open is led as it says.
         self._newest = ClusterImage()
 
-    def take_part(self, propose: ProposesIsr, fetcher: ReplicaFetcher | None) -> None:
+    def take_part(self, around: Surroundings, fetcher: ReplicaFetcher | None) -> None:
         """Lead and copy from now on; comes before any log is opened.
 
         `fetcher` is None where there are no other nodes.
         """
         self._fetcher = fetcher
-        self._around = Surroundings(
-            own_id=self._config.node.id,
-            driver=self._driver,
-            latest_ms=self._latest_ms,
-            monotonic_ms=self._clock.monotonic_ms,
-            lag_ms_max=self._config.replication.lag_ms_max,
-            propose=propose,
-        )
+        self._around = around
 
     def get(self, key: TopicPartitionId) -> Partition | None:
         return self._partitions.get(key)
@@ -405,10 +398,6 @@ class Partitions:
         await self._driver.call(partial(found.log.trim, limit if offset == -1 else offset))
         found.published()
         return found.view.start_offset
-
-    def _latest_ms(self) -> int:
-        """No clock of this node is ahead of it: the bound of record times."""
-        return max(self._clock.wall_ms(), self._steady.wall_ms())
 
     async def enforce_retention(self) -> None:
         """One round of retention over every partition; the writer serves appends in between."""

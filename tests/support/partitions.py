@@ -55,6 +55,7 @@ def alone(own_id: NodeId) -> Surroundings:
         monotonic_ms=lambda: 0,
         lag_ms_max=3_000,
         propose=lambda _partition, _proposal: None,
+        serving=lambda: True,
     )
 
 
@@ -95,6 +96,7 @@ class ReplicatedBench(Bench):
     def __init__(self, config: Mapping[str, str] | None = None, high_watermark: int = 0) -> None:
         self.files = MemoryFiles()
         super().__init__()
+        self.serving = True
         self.proposals: list[ProposeIsr] = []
         self.traffic = Traffic()
         self.partition = Partition(
@@ -112,6 +114,7 @@ class ReplicatedBench(Bench):
                 monotonic_ms=lambda: self.now_ms,
                 lag_ms_max=LAG_MS,
                 propose=lambda _partition, proposal: self.proposals.append(proposal),
+                serving=lambda: self.serving,
             ),
             traffic=self.traffic,
         )

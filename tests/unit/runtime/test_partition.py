@@ -182,6 +182,31 @@ async def test_what_waits_fails_when_another_node_leads(make: Make) -> None:
     assert bench.partition.high_watermark == 0, "what followers say of before says nothing"
 
 
+async def test_who_waits_is_sent_away_when_the_node_is_out_of_service(make: Make) -> None:
+    bench = make()
+    await bench.lead()
+    heard: list[int] = []
+    bench.partition.listen(lambda: heard.append(0))
+    answer = bench.produce()
+    await bench.synced()
+    heard.clear()
+    bench.partition.tick(0)
+    assert not answer.done() and not heard
+    bench.serving = False
+    bench.partition.tick(0)
+    with pytest.raises(NotLeaderError, match="no contact to the cluster"):
+        await answer
+    assert heard, "readers look whether they may read here"
+    alone = make({"min.insync.replicas": "1"})
+    await alone.lead(led_by(1, replicas=(1,), isr=(1,)))
+    alone.serving = False
+    kept = alone.produce()
+    await settle()
+    alone.partition.tick(0)
+    await alone.synced()
+    assert (await kept).base_offset == 0, "nobody else can lead the only copy"
+
+
 async def test_what_is_on_its_way_to_the_disk_fails_too(make: Make) -> None:
     """Also where this node leads again by then: the batch may have been cut in between."""
     for epoch_led in (None, 6):

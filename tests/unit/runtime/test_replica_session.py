@@ -12,10 +12,9 @@ from logd_wire import iter_headers
 from logd_wire.errors import ErrorCode, NotLeaderError, StorageFailedError
 
 from logd.model.ids import LeaderEpoch, NodeId, TopicId, TopicPartitionId
-from logd.runtime import replica_server
 from logd.runtime.partition import Partition
 from logd.runtime.replica_frames import EpochEnd, ReplicaChunk, ReplicaPosition
-from logd.runtime.replica_server import NEWS_DELAY_MS, ReplicaService, ReplicaSession
+from logd.runtime.replica_server import CHUNK_BYTES, NEWS_DELAY_MS, ReplicaService, ReplicaSession
 from tests.support.loops import settle
 from tests.support.partitions import ReplicatedBench, led_by
 
@@ -42,7 +41,7 @@ class Rig:
     """Node 1 leads one partition; node 2 copies it."""
 
     def __init__(self) -> None:
-        self.bench = ReplicatedBench()
+        self.bench = ReplicatedBench({"max.message.bytes": "2MiB"})
         self.partition = self.bench.partition
         self.disk = HeldDisk()
         self.found: dict[TopicPartitionId, Partition] = {KEY: self.partition}
@@ -199,16 +198,16 @@ async def test_the_newest_position_counts(rig: Rig) -> None:
     assert offsets(chunk) == [2], "what was read for the position before is thrown away"
 
 
-async def test_a_chunk_is_bounded_and_so_is_a_frame(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(replica_server, "CHUNK_BYTES", 2_500)
-    await rig.wrote(1, 1, 1, size=1_000)
+async def test_a_chunk_is_bounded_but_a_batch_may_exceed_it(rig: Rig) -> None:
+    rig.bench.free_bytes = 1 << 30
+    await rig.wrote(1, 1, 1, size=CHUNK_BYTES * 2 // 5)
+    await rig.wrote(3, size=CHUNK_BYTES * 2 // 5)
     rig.at(0, -1)
     assert offsets(await rig.chunk()) == [0, 1]
-    monkeypatch.setattr(replica_server, "CHUNK_BYTES", 10)
     rig.at(2)
-    assert offsets(await rig.chunk()) == [2], "a batch may exceed it"
+    assert offsets(await rig.chunk()) == [2]
+    rig.at(3)
+    assert offsets(await rig.chunk()) == [3]
 
 
 async def test_what_cannot_be_read_is_told(rig: Rig) -> None:

@@ -1,0 +1,221 @@
+"""Bugs planted into what joins the machines of replication to logs and streams: each is seen.
+
+Some by seeds of three nodes, under the faults that it takes, and all that a test of the runtime
+sees by that test. When the source has changed and an anchor is gone, the test fails: move the bug
+to where its rule lives now.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.planting import first_failure, plant_in
+
+ROOT = Path(__file__).parents[3]
+COPIED = ("logd", "client/logd_client", "client/logd_wire", "client/logd_proto", "tests")
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """`tests`: what must see it; or `faults`, the only ones, and `found_as`, what a seed complains
+    of (a pattern)."""
+
+    name: str
+    file: str
+    anchor: str
+    planted: str
+    tests: tuple[str, ...] = ()
+    faults: str = ""
+    found_as: str = ""
+    seeds: str = "0:6"
+
+
+#: A batch that is never answered hangs its test.
+HANGS = "--timeout=15"
+#: What is said of replicas that lack what was acknowledged, or never agree.
+FOUND_AS = "ack-not-on-all|lost|every replica is in sync|differ"
+PARTITION = "logd/runtime/partition.py"
+SERVER = "logd/runtime/replica_server.py"
+FETCHER = "logd/runtime/replica_fetcher.py"
+DRIVER = "logd/runtime/disk_driver.py"
+PARTITION_TESTS = ("tests/unit/runtime/test_partition.py",)
+SESSION_TESTS = ("tests/unit/runtime/test_replica_session.py",)
+COPYING_TESTS = ("tests/unit/runtime/test_copied_logs.py",)
+CLUSTER_TESTS = ("tests/integration/runtime/test_replication.py",)
+
+_WRITTEN = (
+    "        if self._leader is not None and len(self.state.replicas) > 1:\n"
+    "            self._notify()\n"
+)
+_WRITTEN_COUNTS = (
+    "        end_offset = self.log.view.written_end_offset\n"
+    "        self._tell_leader(OwnEnd(end_offset, self._around.monotonic_ms()))\n"
+    "        self._notify()\n"
+)
+_BEGUN = "        began = self._driver.call(lambda: self._begin(leader_epoch), self, sync=True)\n"
+_BEGUN_BESIDE = (
+    "        began = asyncio.get_running_loop().create_future()\n"
+    "        began.set_result(self._begin(leader_epoch))\n"
+)
+_CHECKED = "        refusal = _check(position, found)\n"
+_COUNTS = "found.follower_at(self._follower, position.node_epoch, position.end_offset)\n"
+_COPIED_SYNC = "                target.sync_before_ack,\n                future,\n"
+_LOWERED = (
+    "            self._ledger.append({target.key: low})\n"
+    "            self._ledger.sync()\n"
+    "            return target.log.truncate(offset)\n"
+)
+
+BUGS = (
+    Bug(
+        "the leader's own end is what is written",
+        PARTITION,
+        _WRITTEN,
+        _WRITTEN_COUNTS,
+        PARTITION_TESTS,
+    ),
+    Bug(
+        "a position counts before it is checked",
+        SERVER,
+        _CHECKED,
+        f"        {_COUNTS}{_CHECKED}",
+        SESSION_TESTS,
+    ),
+    Bug(
+        "leadership begins beside the writer",
+        PARTITION,
+        _BEGUN,
+        _BEGUN_BESIDE,
+        PARTITION_TESTS,
+    ),
+    Bug(
+        "leadership begins without its epoch",
+        PARTITION,
+        "        self.log.begin_epoch(leader_epoch)\n",
+        "",
+        PARTITION_TESTS,
+    ),
+    Bug(
+        "a batch is answered in another leadership",
+        PARTITION,
+        "        if queued.leader_epoch != self.leader_epoch:\n",
+        "        if not self.is_led_here:\n",
+        PARTITION_TESTS,
+    ),
+    Bug(
+        "what waits is not told that too few remain",
+        PARTITION,
+        "        if self._leader is not None and not self._leader.may_acknowledge:\n",
+        "        if self._leader is None:\n",
+        PARTITION_TESTS,
+    ),
+    Bug(
+        "the end is named before it is known",
+        PARTITION,
+        "(self._leader is None or not self._leader.serves_latest)",
+        "self._leader is None",
+        PARTITION_TESTS,
+    ),
+    Bug(
+        "a position is sent before its sync",
+        DRIVER,
+        _COPIED_SYNC,
+        _COPIED_SYNC.replace("target.sync_before_ack", "False"),
+        COPYING_TESTS,
+    ),
+    Bug(
+        "a position is sent before its sync, in a cluster",
+        DRIVER,
+        _COPIED_SYNC,
+        _COPIED_SYNC.replace("target.sync_before_ack", "False"),
+        faults="power_loss,all_lose_power,slow_disk",
+        found_as=FOUND_AS,
+    ),
+    Bug(
+        "the ledger is lowered behind the cut",
+        DRIVER,
+        _LOWERED,
+        "            end = target.log.truncate(offset)\n"
+        "            self._ledger.append({target.key: low})\n"
+        "            self._ledger.sync()\n"
+        "            return end\n",
+        COPYING_TESTS,
+    ),
+    Bug(
+        "followers hear of records behind the leader's sync",
+        DRIVER,
+        "            target.written()\n",
+        "            assert target\n",
+        SESSION_TESTS,
+    ),
+    Bug(
+        "a chunk is sent for a position that is old",
+        SERVER,
+        "        if self._asked.get(asked.position.partition) is not asked:\n",
+        "        if asked.position.partition not in self._asked:\n",
+        SESSION_TESTS,
+    ),
+    Bug(
+        "news outlive a leadership",
+        SERVER,
+        "_News(asked.position.leader_epoch, ",
+        "_News(0, ",
+        SESSION_TESTS,
+    ),
+    Bug(
+        "high watermarks are not read at the start",
+        "logd/runtime/partitions.py",
+        "        await self._marks.load()\n",
+        "",
+        CLUSTER_TESTS,
+    ),
+    Bug(
+        "a damaged replica goes on where it ended",
+        FETCHER,
+        "        if not view.damage:\n",
+        "        if view is not None:\n",
+        CLUSTER_TESTS,
+    ),
+)
+
+
+def plant(bug: Bug, root: Path) -> None:
+    """Copy the source to `root` and change one place."""
+    for folder in COPIED:
+        ignore = shutil.ignore_patterns("__pycache__", "*.so")
+        shutil.copytree(ROOT / folder, root / folder, ignore=ignore)
+    shutil.copy(ROOT / "pyproject.toml", root / "pyproject.toml")
+    plant_in(root / bug.file, bug)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_a_planted_bug_is_seen(bug: Bug, tmp_path: Path) -> None:
+    plant(bug, tmp_path)
+    if bug.tests:
+        assert first_failure(tmp_path, (*bug.tests, HANGS)), f"{bug.tests} see nothing"
+        return
+    environment = dict(os.environ)
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(tmp_path / "client")])
+    command = [sys.executable, "-m", "tests.sim.replicas.run", "--stop"]
+    run = subprocess.run(
+        [*command, "--seeds", bug.seeds, "--faults", bug.faults],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        timeout=150,
+        check=False,
+    )
+    assert run.returncode == 1, f"not found in seeds {bug.seeds}:\n{run.stdout}{run.stderr}"
+    assert re.search(bug.found_as, run.stdout), run.stdout
