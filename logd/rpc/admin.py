@@ -240,6 +240,8 @@ def _placed(state: PartitionImage) -> admin_pb2.PartitionDescription:
         leader_epoch=state.leader_epoch,
         replicas=state.replicas,
         isr=state.isr,
+        eligible=state.eligible,
+        partition_epoch=state.partition_epoch,
     )
 
 

@@ -61,6 +61,8 @@ def _partition(part: admin_pb2.PartitionDescription) -> PartitionInfo:
         damage=tuple(part.damage),
         retention=part.retention,
         compaction=part.compaction,
+        eligible=tuple(part.eligible),
+        partition_epoch=part.partition_epoch,
     )
 
 
