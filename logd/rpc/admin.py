@@ -12,6 +12,7 @@ from logd_wire.errors import (
     InvalidConfigError,
     InvalidRequestError,
     LogdError,
+    NotLeaderError,
     UnknownTopicError,
     error_for,
 )
@@ -188,10 +189,11 @@ class AdminHandlers:
             return admin_pb2.TopicDescription(error=failure, name=name[:TOPIC_NAME_CHARACTERS_MAX])
 
     async def _changed(self, topic: TopicImage, validate_only: bool) -> admin_pb2.TopicDescription:
-        """A topic just changed; of one that was only planned, or that somebody else has deleted
-        since, no partition can be measured."""
+        """A topic just changed; of one that was only planned, or that somebody else has deleted or
+        leads since, no partition can be measured."""
         if not validate_only:
-            with contextlib.suppress(UnknownTopicError):
+            # The change holds, whatever else can be said of the topic.
+            with contextlib.suppress(UnknownTopicError, NotLeaderError):
                 return await self._description(topic)
         partitions = [_placed(state) for state in topic.partitions]
         return self._with_config(topic, partitions)

@@ -61,6 +61,10 @@ class WrittenLog(Protocol):
         durable here as the topic promises."""
         ...
 
+    def written(self) -> None:
+        """The log may have grown; what is new is not durable yet."""
+        ...
+
     def published(self) -> None:
         """The log's view has moved."""
         ...
@@ -84,6 +88,10 @@ class QueuedAppend:
     future: asyncio.Future[Any]
     result: Appended | None = None
 
+    @property
+    def size(self) -> int:
+        return len(self.batch)
+
 
 @dataclass(slots=True)
 class _Call:
@@ -91,6 +99,8 @@ class _Call:
     target: WrittenLog | None
     sync: bool
     future: asyncio.Future[Any]
+    #: Bytes of records that `work` appends.
+    size: int = 0
     result: Any = None
 
 
@@ -183,21 +193,26 @@ class DiskDriver:
     ) -> asyncio.Future[int]:
         """Queue batches as another replica stored them; the future yields the end of the log,
         once that is as durable as the topic promises."""
-
-        def work() -> int:
-            room = self._free_bytes() - self._free_bytes_min
-            if len(batches) > room:
-                raise _full_error(room + self._free_bytes_min, self._free_bytes_min)
-            return append_copied(target.log, batches, append_ms=append_ms)
-
-        return self.call(work, target, sync=target.sync_before_ack)
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._enqueue(
+            _Call(
+                # The log that the target has by then: it may be made anew until its turn comes.
+                lambda: append_copied(target.log, batches, append_ms=append_ms),
+                target,
+                target.sync_before_ack,
+                future,
+                len(batches),
+            )
+        )
+        return future
 
     def truncate(self, target: WrittenLog, offset: int) -> asyncio.Future[int]:
         """Queue a cut to whole batches below `offset`; the future yields the new end, durable."""
 
         def work() -> int:
             # Before the log is cut: recovery takes what is missing below the ledger for damage.
-            low = min(offset, target.log.view.durable_end_offset)
+            view = target.log.view
+            low = min(view.batch_border(offset), view.durable_end_offset)
             self._ledger.append({target.key: low})
             self._ledger.sync()
             return target.log.truncate(offset)
@@ -251,8 +266,7 @@ class DiskDriver:
         while self._queue and size < ROUND_BYTES_MAX:
             operation = self._queue.popleft()
             operations.append(operation)
-            if isinstance(operation, QueuedAppend):
-                size += len(operation.batch)
+            size += operation.size
         return operations
 
     async def _round(self, operations: list[QueuedAppend | _Call]) -> None:
@@ -263,6 +277,9 @@ class DiskDriver:
             _set_exception(operation.future, error)
         if written.fatal is not None:
             raise written.fatal
+        for target, _ in written.points:
+            # Before the sync: followers write and sync theirs at the same time.
+            target.written()
         by_target: dict[int, list[QueuedAppend | _Call]] = {}
         for operation in operations:
             if operation.target is None or not _waits_for_sync(operation):
@@ -323,11 +340,11 @@ class DiskDriver:
     def _perform(self, operation: QueuedAppend | _Call, room: int, written: _Written) -> int:
         """Do one operation; returns the room that is left above the free-space floor."""
         try:
+            if operation.size and operation.size > room:
+                raise _full_error(room + self._free_bytes_min, self._free_bytes_min)
             if isinstance(operation, _Call):
                 operation.result = operation.work()
-                return room
-            if len(operation.batch) > room:
-                raise _full_error(room + self._free_bytes_min, self._free_bytes_min)
+                return room - operation.size
             operation.target.check_records(operation.batch)
             operation.result = operation.target.log.append(
                 operation.batch,
@@ -335,7 +352,7 @@ class DiskDriver:
                 leader_epoch=operation.leader_epoch,
                 now_ms=self._clock.wall_ms(),
             )
-            return room - len(operation.batch)
+            return room - operation.size
         except LogdError as error:
             written.refused.append((operation, error))
         except OSError as error:

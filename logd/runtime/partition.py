@@ -438,6 +438,10 @@ class Partition:
             error.message = f"batch for {self.name}: {error.message}"
             raise
 
+    def written(self) -> None:
+        if self._leader is not None and len(self.state.replicas) > 1:
+            self._notify()
+
     def published(self) -> None:
         if self._leader is not None:
             self._tell_leader(OwnEnd(self.own_end, self._around.monotonic_ms()))

@@ -31,7 +31,6 @@ from logd.runtime.ports import Clock, Disk, Spawn
 from logd.runtime.replica_fetcher import ReplicaFetcher
 from logd.runtime.steady_clock import SteadyClock
 from logd.storage import (
-    FORGOTTEN,
     DataDirectory,
     DeletedSegment,
     HandleCache,
@@ -42,6 +41,7 @@ from logd.storage import (
     PartitionLog,
     RecoveryReport,
     create_log_at,
+    forget_partition,
 )
 
 _logger = logging.getLogger("logd.partitions")
@@ -230,6 +230,7 @@ class Partitions:
 
     def _wrap(self, opened: _Missing, log: PartitionLog) -> Partition:
         topic = self._newest.topics.get(TopicId(opened.key.topic_id))
+        state = topic.partition(opened.key.partition) if topic is not None else opened.state
         assert self._around is not None, "take_part comes first"
         found = Partition(
             key=opened.key,
@@ -242,7 +243,6 @@ class Partitions:
         )
         # What recovery found beyond the ledger is durable now, and must not be cut next time.
         self._driver.note_durable(found)
-        state = topic.partition(opened.key.partition) if topic is not None else opened.state
         self._lead_or_copy(found, state)
         self._flush_by_interval(found)
         return found
@@ -329,7 +329,6 @@ class Partitions:
         """On the writer. A crash in between leaves an old log, or none: it is done again."""
         found.log.close(clean=False)
         self._delete(found.key)
-        self._ledger.sync()
         found.log = create_log_at(
             self._directory.files,
             self._directory.partition_path(found.key),
@@ -341,8 +340,7 @@ class Partitions:
 
     def _delete(self, key: LogKey) -> None:
         """On the writer."""
-        self._directory.delete_partition(key)
-        self._ledger.append({key: FORGOTTEN})
+        forget_partition(self._directory, self._ledger, key)
 
     def _flush_by_interval(self, found: Partition) -> None:
         """Start the timer of a partition with flush=interval; it ends with this configuration."""

@@ -54,6 +54,8 @@ _logger = logging.getLogger("logd.replication")
 #: Between a stream that broke and the next one; doubles up to the most.
 BACKOFF_MS: Final = 50
 BACKOFF_MS_MAX: Final = 1_000
+#: Before a copy that could not begin is tried again: a full disk, mostly.
+RETRY_MS: Final = 250
 
 
 #: Makes a partition's log anew, empty, at an offset.
@@ -262,9 +264,23 @@ class _Copying:
     def begin(self, *, connected: bool) -> None:
         """Begin behind everything that is queued for the log: an earlier leadership's appends."""
         self._connected = connected
-        self._later(self._driver.call(lambda: None, self.partition, sync=True), self._begin_behind)
+        self._look()
+
+    def _look(self) -> None:
+        done = self._driver.call(lambda: None, self.partition, sync=True)
+        self._later(done, self._begin_behind)
 
     def _begin_behind(self, _: object) -> None:
+        """A log with damage does not hold what its ends say: it is copied anew, as a whole."""
+        view = self.partition.view
+        if not view.damage:
+            self._begin_at(None)
+            return
+        _logger.warning("%s is damaged here, and is copied anew", self.partition.name)
+        self.partition.learn_high_watermark(view.start_offset)
+        self._later(self._around.restart(self.partition, view.start_offset), self._begin_at)
+
+    def _begin_at(self, _: object) -> None:
         view = self.partition.view
         self._machine = PartitionFollower(
             self.leader_epoch,
@@ -372,16 +388,20 @@ class _Copying:
                 then(future.result())
                 return
             _logger.warning("%s cannot be written to: %s", self.partition.name, error)
-            self.handle(AppendFailed(self._clock.monotonic_ms()))
+            if self._machine is None:
+                self._call_later(RETRY_MS, self._look)
+            else:
+                self.handle(AppendFailed(self._clock.monotonic_ms()))
 
         done.add_done_callback(ended)
 
     def _wake_at(self, at_ms: int) -> None:
+        self._call_later(max(at_ms - self._clock.monotonic_ms(), 0), self._tick)
+
+    def _call_later(self, delay_ms: int, then: Callable[[], None]) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        delay_s = max(at_ms - self._clock.monotonic_ms(), 0) / 1000
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(delay_s, self._tick)
+        self._timer = asyncio.get_running_loop().call_later(delay_ms / 1000, then)
 
     def _tick(self) -> None:
         self.handle(Tick(self._clock.monotonic_ms()))

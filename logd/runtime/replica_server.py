@@ -13,7 +13,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from logd_wire.errors import ErrorCode, LogdError, NotLeaderError
 from logd_wire.limits import MIB
@@ -40,14 +40,25 @@ NEWS_DELAY_MS: Final = 50
 FindPartition = Callable[[TopicPartitionId], Partition | None]
 
 
+class _News(NamedTuple):
+    """Of one leadership: a follower forgets with it what it was told."""
+
+    leader_epoch: int
+    high_watermark: int
+    start_offset: int
+
+
+_NOTHING_TOLD: Final = _News(-1, -1, -1)
+
+
 @dataclass(slots=True)
 class _Asked:
     """A position that waits for its chunk."""
 
     position: ReplicaPosition
     partition: Partition
-    #: High watermark and start offset that the follower was told last.
-    told: tuple[int, int]
+    #: What the follower was told last.
+    told: _News
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +115,7 @@ class ReplicaSession:
         self._clock = clock
         #: What waits for its chunk; those served last are last.
         self._asked: dict[TopicPartitionId, _Asked] = {}
-        self._told: dict[TopicPartitionId, tuple[int, int]] = {}
+        self._told: dict[TopicPartitionId, _News] = {}
         self._listening: dict[TopicPartitionId, tuple[Partition, Callable[[], None]]] = {}
         #: Partitions where something happened since they were looked at. Dicts keep the order.
         self._touched: dict[TopicPartitionId, None] = {}
@@ -149,7 +160,7 @@ class ReplicaSession:
             self._answer(refusal)
             return
         self._listen(key, found)
-        self._asked[key] = _Asked(position, found, self._told.get(key, (-1, -1)))
+        self._asked[key] = _Asked(position, found, self._told.get(key, _NOTHING_TOLD))
         self._touch(key)
         found.follower_at(self._follower, position.node_epoch, position.end_offset)
 
@@ -234,7 +245,7 @@ class ReplicaSession:
             if asked.position.end_offset < view.written_end_offset:
                 reads.append(_Read(asked, view, view.written_end_offset))
                 room -= CHUNK_BYTES
-            elif asked.told != _news_of(asked.partition):
+            elif asked.told != _news_of(asked):
                 if not self._news:
                     self._news_due_ms = self._clock.monotonic_ms() + NEWS_DELAY_MS
                 self._news[key] = None
@@ -248,7 +259,7 @@ class ReplicaSession:
         chunks = []
         for key in self._news:
             asked = self._asked.get(key)
-            if asked is not None and asked.told != _news_of(asked.partition):
+            if asked is not None and asked.told != _news_of(asked):
                 chunks.append(self._told_chunk(asked, b"", -1))
         self._news.clear()
         return chunks
@@ -268,19 +279,21 @@ class ReplicaSession:
         del self._asked[key]
         if records:
             self._news.pop(key, None)
-        told = self._told[key] = _news_of(asked.partition)
+        told = self._told[key] = _news_of(asked)
         return ReplicaChunk(
             key,
             asked.position.leader_epoch,
             records=records,
             append_time_ms=append_time_ms,
-            high_watermark=told[0],
-            log_start_offset=told[1],
+            high_watermark=told.high_watermark,
+            log_start_offset=told.start_offset,
         )
 
 
-def _news_of(partition: Partition) -> tuple[int, int]:
-    return partition.high_watermark, partition.view.start_offset
+def _news_of(asked: _Asked) -> _News:
+    """What there is to tell in the leadership of the position, which may be over."""
+    partition = asked.partition
+    return _News(asked.position.leader_epoch, partition.high_watermark, partition.view.start_offset)
 
 
 def _not_led(asked: _Asked) -> ReplicaChunk:
@@ -298,13 +311,12 @@ def _check(position: ReplicaPosition, found: Partition) -> ReplicaChunk | None:
         position.end_offset,
         position.last_epoch,
     )
-    high_watermark, start = _news_of(found)
     chunk = partial(
         ReplicaChunk,
         position.partition,
         position.leader_epoch,
-        high_watermark=high_watermark,
-        log_start_offset=start,
+        high_watermark=found.high_watermark,
+        log_start_offset=view.start_offset,
     )
     match verdict:
         case Diverges():

@@ -28,7 +28,7 @@ from logd.storage.files import (
     write_atomic,
     write_synced,
 )
-from logd.storage.fresh import create_log_at
+from logd.storage.fresh import create_log_at, forget_partition
 from logd.storage.handles import HandleCache
 from logd.storage.high_watermarks import load_high_watermarks, store_high_watermarks
 from logd.storage.ledger import FORGOTTEN, Ledger, LogKey
@@ -73,6 +73,7 @@ __all__ = [
     "append_copied",
     "clean",
     "create_log_at",
+    "forget_partition",
     "is_no_space",
     "join",
     "load_clock",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logd_wire import verify_batch
+from logd_wire import BatchHeader, verify_batch
 from logd_wire.errors import CorruptBatchError
 
 from logd.storage.partition_log import PartitionLog
@@ -11,22 +11,38 @@ from logd.storage.partition_log import PartitionLog
 def append_copied(log: PartitionLog, batches: bytes, *, append_ms: int) -> int:
     """Append whole batches that another replica stored one after the other; return the new end.
 
-    What is here already, at the beginning, is passed over. Every batch is verified before it is
-    written. Not durable yet. Raises CorruptBatchError (the batches before it are kept),
-    NotLeaderError (an epoch that is over), StorageFullError, StorageFailedError and OSError.
+    What is here already, at the beginning, is passed over. An empty log that starts inside of the
+    first batch takes it whole. Every batch is verified before it is written. Not durable yet.
+    Raises CorruptBatchError (the batches before it are kept), NotLeaderError (an epoch that is
+    over), StorageFullError, StorageFailedError and OSError.
     """
     position = 0
     end = log.view.written_end_offset
     while position < len(batches):
-        header = verify_batch(batches, position)
+        header = _verified(batches, position, end)
         behind = position + header.size
         if header.next_offset > end:
-            if header.base_offset != end:
+            batch = batches[position:behind]
+            if header.base_offset == end:
+                log.append_stored(batch, header, append_ms=append_ms)
+            elif header.base_offset < end and log.is_empty:
+                log.begin_inside(batch, header, append_ms=append_ms)
+            else:
                 raise CorruptBatchError(
                     f"a batch of another replica begins at offset {header.base_offset}, this one "
                     f"ends at {end}"
                 )
-            log.append_stored(batches[position:behind], header, append_ms=append_ms)
             end = header.next_offset
         position = behind
     return end
+
+
+def _verified(batches: bytes, position: int, end_offset: int) -> BatchHeader:
+    try:
+        return verify_batch(batches, position)
+    except CorruptBatchError as error:
+        raise CorruptBatchError(
+            f"what another replica sent for offset {end_offset} cannot be taken: {error.message}",
+            code=error.code,
+            hint="it is fetched again; check that replica's disk with `logd log verify`",
+        ) from error

@@ -48,11 +48,16 @@ class DamageMap:
         hits = [d for d in self.ranges if d.start_offset <= offset < d.end_offset]
         return max(hits, key=lambda damage: damage.end_offset, default=None)
 
-    def forget_from(self, offset: int) -> None:
-        """Drop what lies at or behind `offset`: the log was cut there."""
-        with self._lock:
-            self.ranges = tuple(
-                d._replace(end_offset=min(d.end_offset, offset))
-                for d in self.ranges
-                if d.start_offset < offset
-            )
+    def below(self, offset: int) -> DamageMap:
+        """Return a map of what lies below `offset`, where the log is cut.
+
+        Readers of what was cut go on with this one: what they find out says nothing of what will
+        be written there.
+        """
+        result = DamageMap()
+        result.ranges = tuple(
+            d._replace(end_offset=min(d.end_offset, offset))
+            for d in self.ranges
+            if d.start_offset < offset
+        )
+        return result

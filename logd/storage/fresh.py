@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from logd.storage.checkpoint import OffsetCheckpoint
 from logd.storage.config import LogConfig
+from logd.storage.data_dir import DataDirectory
 from logd.storage.epochs import LeaderEpochs, store_epochs
 from logd.storage.files import Files, join, parent_of
 from logd.storage.handles import HandleCache
 from logd.storage.layout import LOG_START
+from logd.storage.ledger import FORGOTTEN, Ledger, LogKey
 from logd.storage.partition_log import PartitionLog
 
 
@@ -34,3 +36,14 @@ def create_log_at(
     files.sync_dir(path)
     files.sync_dir(parent_of(path))
     return log
+
+
+def forget_partition(directory: DataDirectory, ledger: Ledger, key: LogKey) -> None:
+    """Delete a closed partition log, and its end in the ledger first; durable on return.
+
+    A ledger that speaks of a log that is gone would have the next start take it for damaged. Raises
+    OSError; for want of space nothing has changed.
+    """
+    ledger.append({key: FORGOTTEN})
+    ledger.sync()
+    directory.delete_partition(key)

@@ -15,23 +15,20 @@ The states that a crash can leave are described in `recovery`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from crc32c import crc32c
 from logd_wire import BatchHeader, stamped_parts
-from logd_wire.errors import (
-    ErrorCode,
-    InvalidRequestError,
-    NotLeaderError,
-)
+from logd_wire.errors import ErrorCode, InvalidRequestError, NotLeaderError
 
-from logd.storage.access import LogContext, index_of
+from logd.storage.access import LogContext
 from logd.storage.cleaner.control import CleaningControl, CleaningInputs
 from logd.storage.config import LogConfig
 from logd.storage.deletion import Deletion
 from logd.storage.epochs import LeaderEpochs, store_epochs
 from logd.storage.files import Files, parent_of, write_plain
-from logd.storage.handles import Handle, HandleCache
+from logd.storage.handles import HandleCache
+from logd.storage.inside import begin_inside
 from logd.storage.reader import LogView
 from logd.storage.recovery import Recovered, Recovery, RecoveryReport
 from logd.storage.retention import (
@@ -43,14 +40,12 @@ from logd.storage.retention import (
     may_have_expired,
     retention_status,
 )
-from logd.storage.segment import HEAD_BYTES, Segment, SegmentIndex
+from logd.storage.segment import Segment, SegmentIndex
 from logd.storage.sidecar import identity_of
 from logd.storage.snapshots import SnapshotFiles
 from logd.storage.sync import SyncPoint, SyncState
 from logd.storage.truncation import cut_segments, rebuild_producers
-from logd.storage.writing import cut_back, is_full, roll_is_due, write_rest
-
-_STAMP_BYTES = 16
+from logd.storage.writing import BatchWriter, is_full, roll_is_due
 
 
 class Appended(NamedTuple):
@@ -78,8 +73,8 @@ class PartitionLog:
         self._durable_end = self._end
         self._sealed_bytes = sum(segment.size for segment in self._segments[:-1])
         self._deletion = Deletion(context, found.deleted)
-        self._writer: Handle | None = None
         self._sync = SyncState(context)
+        self._writer = BatchWriter(context, self._sync)
         self.cleaning = CleaningControl(context, self._deletion, self._sync, self)
         # Counts the changes; a view made of an older version is not kept.
         self._version = 0
@@ -150,7 +145,8 @@ class PartitionLog:
         # The end first: what is read after it can only be further.
         written_end, durable_end = self._end, self._durable_end
         view = LogView(
-            self._context,
+            # A copy: when the log is cut, older views keep the epochs and the damage they knew.
+            replace(self._context),
             self._segments,
             start_offset=self.start_offset,
             durable_end_offset=durable_end,
@@ -168,6 +164,11 @@ class PartitionLog:
     def failed(self) -> bool:
         """Whether a write or sync failed; nothing is written any more."""
         return self._sync.failed
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no batch, not even one that a trim has left below the start."""
+        return not self._active.size and len(self._segments) == 1
 
     @property
     def leader_epoch(self) -> int:
@@ -198,15 +199,18 @@ class PartitionLog:
                 code=ErrorCode.FENCED_LEADER_EPOCH,
             )
         epochs = self._context.epochs.begin(leader_epoch, self._end)
-        self._sync.guarded(lambda: store_epochs(self._files, self._context.directory, epochs))
-        self._context.epochs = epochs
+        self._replace_epochs(epochs)
 
     def _forget_empty_epochs(self) -> None:
         """Drop the epochs at the end that have no batch; durable on return."""
         epochs = self._context.epochs.cut_from(self._end)
         if epochs != self._context.epochs:
-            self._sync.guarded(lambda: store_epochs(self._files, self._context.directory, epochs))
-            self._context.epochs = epochs
+            self._replace_epochs(epochs)
+
+    def _replace_epochs(self, epochs: LeaderEpochs) -> None:
+        self._sync.guarded(lambda: store_epochs(self._files, self._context.directory, epochs))
+        self._context.epochs = epochs
+        self._version += 1
 
     def append(
         self, batch: bytes, header: BatchHeader, *, leader_epoch: int, now_ms: int
@@ -239,47 +243,46 @@ class PartitionLog:
             self.begin_epoch(header.leader_epoch)
         self._store(batch, header, header.leader_epoch, append_ms)
 
+    def begin_inside(self, batch: bytes, header: BatchHeader, *, append_ms: int) -> None:
+        """Take a verified batch that holds the start of this log, which is empty, as stored."""
+        assert self.is_empty and header.base_offset < self._end < header.next_offset
+        self._sync.check_usable()
+        if self._context.epochs != LeaderEpochs((header.leader_epoch,), (header.base_offset,)):
+            self._replace_epochs(LeaderEpochs().begin(header.leader_epoch, header.base_offset))
+        self._writer.drop()
+        self._sync.forget(self._segments)
+        self._sync.guarded(lambda: self._take_first(batch, header, append_ms))
+
+    def _take_first(self, batch: bytes, header: BatchHeader, append_ms: int) -> None:
+        segment = begin_inside(self._context, self._active, batch, header, append_ms)
+        self._segments = (segment,)
+        self._active = segment
+        self._end = segment.next_offset
+        self._sync.names_changed()
+        self._version += 1
+        if header.producer_id >= 0 and header.base_sequence >= 0:
+            self._producers.record(header, header.base_offset, append_ms)
+
     def _store(self, batch: bytes, header: BatchHeader, leader_epoch: int, now_ms: int) -> Appended:
         segment = self._active
         base_offset = self._end
         if segment.size and is_full(segment, header, self._end, self._config, now_ms):
             self._roll()
             segment = self._active
-        handle = self._writer or self._open_writer()
-        stamp, rest = stamped_parts(batch, base_offset, leader_epoch)
-        position = segment.size
-        try:
-            written = handle.file.pwrite((stamp, rest), position)
-            if written != len(batch):
-                write_rest(handle, batch, stamp, position, written)
-        except OSError as error:
-            raise cut_back(self._sync, self._context.directory, handle, position, error) from error
         append_ms = max(now_ms, segment.last_append_ms)
-        segment.add(
+        self._writer.add(
+            segment,
             header,
-            base_offset,
-            leader_epoch,
-            position=position,
+            stamped_parts(batch, base_offset, leader_epoch),
+            base_offset=base_offset,
+            leader_epoch=leader_epoch,
             append_ms=append_ms,
-            header_crc=crc32c(batch[_STAMP_BYTES:HEAD_BYTES], crc32c(stamp, segment.header_crc)),
-            index_interval=self._context.index_interval,
         )
         if header.producer_id >= 0 and header.base_sequence >= 0:
             self._producers.record(header, base_offset, append_ms)
-        self._sync.dirty[segment] = handle
         self._end = segment.next_offset
         self._version += 1
         return Appended(base_offset, segment.next_offset, append_ms, False)
-
-    def _open_writer(self) -> Handle:
-        handle = self._context.handles.acquire(self._active)
-        try:
-            index_of(self._context, handle)
-        except BaseException:
-            self._context.handles.release(handle)
-            raise
-        self._writer = handle
-        return handle
 
     def prepare_sync(self) -> SyncPoint | None:
         """Take down what a sync must cover now; None: everything written is durable."""
@@ -288,9 +291,7 @@ class PartitionLog:
     def complete_sync(self, point: SyncPoint) -> None:
         """Publish what `point` has made durable. Its `run` must have returned."""
         for handle in self._sync.complete(point):
-            if handle is self._writer:
-                self._writer = None
-            self._context.handles.release(handle)
+            self._writer.release(handle)
         if point.generation == self._sync.generation and point.end_offset > self._durable_end:
             self._durable_end = point.end_offset
             self._version += 1
@@ -300,12 +301,6 @@ class PartitionLog:
         if point is not None:
             point.run()
             self.complete_sync(point)
-
-    def _drop_writer(self) -> None:
-        """Give the writer's pin back, unless unsynced bytes still hold it."""
-        if self._writer is not None and self._active not in self._sync.dirty:
-            self._context.handles.release(self._writer)
-        self._writer = None
 
     def roll(self) -> None:
         """Seal the active segment if it holds anything, whatever its age."""
@@ -324,15 +319,15 @@ class PartitionLog:
     def _roll(self) -> None:
         """Begin a new active segment at the end. StorageFullError: the old one stays active."""
         old = self._active
-        if old.size and self._writer is None and old.index is None:
-            self._open_writer()
+        if old.size and old.index is None:
+            self._writer.open(old)
         new = Segment(self._context.directory, self._end)
         new.index = SegmentIndex()
         self._sync.guarded(lambda: write_plain(self._files, new.path, b""))
         self._snapshots.write(self._producers, self._end)
         old.sealed = True
         old.write_sidecars(self._files, self._context.identity)
-        self._drop_writer()
+        self._writer.drop()
         self._segments = (*self._segments, new)
         self._sealed_bytes += old.size
         self._active = new
@@ -435,14 +430,14 @@ class PartitionLog:
         """Cut the log to whole batches below `offset`; durable on return. Returns the new end.
 
         Epochs without a batch are forgotten: at its end, the log loses those alone. The caller has
-        made a ledger line at or below `offset` durable before. Older points publish nothing more.
+        made a ledger line at or below the new end durable before. Older points publish no more.
         """
         self._sync.check_usable()
         if offset > self._end:
             return self._end
         offset = max(offset, self.start_offset)
         self._sync_now()
-        self._drop_writer()
+        self._writer.drop()
         self._sync.reset()
         self._sync.guarded(lambda: self.cleaning.lower(offset))
         try:
@@ -456,7 +451,7 @@ class PartitionLog:
         self._durable_end = min(self._durable_end, self._end)
         self._sealed_bytes = sum(segment.size for segment in segments[:-1])
         self._snapshots.newest_end = -1
-        self._context.damage.forget_from(self._end)
+        self._context.damage = self._context.damage.below(self._end)
         self._version += 1
         self._forget_empty_epochs()
         self._producers = rebuild_producers(
@@ -488,7 +483,7 @@ class PartitionLog:
             if self._active.sidecars_stale and self._active.size:
                 self._active.write_sidecars(self._files, self._context.identity)
             self._snapshots.write(self._producers, self._end)
-        self._drop_writer()
+        self._writer.drop()
         self._sync.reset()
         self._sync.failed = True
         for segment in self._segments:

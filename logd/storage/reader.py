@@ -16,8 +16,13 @@ from bisect import bisect_right
 from typing import NamedTuple
 
 from crc32c import crc32c
-from logd_wire import decode_batch
-from logd_wire.errors import DataLossError, OffsetOutOfRangeError, StorageFailedError
+from logd_wire import decode_batch, read_header
+from logd_wire.errors import (
+    DataLossError,
+    LogdError,
+    OffsetOutOfRangeError,
+    StorageFailedError,
+)
 from logd_wire.limits import BATCH_BYTES_MAX, BATCH_HEADER_BYTES
 
 from logd.storage.access import LogContext, index_of, summarize
@@ -274,13 +279,28 @@ class LogView:
         try:
             summarize(self._context, segment)
             handle = self._context.handles.acquire(segment)
-        except FileNotFoundError:
+        except OSError:
             return -1
         try:
             entries = index_of(self._context, handle)
             return entries.append_time_after(offset - segment.base_offset, segment.last_append_ms)
+        except OSError:
+            return -1
         finally:
             self._context.handles.release(handle)
+
+    def batch_border(self, offset: int) -> int:
+        """Return where the batch that holds `offset` begins, the end if none does.
+
+        Where that cannot be told, for damage, it is the start of the log.
+        """
+        if offset >= self.written_end_offset:
+            return self.written_end_offset
+        try:
+            found = self.read(offset, bytes_max=1, limit_offset=self.written_end_offset)
+        except LogdError:
+            return self.start_offset
+        return read_header(found.records).base_offset
 
     def _find_time(self, handle: Handle, timestamp_ms: int, end: int) -> tuple[int, int] | None:
         segment = handle.segment

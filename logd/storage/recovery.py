@@ -30,9 +30,14 @@ before anything else is looked at. All of it lies below E. A cleaned segment is 
 batches follow each other, empty ones standing where others were, the batches in the windows of
 producers among them, so that walking it gives the producer state that walking its sources gave.
 
-**Truncation.** The caller lowers the ledger first (durably). Segments above are unlinked, newest
-first, the directory is synced, the file is cut and synced. Whatever a crash brings back lies at or
-above the lowered E; it is a tail like any other.
+**Truncation.** The caller first lowers the ledger (durably) to the new end or below: a line inside
+of the batch that is cut would have its beginning missed. Segments above are unlinked, newest first,
+the directory is synced, the file is cut and synced. Whatever a crash brings back lies at or above
+the lowered E; it is a tail like any other.
+
+**First batch of a copy.** Where a log begins inside of a batch: see `inside`. A log that is to be
+copied from elsewhere is forgotten by the ledger (durably) before its directory is deleted, so that
+an opening finds all of it beyond E, or none.
 
 **Leader epochs.** `leader-epochs` is replaced durably before the first batch of an epoch is
 written. Entries that begin behind the recovered end had no batch that survived; they are dropped.

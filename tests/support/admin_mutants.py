@@ -296,8 +296,8 @@ MUTANTS = (
     Mutant(
         "batches-count-as-records",
         "runtime/partition",
-        "appended.next_offset - appended.base_offset, size_bytes",
-        "1, size_bytes",
+        "records = appended.next_offset - appended.base_offset",
+        "records = 1",
         _NODE,
     ),
     Mutant(

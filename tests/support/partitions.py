@@ -1,12 +1,22 @@
-"""A partition without a node around it."""
+"""Partitions without a node around them: alone, or with replicas elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from logd.model.ids import NodeId
-from logd.runtime.partition import Surroundings
+from logd_wire import WireRecord, encode_batch
+
+from logd.metadata import PartitionImage
+from logd.model.ids import LeaderEpoch, NodeId, TopicId, TopicPartitionId
+from logd.model.topic_config import parse_topic_config
+from logd.observe import Traffic
+from logd.replication import ProposeIsr
+from logd.runtime.partition import Partition, ProduceOutcome, Surroundings
+from logd.storage import Ledger, LogConfig, MemoryFiles, PartitionLog
+from tests.support.driver_bench import Bench
+from tests.support.loops import settle
 
 
 class Done:
@@ -46,3 +56,90 @@ def alone(own_id: NodeId) -> Surroundings:
         lag_ms_max=3_000,
         propose=lambda _partition, _proposal: None,
     )
+
+
+LAG_MS = 3_000
+#: The processes of nodes 1 to 3, as they are registered.
+NODE_EPOCHS = {NodeId(node): 10 + node for node in (1, 2, 3)}
+
+
+def batch_of(records: int = 1, size: int = 10) -> bytes:
+    """A batch as a producer sends it."""
+    return encode_batch(
+        [WireRecord(number, 1_000, None, b"v" * size, ()) for number in range(records)]
+    )
+
+
+def led_by(
+    leader: int,
+    *,
+    epoch: int = 4,
+    isr: tuple[int, ...] = (1, 2, 3),
+    partition_epoch: int = 0,
+    replicas: tuple[int, ...] = (1, 2, 3),
+) -> PartitionImage:
+    """Partition 0, as the controller committed it."""
+    return PartitionImage(
+        0,
+        NodeId(leader),
+        LeaderEpoch(epoch),
+        tuple(map(NodeId, replicas)),
+        tuple(map(NodeId, isr)),
+        partition_epoch,
+    )
+
+
+class ReplicatedBench(Bench):
+    """Node 1 with one of three replicas, over a driver whose syncs the test lets go."""
+
+    def __init__(self, config: Mapping[str, str] | None = None, high_watermark: int = 0) -> None:
+        self.files = MemoryFiles()
+        super().__init__()
+        self.proposals: list[ProposeIsr] = []
+        self.traffic = Traffic()
+        self.partition = Partition(
+            key=TopicPartitionId(TopicId(b"t" * 16), 0),
+            topic="orders",
+            log=PartitionLog.create(self.files, "log", LogConfig()),
+            config=parse_topic_config(
+                {"min.insync.replicas": "2", **(config or {})}, replication_factor=3
+            ),
+            high_watermark=high_watermark,
+            around=Surroundings(
+                own_id=NodeId(1),
+                driver=self.driver,
+                latest_ms=lambda: 1_000,
+                monotonic_ms=lambda: self.now_ms,
+                lag_ms_max=LAG_MS,
+                propose=lambda _partition, proposal: self.proposals.append(proposal),
+            ),
+            traffic=self.traffic,
+        )
+
+    def make_ledger(self) -> Any:
+        return Ledger.open(self.files, "ledger")
+
+    def follow(self, state: PartitionImage) -> None:
+        self.partition.follow(state, NODE_EPOCHS)
+
+    async def lead(self, state: PartitionImage | None = None) -> Partition:
+        """Have node 1 lead, and wait until it has begun to."""
+        self.follow(state or led_by(1))
+        await self.synced()
+        return self.partition
+
+    async def synced(self) -> None:
+        """Let everything that waits for a disk go on, until nothing does."""
+        await settle()
+        while self.disk.syncs:
+            self.disk.finish_sync()
+            await settle()
+
+    def produce(
+        self, records: int = 1, *, acks: int = -1, size: int = 10
+    ) -> asyncio.Future[ProduceOutcome]:
+        return self.partition.append(batch_of(records, size), leader_epoch=-1, acks=acks)
+
+    def followers_at(self, end_offset: int, *nodes: int) -> None:
+        for node in nodes:
+            self.partition.follower_at(NodeId(node), 10 + node, end_offset)

@@ -180,7 +180,7 @@ SNAPSHOTS: tuple[Mutant, ...] = (
             "        if kept and kept[0].index == at:\n"
             "            self.append(kept)\n",
         ),
-        seed=65,
+        seed=207,
         focus=("compact", "cut"),
     ),
     Mutant(

@@ -21,6 +21,7 @@ from logd.metadata import (
     FormCluster,
     MetadataMachine,
     MetadataSettings,
+    PartitionImage,
     RegisterNode,
     TopicImage,
     UnfenceNode,
@@ -371,6 +372,9 @@ class FakeBroker:
             else:
                 starts[partition] = end_offset if offset == -1 else offset
         return starts
+
+    def measures(self, _state: PartitionImage) -> bool:
+        return True
 
     async def describe_partition(self, topic_id: TopicId, partition: int) -> Any:
         self._fail("describe_partition")

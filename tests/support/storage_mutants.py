@@ -11,21 +11,13 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
+from tests.support.copying_mutants import COPYING_MUTANTS
 from tests.support.planting import first_failure, plant_in, report
+from tests.support.storage_mutant import Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 _TESTS = "tests/unit/storage"
-
-
-class Mutant(NamedTuple):
-    """In `logd/storage/<module>.py`, `anchor` (there exactly once) becomes `planted`."""
-
-    name: str
-    module: str
-    anchor: str
-    planted: str
 
 
 MUTANTS = (
@@ -92,10 +84,10 @@ MUTANTS = (
     Mutant(
         "producer-remembered-before-the-write",
         "partition_log",
-        "        handle = self._writer or self._open_writer()\n",
-        "        handle = self._writer or self._open_writer()\n"
-        "        if is_sequenced:\n"
-        "            self._producers.record(header, base_offset, now_ms)\n",
+        "        append_ms = max(now_ms, segment.last_append_ms)\n",
+        "        append_ms = max(now_ms, segment.last_append_ms)\n"
+        "        if header.producer_id >= 0 and header.base_sequence >= 0:\n"
+        "            self._producers.record(header, base_offset, append_ms)\n",
     ),
     Mutant(
         "epoch-not-checked-on-read",
@@ -368,9 +360,19 @@ MUTANTS = (
         "    if 0 <= config.retention_records <= behind:",
         "    if 0 <= config.retention_records <= behind + 1:",
     ),
+    *COPYING_MUTANTS,
 )
 
 _EXTRA_IMPORT = {
+    "copied-without-a-look": (
+        "import BatchHeader, verify_batch",
+        "import BatchHeader, read_header",
+    ),
+    "first-batch-not-synced": ("import write_synced", "import write_plain"),
+    "high-watermarks-written-in-place": (
+        "import Files, read_all, write_atomic",
+        "import Files, read_all, write_synced",
+    ),
     "offsets-shifted": (
         "import BatchHeader, empty_batch, read_header",
         "import BatchHeader, empty_batch, read_header, stamp",

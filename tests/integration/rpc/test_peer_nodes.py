@@ -90,7 +90,7 @@ async def test_three_nodes_form_a_cluster_and_survive_their_leader(tmp_path: Pat
         await eventually(lambda: len(running.leaders()) == 1)
         assert running.leaders() != [leader]
         survivor = next(iter(nodes.values()))
-        await survivor.broker.create_topic("payments")
+        await survivor.broker.create_topic("payments", replication_factor=2)
         await running.start(leader)
         await eventually(lambda: "payments" in nodes[leader].broker.image.topic_ids)
 

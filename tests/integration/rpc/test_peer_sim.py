@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from logd_wire.errors import NetworkError, TimeoutError
 
-from logd.model.ids import NodeId
+from logd.model.ids import LeaderEpoch, NodeId, TopicId, TopicPartitionId
 from logd.rpc.peer import build_peer_methods
 from logd.rpc.peer_codec import RAFT
 from logd.rpc.peer_link import BACKOFF_MS_MAX, BACKOFF_MS_MIN, Backoff
 from logd.rpc.peer_transport import RpcPeerTransport
 from logd.runtime.peers import Identify
+from logd.runtime.replica_frames import ReplicaChunk, ReplicaPosition
 from logd.testing.clock import SimClock
 from logd.testing.loop import VirtualLoop
 from logd.testing.network import SimNetwork
@@ -220,3 +221,63 @@ def test_a_stream_is_one_of_the_peer_service() -> None:
 
     run(scenario)
     assert seen == [f"{RAFT} True"]
+
+
+# --- replicas -------------------------------------------------------------------------------------
+
+
+def position(end_offset: int) -> ReplicaPosition:
+    key = TopicPartitionId(TopicId(b"t" * 16), 0)
+    return ReplicaPosition(key, LeaderEpoch(1), 1, end_offset, last_epoch=-1)
+
+
+def end_of(asked: ReplicaPosition) -> ReplicaChunk:
+    return ReplicaChunk(asked.partition, asked.leader_epoch, high_watermark=asked.end_offset)
+
+
+def test_replicas_are_copied_over_a_stream_of_their_own() -> None:
+    async def scenario(world: World) -> None:
+        world.handlers[2].chunk_of = end_of
+        world.send(1, 2, 0)
+        await asyncio.sleep(1)
+        stream = world.transports[1].replicate(NodeId(2), "node2:7172")
+        for number in range(100):
+            await stream.write([position(number)])
+            chunks = await stream.read()
+            assert chunks is not None and [each.high_watermark for each in chunks] == [number]
+        raft, bulk = world.connections(1, 2)
+        # What holds one of the two up does not hold up the other.
+        bulk.stall(5)
+        for number in range(1, 20):
+            world.send(1, 2, number)
+            await asyncio.sleep(0.05)
+        assert world.handlers[2].rounds(1)[-1] >= 18
+        raft.stall(60)
+        await asyncio.sleep(10)
+        await stream.write([position(7)])
+        assert await stream.read() is not None
+        await stream.close()
+        assert world.connections(1, 2) == [raft]
+
+    run(scenario)
+
+
+def test_a_stream_of_replicas_that_breaks_says_so_and_another_one_begins() -> None:
+    async def scenario(world: World) -> None:
+        world.handlers[2].chunk_of = end_of
+        for attempt in range(3):
+            stream = world.transports[1].replicate(NodeId(2), "node2:7172")
+            await stream.write([position(attempt)])
+            assert await stream.read() is not None
+            reading = asyncio.ensure_future(stream.read())
+            await asyncio.sleep(0.1)
+            world.connections(1, 2)[0].reset("by the test")
+            with pytest.raises(NetworkError):
+                await reading
+            with pytest.raises(NetworkError):
+                await stream.write([position(attempt)])
+                await stream.read()
+            await stream.close()
+        assert world.handlers[2].callers == [identity(1)] * 3
+
+    run(scenario)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -145,7 +146,8 @@ class Nemesis:
     async def _stop(self) -> None:
         process = self._one()
         if process.up:
-            await process.stop()
+            # A process that was asked to stop goes on stopping when the faults are over.
+            await asyncio.shield(process.loop.create_task(process.stop(), name="sigterm"))
             self._sometimes("clean stop")
 
     # --- the network -------------------------------------------------------------------------

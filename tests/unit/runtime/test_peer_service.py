@@ -37,6 +37,7 @@ from logd.runtime.peers import (
     Submit,
     Submitted,
 )
+from logd.runtime.replica_frames import ReplicaSource
 
 CLUSTER = ClusterId(b"c" * 16)
 VOTE = VoteRequest(Term(2), LOG_START, pre_vote=False)
@@ -77,6 +78,7 @@ class Heard:
         self.messages: list[Message] = []
         self.commands: list[Command] = []
         self.heartbeats: list[NodeHeartbeat] = []
+        self.followers: list[NodeId] = []
         self.voters = VOTERS
         self.leader_id: NodeId | None = NodeId(2)
         self.term = Term(7)
@@ -92,6 +94,9 @@ class Heard:
     async def confirmed_heartbeat(self, call: NodeHeartbeat, *, timeout_ms: int) -> bool:
         self.heartbeats.append(call)
         return False
+
+    async def serve(self, follower: NodeId, _source: ReplicaSource) -> None:
+        self.followers.append(follower)
 
 
 @pytest.fixture
@@ -119,6 +124,11 @@ def say(service: PeerService, sender: PeerIdentity, body: Body) -> None:
 
 def register(node: int, folder: str) -> Submit:
     return Submit(RegisterNode(NodeId(node), directory(folder), b"i" * 16, "clients:1"))
+
+
+async def replicate(service: PeerService, sender: PeerIdentity, receiver: int = 1) -> None:
+    source: Any = None
+    await service.on_replicate(sender, NodeId(receiver), source)
 
 
 async def test_members_are_heard(service: PeerService, heard: Heard) -> None:
@@ -153,7 +163,11 @@ async def test_others_are_refused_in_words(
         await service.on_call(sender, Submit(DeleteTopic("orders")))
     with pytest.raises(LogdError):
         await service.on_call(sender, NodeHeartbeat(sender.node_id, b"i" * 16, LogIndex(0)))
+    with pytest.raises(LogdError) as caught:
+        await replicate(service, sender)
+    assert words in str(caught.value)
     assert (heard.messages, heard.commands, heard.heartbeats) == ([], [], [])
+    assert heard.followers == []
 
 
 async def test_the_leader_of_a_term_is_heard_under_any_directory(
@@ -175,6 +189,21 @@ async def test_what_is_meant_for_another_node_is_refused(
     with pytest.raises(InvalidRequestError, match="for node 3 came to node 1"):
         service.on_message(sender, message)
     assert heard.messages == []
+
+
+async def test_followers_are_served_that_mean_this_node(service: PeerService, heard: Heard) -> None:
+    await replicate(service, peer(2, "two"))
+    await replicate(service, peer(3, "three"))
+    assert heard.followers == [2, 3]
+    with pytest.raises(InvalidRequestError, match="node 2 means to copy from node 3") as caught:
+        await replicate(service, peer(2, "two"), 3)
+    assert "cluster.peers" in caught.value.hint
+    service.leave()
+    with pytest.raises(ShuttingDownError):
+        await replicate(service, peer(2, "two"))
+    with pytest.raises(NotLeaderError, match="takes part in no cluster yet"):
+        await replicate(PeerService(NodeId(1)), peer(2, "two"))
+    assert heard.followers == [2, 3]
 
 
 async def test_a_node_registers_itself_alone(service: PeerService, heard: Heard) -> None:

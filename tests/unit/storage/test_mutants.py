@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.storage_mutants import MUTANTS, ROOT, Mutant, source
+from tests.support.storage_mutant import Mutant
+from tests.support.storage_mutants import MUTANTS, ROOT, source
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
