@@ -96,7 +96,7 @@ def document(shell: Shell, *arguments: str) -> Any:
     return json.loads(shell.out(*arguments, "-F", "json"))
 
 
-def test_a_fenced_node_and_one_that_is_behind(cluster: Cluster, logd: Shell) -> None:
+def test_a_fenced_node_and_one_that_is_not_heard_of(cluster: Cluster, logd: Shell) -> None:
     assert lines(logd, "cluster", "partitions", "--under-replicated") == [HEADER]
     assert "problems" not in logd.out("topic", "describe", "t", "-p").decode()
     cluster.do(lambda: cluster.controller.fence(3))
@@ -107,9 +107,11 @@ def test_a_fenced_node_and_one_that_is_behind(cluster: Cluster, logd: Shell) -> 
     assert len(lines(logd, "cluster", "partitions")) == 3
     cluster.do(lambda: cluster.controller.register(3, "127.0.0.1:9"))
     text = logd.out("topic", "describe", "t", "-p").decode()
-    assert "# t: problems\nPARTITION\tPROBLEM\n0\tunder-replicated: node 3 is behind\n" in text
+    assert (
+        "# t: problems\nPARTITION\tPROBLEM\n0\tunder-replicated: node 3 is not heard of\n" in text
+    )
     (described,) = document(logd, "topic", "describe", "t")["partitions"]
-    assert described["problems"] == ["under-replicated: node 3 is behind"]
+    assert described["problems"] == ["under-replicated: node 3 is not heard of"]
 
 
 def test_the_document_has_all_that_is_known(cluster: Cluster, logd: Shell) -> None:
