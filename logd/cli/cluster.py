@@ -105,6 +105,43 @@ def partitions(
     emit_partitions(invocation, topics, members, under_replicated=under_replicated)
 
 
+TRANSFER_HELP = """Let another in-sync replica lead a partition; nothing acknowledged is lost.
+
+Leaderships go back to the preferred leader, the first of the replicas, after some minutes.
+
+\b
+Examples:
+  logd cluster transfer-leader orders:0 2
+  logd cluster partitions orders          who leads, and who is in sync
+"""
+
+
+@app.command("transfer-leader", cls=Command, help=TRANSFER_HELP)
+def transfer_leader(
+    ctx: typer.Context,
+    partition: Annotated[str, typer.Argument(metavar="TOPIC:PARTITION", help="What to lead.")],
+    node: Annotated[int, typer.Argument(metavar="NODE", min=0, help="Id of the node.")],
+) -> None:
+    from logd_wire.errors import ErrorCode, UnknownTopicError
+
+    from logd.cli.connect import open_admin, suggest_topic
+    from logd.cli.partition_view import emit_transferred
+
+    invocation = invocation_of(ctx)
+    name, _, number = partition.rpartition(":")
+    if not name or not (number.isascii() and number.isdigit()) or int(number) >= 2**31:
+        raise UsageProblem(f"{partition!a} is no TOPIC:PARTITION, such as orders:0")
+    with open_admin(invocation) as admin:
+        try:
+            found = admin.transfer_leader(name, int(number), node)
+        except UnknownTopicError as error:
+            if error.code is ErrorCode.UNKNOWN_PARTITION:
+                raise
+            raise suggest_topic(error, name, invocation) from None
+    invocation.say(f"node {found.leader} leads {partition}, in leader epoch {found.leader_epoch}")
+    emit_transferred(invocation, name, found)
+
+
 HEALTH_HELP = """Tell whether all is well, in words and with an exit code: 0 healthy, 10 not.
 
 Asks the cluster as its clients see it: the controller, every node, every partition. With --local

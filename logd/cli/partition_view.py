@@ -108,6 +108,26 @@ def emit_partitions(
     )
 
 
+def emit_transferred(invocation: Invocation, name: str, part: PartitionInfo) -> None:
+    """`logd cluster transfer-leader`, for scripts: only when a format is asked for."""
+    if invocation.format is None:
+        return
+    document: dict[str, Any] = {
+        "topic": name,
+        "partition": part.partition,
+        "leader": part.leader,
+        "leader_epoch": part.leader_epoch,
+        "partition_epoch": part.partition_epoch,
+        "isr": list(part.isr),
+    }
+    emit(
+        invocation,
+        document=document,
+        tables=[("partition", ["FIELD", "VALUE"], [[key, document[key]] for key in document])],
+        names=[f"{name}:{part.partition}"],
+    )
+
+
 def _document(info: TopicInfo, part: PartitionInfo, states: Mapping[int, str]) -> dict[str, Any]:
     """One partition as JSON shows it; keys are only added."""
     return {

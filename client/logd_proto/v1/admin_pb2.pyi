@@ -235,6 +235,22 @@ class CompactedPartition(_message.Message):
     done: bool
     def __init__(self, error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ..., partition: _Optional[int] = ..., bytes_before: _Optional[int] = ..., bytes_after: _Optional[int] = ..., records_before: _Optional[int] = ..., records_after: _Optional[int] = ..., outcome: _Optional[str] = ..., done: bool = ...) -> None: ...
 
+class TransferLeaderRequest(_message.Message):
+    __slots__ = ("name", "partition", "node_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    partition: int
+    node_id: int
+    def __init__(self, name: _Optional[str] = ..., partition: _Optional[int] = ..., node_id: _Optional[int] = ...) -> None: ...
+
+class TransferLeaderResponse(_message.Message):
+    __slots__ = ("partition",)
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    partition: PartitionDescription
+    def __init__(self, partition: _Optional[_Union[PartitionDescription, _Mapping]] = ...) -> None: ...
+
 class DescribeClusterRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

@@ -153,3 +153,38 @@ def test_an_unknown_topic_is_code_4(logd: Shell) -> None:
     done = logd.run("cluster", "partitions", "tt")
     assert done.returncode == 4
     assert b"tt" in done.stderr
+
+
+# ---- transfers ----------------------------------------------------------------------------------
+
+
+def test_a_leadership_is_transferred(cluster: Cluster, logd: Shell) -> None:
+    (before,) = document(logd, "cluster", "partitions", "t")
+    other = next(node for node in before["isr"] if node != before["leader"])
+    done = logd.run("cluster", "transfer-leader", "t:0", str(other))
+    epoch = before["leader_epoch"] + 1
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.decode() == f"node {other} leads t:0, in leader epoch {epoch}\n"
+    (after,) = document(logd, "cluster", "partitions", "t")
+    assert (after["leader"], after["leader_epoch"]) == (other, epoch)
+    found = document(logd, "cluster", "transfer-leader", "t:0", str(other))
+    assert (found["leader"], found["leader_epoch"]) == (other, epoch), "it led already"
+    cluster.do(lambda: cluster.controller.fence(3))
+    refused = logd.run("cluster", "transfer-leader", "t:0", "3")
+    assert refused.returncode == 1
+    assert b"node 3 is not in sync with partition t-0" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ("t:0 9", 1, "node 9 has no replica of partition t-0"),
+        ("tt:0 1", 4, "tt"),
+        ("t:7 1", 4, "topic t has no partition 7"),
+        ("t 1", 2, "is no TOPIC:PARTITION"),
+        ("t:x 1", 2, "is no TOPIC:PARTITION"),
+    ],
+)
+def test_transfers_that_cannot_be(logd: Shell, arguments: str, code: int, said: str) -> None:
+    done = logd.run("cluster", "transfer-leader", *arguments.split())
+    assert (done.returncode, said in done.stderr.decode()) == (code, True), done.stderr
