@@ -49,6 +49,21 @@ def test_a_replica_whose_folder_is_gone_is_copied_anew() -> None:
     run(scenario, nodes=3)
 
 
+def test_partitions_that_refuse_acks_all_are_counted() -> None:
+    async def scenario(cluster: MemoryCluster) -> None:
+        await cluster.create_topic("strict", config={"min.insync.replicas": "3"})
+        await cluster.create_topic("usual")
+        node = cluster.processes[1].node
+        assert (node.gauges().under_replicated, node.gauges().under_min_isr) == (0, 0)
+        await cluster.crash(3)
+        async with asyncio.timeout(30):
+            while node.gauges().under_replicated < 2:
+                await asyncio.sleep(0.1)
+        assert (node.gauges().under_min_isr, node.gauges().leaderless) == (1, 0)
+
+    run(scenario, nodes=3)
+
+
 def test_planned_transfers_lose_nothing_while_a_producer_writes() -> None:
     async def scenario(cluster: MemoryCluster) -> None:
         topic = await cluster.create_topic("t")
