@@ -76,6 +76,7 @@ Besides there are `process_*` and `python_gc_*` of prometheus-client.
 | --- | --- |
 | a node is not ready | `logd_node_up == 0 or absent(logd_node_up)` |
 | there are partitions without a leader | `max(logd_cluster_leaderless_partitions) > 0` |
+| acks=all is refused for want of replicas | `max(logd_cluster_under_min_isr_partitions) > 0` |
 | replicas are behind for five minutes | `max(logd_cluster_under_replicated_partitions) > 0` |
 | the disk fills up | `logd_disk_free_bytes < 4 * logd_disk_free_min_bytes` |
 | data are damaged | `logd_damaged_partitions > 0` |

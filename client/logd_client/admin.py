@@ -13,6 +13,7 @@ from logd_client.values import (
     ClusterInfo,
     CompactedPartition,
     ConfigEntry,
+    PartitionInfo,
     QuorumInfo,
     RaftLogPage,
     TopicInfo,
@@ -176,6 +177,13 @@ class Admin:
             node_id, directory_bytes(directory_id), accept_data_loss=accept_data_loss
         )
         return self._life.run(call, "replace_node")
+
+    def transfer_leader(self, name: str, partition: int, node_id: int) -> PartitionInfo:
+        """Let another replica lead a partition, one that is in sync; returns who leads and who is
+        in sync afterwards, without offsets and sizes. May be repeated. Leaderships go back to the
+        preferred leader, the first replica, after some minutes."""
+        call = self._life.use().transfer_leader(name, partition, node_id)
+        return self._life.run(call, "transfer_leader")
 
     def describe_configs(self) -> list[ConfigEntry]:
         """Configuration of the node that answers, each value with its source."""

@@ -240,7 +240,9 @@ class RaftLogPage:
 class PartitionInfo:
     """One partition. `leader` is None while there is none; ranges are half-open.
 
-    `retention` and `compaction` say in words what goes next, when, and why not now.
+    `retention` and `compaction` say in words what goes next, when, and why not now. `eligible`
+    replicas are not in sync and still hold every acknowledged record; `partition_epoch` counts the
+    changes of leader, replicas and sets.
     """
 
     partition: int
@@ -255,6 +257,8 @@ class PartitionInfo:
     damage: tuple[str, ...] = ()
     retention: str = ""
     compaction: str = ""
+    eligible: tuple[int, ...] = ()
+    partition_epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)

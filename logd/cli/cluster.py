@@ -63,6 +63,85 @@ def nodes(ctx: typer.Context) -> None:
     emit_nodes(invocation, found)
 
 
+PARTITIONS_HELP = """List partitions: who leads, who is in sync, and what is wrong with replicas.
+
+ISR are the replicas in sync. ELIGIBLE are those that left it when it was too small to acknowledge
+anything: they still hold all that was acknowledged, and may lead.
+
+\b
+Examples:
+  logd cluster partitions
+  logd cluster partitions orders payments
+  logd cluster partitions --under-replicated          only those of which a replica is not in sync
+  logd cluster partitions --under-replicated -F name  one TOPIC:PARTITION a line, for scripts
+"""
+
+
+@app.command("partitions", cls=Command, help=PARTITIONS_HELP)
+def partitions(
+    ctx: typer.Context,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TOPIC]...", help="Only these topics.", autocompletion=topic_names),
+    ] = None,
+    under_replicated: Annotated[
+        bool, typer.Option("--under-replicated", help="Only those that lack a replica in sync.")
+    ] = False,
+) -> None:
+    from logd_wire.errors import UnknownTopicError
+
+    from logd.cli.connect import open_admin, suggest_topic
+    from logd.cli.partition_view import emit_partitions
+
+    invocation = invocation_of(ctx)
+    with open_admin(invocation) as admin:
+        topics = [] if names else admin.list_topics(include_internal=True)
+        for name in names or ():
+            try:
+                topics.append(admin.describe_topic(name))
+            except UnknownTopicError as error:
+                raise suggest_topic(error, name, invocation) from None
+        members = admin.describe_cluster().members
+    emit_partitions(invocation, topics, members, under_replicated=under_replicated)
+
+
+TRANSFER_HELP = """Let another in-sync replica lead a partition; nothing acknowledged is lost.
+
+Leaderships go back to the preferred leader, the first of the replicas, after some minutes.
+
+\b
+Examples:
+  logd cluster transfer-leader orders:0 2
+  logd cluster partitions orders          who leads, and who is in sync
+"""
+
+
+@app.command("transfer-leader", cls=Command, help=TRANSFER_HELP)
+def transfer_leader(
+    ctx: typer.Context,
+    partition: Annotated[str, typer.Argument(metavar="TOPIC:PARTITION", help="What to lead.")],
+    node: Annotated[int, typer.Argument(metavar="NODE", min=0, help="Id of the node.")],
+) -> None:
+    from logd_wire.errors import ErrorCode, UnknownTopicError
+
+    from logd.cli.connect import open_admin, suggest_topic
+    from logd.cli.partition_view import emit_transferred
+
+    invocation = invocation_of(ctx)
+    name, _, number = partition.rpartition(":")
+    if not name or not (number.isascii() and number.isdigit()) or int(number) >= 2**31:
+        raise UsageProblem(f"{partition!a} is no TOPIC:PARTITION, such as orders:0")
+    with open_admin(invocation) as admin:
+        try:
+            found = admin.transfer_leader(name, int(number), node)
+        except UnknownTopicError as error:
+            if error.code is ErrorCode.UNKNOWN_PARTITION:
+                raise
+            raise suggest_topic(error, name, invocation) from None
+    invocation.say(f"node {found.leader} leads {partition}, in leader epoch {found.leader_epoch}")
+    emit_transferred(invocation, name, found)
+
+
 HEALTH_HELP = """Tell whether all is well, in words and with an exit code: 0 healthy, 10 not.
 
 Asks the cluster as its clients see it: the controller, every node, every partition. With --local

@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from logd_client import ClusterInfo, MemberInfo
 
 
-#: What `state_of` says of a node that is not in service.
+#: What `state_of` says of nodes.
 NOT_REGISTERED = "not registered"
 FENCED = "fenced"
+SILENT = "silent"
+IN_SERVICE = "in service"
 
 
 def emit_cluster(invocation: Invocation, found: ClusterInfo) -> None:
@@ -91,7 +93,7 @@ def state_of(member: MemberInfo) -> str:
         return NOT_REGISTERED
     if member.fenced:
         return FENCED
-    return "silent" if member.heard is False else "in service"
+    return SILENT if member.heard is False else IN_SERVICE
 
 
 def _table(

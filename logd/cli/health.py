@@ -6,7 +6,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +18,12 @@ from logd.cli.exits import ExitCode, UsageProblem
 from logd.cli.logs import printable
 from logd.cli.options import Invocation
 from logd.cli.output import emit
+from logd.cli.partition_view import (
+    is_under_min_isr,
+    is_under_replicated,
+    states_of,
+    why_behind,
+)
 
 if TYPE_CHECKING:
     from logd_client.values import ClusterInfo, NodeInfo, TopicInfo
@@ -58,7 +64,7 @@ def ask_cluster(invocation: Invocation) -> Health:
     with open_admin(invocation, request_timeout_ms=_ASK_MS) as admin:
         cluster = admin.describe_cluster()
         topics = admin.list_topics(include_internal=True)
-    problems = [*_of_nodes(cluster), *_of_partitions(topics)]
+    problems = [*_of_nodes(cluster), *_of_partitions(topics, states_of(cluster.members))]
     summary = {
         "cluster_id": cluster.cluster_id,
         "controller_id": cluster.controller_id,
@@ -111,20 +117,30 @@ def _answers(node: NodeInfo) -> bool:
     return True
 
 
-def _of_partitions(topics: Sequence[TopicInfo]) -> Iterator[Problem]:
-    leaderless, behind, damaged = [], [], []
+def _of_partitions(topics: Sequence[TopicInfo], states: Mapping[int, str]) -> Iterator[Problem]:
+    leaderless, refusing, behind, damaged = [], [], [], []
+    why: dict[int, str] = {}
     for topic in topics:
         for partition in topic.partitions:
             name = f"{topic.name}-{partition.partition}"
             if partition.leader is None:
                 leaderless.append(name)
-            if len(partition.isr) < len(partition.replicas):
+            if is_under_min_isr(topic, partition):
+                refusing.append(name)
+            if is_under_replicated(partition):
                 behind.append(name)
+                why |= why_behind(partition, states)
             if partition.damage:
                 damaged.append(name)
+    reasons = ", ".join(why[node_id] for node_id in sorted(why))
     for kind, words, names in (
         ("leaderless", "without a leader", leaderless),
-        ("under_replicated", "with a replica that is not in sync", behind),
+        (
+            "under_min_isr",
+            "with fewer replicas in sync than min.insync.replicas, where acks=all is refused",
+            refusing,
+        ),
+        ("under_replicated", f"with a replica that is not in sync ({reasons})", behind),
         ("damaged", "with damaged ranges (logd topic describe lists them)", damaged),
     ):
         if names:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Between two tries while the cluster is not ready.
 AGAIN_SECONDS = 0.5
+#: Partitions that are named where a node cannot go.
+_NAMED_MAX = 20
 
 
 def add(
@@ -50,6 +52,7 @@ def remove(
     """`logd node remove`."""
     cluster = admin.describe_cluster()
     member = member_of(cluster, number)
+    _check_holds_nothing(admin, number)
     before = _voters(cluster)
     after = [voter for voter in before if voter != number]
     leaves = "would leave" if dry_run else "leaves"
@@ -71,6 +74,23 @@ def remove(
             "and delete its data directory"
         )
     _emit(invocation, "remove", number, before, after, dry_run=dry_run)
+
+
+def _check_holds_nothing(admin: Admin, number: int) -> None:
+    """Refuse early, and in a dry run too, what the controller refuses; raises in its words."""
+    held = [
+        f"{topic.name}-{part.partition}"
+        for topic in admin.list_topics(include_internal=True)
+        for part in topic.partitions
+        if number in part.replicas
+    ]
+    if held:
+        more = f" and {len(held) - _NAMED_MAX} more" if len(held) > _NAMED_MAX else ""
+        raise InvalidRequestError(
+            f"node {number} has replicas of {', '.join(held[:_NAMED_MAX])}{more}",
+            hint="delete these topics first; a node whose disk is lost is not removed but "
+            f"replaced: `logd node replace {number}`",
+        )
 
 
 def replace(

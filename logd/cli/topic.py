@@ -182,10 +182,12 @@ def describe(
                 found.append(admin.describe_topic(name))
             except UnknownTopicError as error:
                 raise suggest_topic(error, name, invocation) from None
+        members = admin.describe_cluster().members
     everything = not (summary or partitions or config or cleanup)
     topic_view.emit_description(
         invocation,
         found,
+        members,
         summary=summary or everything,
         partitions=partitions or everything,
         config=config or everything,

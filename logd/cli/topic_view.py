@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from logd.cli.options import Format, Invocation
 from logd.cli.output import emit
+from logd.cli.partition_view import problems_of, states_of
 
 if TYPE_CHECKING:
-    from logd_client import CompactedPartition, TopicInfo
+    from logd_client import CompactedPartition, MemberInfo, TopicInfo
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]
 
 
-def topic_document(info: TopicInfo) -> dict[str, Any]:
-    """What `topic describe NAME -F json` prints."""
+def topic_document(info: TopicInfo, states: Mapping[int, str]) -> dict[str, Any]:
+    """What `topic describe NAME -F json` prints. `states`: of the nodes, by id."""
     return {
         "name": info.name,
         "id": info.id,
@@ -35,6 +36,9 @@ def topic_document(info: TopicInfo) -> dict[str, Any]:
                 "damage": list(item.damage),
                 "retention": item.retention,
                 "compaction": item.compaction,
+                "eligible": list(item.eligible),
+                "partition_epoch": item.partition_epoch,
+                "problems": problems_of(info, item, states),
             }
             for item in sorted(info.partitions, key=lambda item: item.partition)
         ],
@@ -77,6 +81,7 @@ def emit_list(invocation: Invocation, topics: Sequence[TopicInfo], *, wide: bool
 def emit_description(
     invocation: Invocation,
     topics: Sequence[TopicInfo],
+    members: Iterable[MemberInfo],
     *,
     summary: bool,
     partitions: bool,
@@ -84,7 +89,8 @@ def emit_description(
     cleanup: bool,
 ) -> None:
     """Everything about each topic, or the chosen sections."""
-    documents = [topic_document(info) for info in topics]
+    states = states_of(members)
+    documents = [topic_document(info, states) for info in topics]
     tables: list[Table] = []
     wide = invocation.format is Format.WIDE
     for info in topics:
@@ -92,6 +98,7 @@ def emit_description(
             tables.append(_summary_table(info))
         if partitions:
             tables.append(_partitions_table(info, wide=wide))
+            tables.extend(_problems_table(info, states))
         if cleanup:
             tables.append(_cleanup_table(info))
         if config:
@@ -140,6 +147,16 @@ def _partitions_table(info: TopicInfo, *, wide: bool) -> Table:
     if wide or damaged:
         return f"{info.name}: partitions", [*header, "SEGMENTS", "DAMAGE"], rows
     return f"{info.name}: partitions", header, [row[: len(header)] for row in rows]
+
+
+def _problems_table(info: TopicInfo, states: Mapping[int, str]) -> list[Table]:
+    """What is wrong with the replicas, and why; none where nothing is."""
+    rows = [
+        [item.partition, problem]
+        for item in info.partitions
+        for problem in problems_of(info, item, states)
+    ]
+    return [(f"{info.name}: problems", ["PARTITION", "PROBLEM"], rows)] if rows else []
 
 
 def _cleanup_table(info: TopicInfo) -> Table:

@@ -67,6 +67,7 @@ _OF_GAUGES: Final[dict[str, Callable[[Gauges], int]]] = {
     "logd_cluster_fenced_nodes": lambda gauges: gauges.fenced_nodes,
     "logd_cluster_leaderless_partitions": lambda gauges: gauges.leaderless,
     "logd_cluster_under_replicated_partitions": lambda gauges: gauges.under_replicated,
+    "logd_cluster_under_min_isr_partitions": lambda gauges: gauges.under_min_isr,
     "logd_damaged_partitions": lambda gauges: gauges.damaged_partitions,
 }
 

@@ -133,6 +133,19 @@ class ChangePartition:
 
 
 @dataclass(frozen=True, slots=True)
+class TransferLeader:
+    """Let another replica lead a partition. Answer: the partition afterwards.
+
+    It has to be in the in-sync set and in service, so it holds everything that was acknowledged;
+    else InvalidRequestError, or UnknownTopicError. A node that leads already changes nothing.
+    """
+
+    topic_id: TopicId
+    partition: int
+    node_id: NodeId
+
+
+@dataclass(frozen=True, slots=True)
 class AddVoter:
     """Let a registered, unfenced node vote. Answer: the voters.
 
@@ -242,6 +255,7 @@ Command = (
     | AlterTopic
     | AllocateProducerIds
     | ChangePartition
+    | TransferLeader
     | AddVoter
     | UpdateVoter
     | RemoveNode

@@ -34,6 +34,7 @@ from logd.metadata.commands import (
     RemoveNode,
     ReplaceNode,
     Reply,
+    TransferLeader,
     UnfenceNode,
     UpdateVoter,
     VoterSet,
@@ -41,7 +42,7 @@ from logd.metadata.commands import (
 from logd.metadata.elections import preferred, settled
 from logd.metadata.image import ClusterImage, NodeImage, TopicImage
 from logd.metadata.nodes import fence, register, remove, replace_node, unfence
-from logd.metadata.partitions import change_leaders, change_partition
+from logd.metadata.partitions import change_leaders, change_partition, transfer_leader
 from logd.metadata.records import (
     ClusterFormed,
     MetadataRecord,
@@ -97,7 +98,9 @@ class MetadataMachine:
     def handle(self, command: AllocateProducerIds, now_ms: int) -> Outcome[ProducerIdBlock]: ...
 
     @overload
-    def handle(self, command: ChangePartition, now_ms: int) -> Outcome[PartitionImage]: ...
+    def handle(
+        self, command: ChangePartition | TransferLeader, now_ms: int
+    ) -> Outcome[PartitionImage]: ...
 
     @overload
     def handle(self, command: AddVoter | UpdateVoter, now_ms: int) -> Outcome[VoterSet]: ...
@@ -137,6 +140,8 @@ class MetadataMachine:
                 outcome = _allocate(image, command)
             case ChangePartition():
                 outcome = change_partition(image, settings, command)
+            case TransferLeader():
+                outcome = transfer_leader(image, settings, command)
             case AddVoter():
                 outcome = add_voter(image, command)
             case UpdateVoter():

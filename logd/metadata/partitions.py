@@ -17,11 +17,18 @@ from logd_wire.errors import (
     StaleEpochError,
 )
 
-from logd.metadata.commands import ChangePartition, Member, Outcome, PartitionChanges
+from logd.metadata.commands import (
+    ChangePartition,
+    Member,
+    Outcome,
+    PartitionChanges,
+    TransferLeader,
+)
 from logd.metadata.elections import Change, Situation, some_changes, with_isr
 from logd.metadata.image import ClusterImage
 from logd.metadata.records import PartitionChanged, PartitionImage
 from logd.metadata.settings import MetadataSettings
+from logd.model.ids import NodeId, TopicId
 
 
 def change_partition(
@@ -43,9 +50,14 @@ def change_partition(
         )
     isr = tuple(node_id for node_id in state.replicas if node_id in proposed)
     situation = Situation(image.nodes_in_service, settings.min_insync_replicas(topic))
-    changed = with_isr(state, isr, state.leader_id, situation)
+    return _changed(topic.topic_id, state, with_isr(state, isr, state.leader_id, situation))
+
+
+def _changed(
+    topic_id: TopicId, state: PartitionImage, changed: PartitionImage
+) -> Outcome[PartitionImage]:
     after = replace(changed, partition_epoch=state.partition_epoch + 1)
-    return Outcome((PartitionChanged(topic.topic_id, after),), after)
+    return Outcome((PartitionChanged(topic_id, after),), after)
 
 
 def _check_proposer(
@@ -93,6 +105,44 @@ def _check_members(
 def _is_current(image: ClusterImage, member: Member) -> bool:
     node = image.nodes.get(member.node_id)
     return node is not None and node.node_epoch == member.node_epoch
+
+
+def transfer_leader(
+    image: ClusterImage, settings: MetadataSettings, command: TransferLeader
+) -> Outcome[PartitionImage]:
+    """Let another in-sync replica lead, in a leader epoch of its own."""
+    topic = image.topic(command.topic_id)
+    state = topic.partition(command.partition)
+    situation = Situation(image.nodes_in_service, settings.min_insync_replicas(topic))
+    _check_successor(command.node_id, state, situation, f"{topic.name}-{state.partition}")
+    if command.node_id == state.leader_id:
+        return Outcome((), state)
+    return _changed(topic.topic_id, state, with_isr(state, state.isr, command.node_id, situation))
+
+
+def _check_successor(
+    node_id: NodeId, state: PartitionImage, situation: Situation, what: str
+) -> None:
+    if node_id not in state.replicas:
+        raise InvalidRequestError(
+            f"node {node_id} has no replica of partition {what}",
+            hint=f"its replicas are on nodes {_in_words(state.replicas)}",
+        )
+    if node_id not in state.isr:
+        raise InvalidRequestError(
+            f"node {node_id} is not in sync with partition {what}: it may lack acknowledged "
+            "records",
+            hint=f"in sync are nodes {_in_words(state.isr)}",
+        )
+    if node_id not in situation.in_service:
+        raise InvalidRequestError(
+            f"node {node_id} is fenced and cannot lead partition {what}",
+            hint="see `logd cluster nodes`",
+        )
+
+
+def _in_words(nodes: tuple[NodeId, ...]) -> str:
+    return ", ".join(map(str, nodes)) or "(none)"
 
 
 def change_leaders(

@@ -130,6 +130,11 @@ _PARTITIONS: Final = (
         "Partitions of the cluster of which a replica is not in sync.",
     ),
     _gauge(
+        "logd_cluster_under_min_isr_partitions",
+        "Partitions of the cluster that are led, with fewer replicas in sync than "
+        "min.insync.replicas: acks=all is refused.",
+    ),
+    _gauge(
         "logd_partition_high_watermark",
         "End of what consumers may read.",
         "topic",

@@ -18,8 +18,10 @@ from logd_wire.errors import (
 )
 from logd_wire.limits import PARTITIONS_PER_TOPIC_MAX, TOPIC_NAME_CHARACTERS_MAX
 
+from logd.metadata import TransferLeader
 from logd.metadata.image import TopicImage
 from logd.metadata.records import PartitionImage
+from logd.model.ids import NodeId
 from logd.model.names import check_topic_name
 from logd.model.node_settings import SETTINGS_BY_NAME
 from logd.model.topic_config import (
@@ -28,7 +30,14 @@ from logd.model.topic_config import (
     topic_config_entries,
 )
 from logd.rpc.api import Connection
-from logd.rpc.checks import INT64_MAX, check_count, check_name, check_partition, check_range
+from logd.rpc.checks import (
+    INT32_MAX,
+    INT64_MAX,
+    check_count,
+    check_name,
+    check_partition,
+    check_range,
+)
 from logd.rpc.edge import Edge, Operation
 from logd.rpc.errors import presentable, to_proto
 from logd.runtime.cleaner import CompactionOutcome
@@ -160,6 +169,19 @@ class AdminHandlers:
             partitions=[_compacted(number, outcome) for number, outcome in outcomes.items()]
         )
 
+    async def transfer_leader(
+        self, request: admin_pb2.TransferLeaderRequest, connection: Connection
+    ) -> admin_pb2.TransferLeaderResponse:
+        """Let another in-sync replica lead a partition."""
+        topic = self._edge.topic(connection, Operation.ALTER, request.name)
+        check_partition(request.partition)
+        check_range("node_id", request.node_id, 0, INT32_MAX)
+        command = TransferLeader(topic.topic_id, request.partition, NodeId(request.node_id))
+        state = await self._edge.broker.submit(command)
+        if not isinstance(state, PartitionImage):
+            raise TypeError(f"TransferLeader was answered by {type(state).__name__}")
+        return admin_pb2.TransferLeaderResponse(partition=_placed(state))
+
     async def describe_config(
         self, _request: admin_pb2.DescribeConfigRequest, connection: Connection
     ) -> admin_pb2.DescribeConfigResponse:
@@ -242,6 +264,8 @@ def _placed(state: PartitionImage) -> admin_pb2.PartitionDescription:
         leader_epoch=state.leader_epoch,
         replicas=state.replicas,
         isr=state.isr,
+        eligible=state.eligible,
+        partition_epoch=state.partition_epoch,
     )
 
 

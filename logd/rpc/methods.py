@@ -58,6 +58,7 @@ def _admin(edge: Edge) -> dict[str, UnaryMethod]:
         "AlterTopic": UnaryMethod(admin_pb2.AlterTopicRequest, admin.alter_topic),
         "DescribeTopics": UnaryMethod(admin_pb2.DescribeTopicsRequest, admin.describe_topics),
         "CompactTopic": UnaryMethod(admin_pb2.CompactTopicRequest, admin.compact_topic),
+        "TransferLeader": UnaryMethod(admin_pb2.TransferLeaderRequest, admin.transfer_leader),
         "TrimTopic": UnaryMethod(admin_pb2.TrimTopicRequest, admin.trim_topic),
         "DescribeCluster": UnaryMethod(admin_pb2.DescribeClusterRequest, quorum.describe_cluster),
         "DescribeQuorum": UnaryMethod(admin_pb2.DescribeQuorumRequest, quorum.describe_quorum),

@@ -27,6 +27,7 @@ from logd.metadata import (
     RegisterNode,
     RemoveNode,
     ReplaceNode,
+    TransferLeader,
     UnfenceNode,
     UpdateVoter,
 )
@@ -54,6 +55,8 @@ def encode_command(command: Command) -> pb.Command:  # noqa: C901, PLR0912 - dis
             message.allocate_producer_ids.CopyFrom(wanted)
         case ChangePartition():
             message.change_partition.CopyFrom(_change_message(command))
+        case TransferLeader():
+            message.transfer_leader.CopyFrom(_transfer_message(command))
         case AddVoter():
             message.add_voter.CopyFrom(pb.AddVoterCommand(node_id=command.node_id))
         case UpdateVoter():
@@ -99,6 +102,8 @@ def decode_command(message: pb.Command) -> Command:  # noqa: C901, PLR0912 - dis
             command = _allocate(message.allocate_producer_ids)
         case "change_partition":
             command = _change(message.change_partition)
+        case "transfer_leader":
+            command = _transfer(message.transfer_leader)
         case "add_voter":
             command = AddVoter(values.node_id(message.add_voter.node_id))
         case "update_voter":
@@ -251,3 +256,15 @@ def _member(message: pb.MemberState) -> Member:
 
 def _members(messages: Iterable[pb.MemberState]) -> tuple[Member, ...]:
     return tuple(map(_member, messages))
+
+
+def _transfer_message(command: TransferLeader) -> pb.TransferLeaderCommand:
+    return pb.TransferLeaderCommand(
+        topic_id=command.topic_id, partition=command.partition, node_id=command.node_id
+    )
+
+
+def _transfer(message: pb.TransferLeaderCommand) -> TransferLeader:
+    topic_id = TopicId(values.id_bytes("topic_id", message.topic_id))
+    partition = values.number("partition", message.partition)
+    return TransferLeader(topic_id, partition, values.node_id(message.node_id))

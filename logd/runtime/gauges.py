@@ -13,7 +13,7 @@ from itertools import islice
 from logd_wire.errors import LogdError
 
 from logd.consensus import Role
-from logd.metadata import ClusterImage
+from logd.metadata import ClusterImage, MetadataSettings
 from logd.model.ids import NO_NODE, NodeId
 from logd.observe import QuorumStatus
 from logd.runtime.broker import Broker
@@ -72,6 +72,7 @@ class Gauges:
     partition_count: int
     leaderless: int
     under_replicated: int
+    under_min_isr: int
     damaged_partitions: int
     recovery: RecoveryGauges
     partitions: tuple[PartitionGauges, ...]
@@ -83,6 +84,7 @@ def measure(broker: Broker, partitions: Partitions, driver: DiskDriver) -> Gauge
     states = [state for topic in image.topics.values() for state in topic.partitions]
     metrics = broker.config.metrics
     detailed = metrics.partitions_max if metrics.per_partition else 0
+    defaults = broker.config.topic_defaults
     own = image.nodes.get(broker.identity.node_id)
     return Gauges(
         status=_of_quorum(broker.quorum, broker.identity.node_id),
@@ -99,9 +101,19 @@ def measure(broker: Broker, partitions: Partitions, driver: DiskDriver) -> Gauge
         partition_count=len(here),
         leaderless=sum(state.leader_id == NO_NODE for state in states),
         under_replicated=sum(len(state.isr) < len(state.replicas) for state in states),
+        under_min_isr=_under_min_isr(image, MetadataSettings(topic_defaults=defaults)),
         damaged_partitions=sum(bool(found.view.damage) for found in here),
         recovery=_recovery(here),
         partitions=tuple(_of_partition(found, image) for found in islice(here, detailed)),
+    )
+
+
+def _under_min_isr(image: ClusterImage, settings: MetadataSettings) -> int:
+    return sum(
+        state.leader_id != NO_NODE and len(state.isr) < settings.min_insync_replicas(topic)
+        for topic in image.topics.values()
+        for state in topic.partitions
+        if len(state.isr) < len(state.replicas)
     )
 
 

@@ -381,7 +381,7 @@ class Partition:
             f"{self.name} has {len(self.state.isr)} replicas in sync, acks=all needs "
             f"{self.config.min_insync_replicas} (min.insync.replicas): {what}",
             code=ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND if after else None,
-            hint="see `logd cluster nodes` for nodes that are out of service; it is tried again",
+            hint="`logd cluster partitions --under-replicated` says why; it is tried again",
         )
 
     # --- readers -----------------------------------------------------------------------------

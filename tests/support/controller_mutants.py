@@ -73,6 +73,13 @@ MUTANTS = (
         "test_elections.py::test_nobody_leads_who_may_lack_something",
     ),
     Mutant(
+        "transfer-to-whom-may-lack-something",
+        "partitions",
+        "    if node_id not in state.isr:\n",
+        "    if node_id not in state.replicas:\n",
+        "test_change_partition.py::test_nobody_is_made_the_leader_who_may_lack_something",
+    ),
+    Mutant(
         "elr-ignored",
         "elections",
         "leader_id = _eligible_leader(state, in_service)",

@@ -193,6 +193,9 @@ def _admin_numbers() -> Faulty:
     ):
         compacted = admin_pb2.CompactTopicRequest(name=TOPIC, **fields)
         yield name, ADMIN + "CompactTopic", compacted, ErrorCode.INVALID_REQUEST
+    for name, fields in (("node -1", {"node_id": -1}), ("partition -1", {"partition": -1})):
+        transferred = admin_pb2.TransferLeaderRequest(name=TOPIC, **fields)
+        yield name, ADMIN + "TransferLeader", transferred, ErrorCode.INVALID_REQUEST
     version = log_pb2.HelloRequest(protocol_version=-1)
     yield "version -1", LOG + "Hello", version, ErrorCode.INVALID_REQUEST
 

@@ -136,6 +136,11 @@ def _commands() -> Iterable[tuple[str, pb.Command]]:
                 change_partition=pb.ChangePartitionCommand(topic_id=bytes(16), partition=-1)
             ),
         ),
+        ("topic id of none", pb.Command(transfer_leader=pb.TransferLeaderCommand(node_id=1))),
+        (
+            "partition -2",
+            pb.Command(transfer_leader=pb.TransferLeaderCommand(topic_id=b"t" * 16, partition=-2)),
+        ),
         (
             "an address with a line",
             pb.Command(

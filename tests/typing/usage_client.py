@@ -174,6 +174,7 @@ def admin() -> None:
         assert_type(client.describe_cluster(), ClusterInfo)
         assert_type(client.describe_quorum(), QuorumInfo)
         assert_type(client.read_raft_log(10).entries[0].committed, bool | None)
+        assert_type(client.transfer_leader("t", 0, 2).leader, int | None)
         assert_type(client.add_node(4), list[int])
         client.remove_node(4, directory_id=client.describe_cluster().members[0].directory_id)
         client.delete_topic("t")

@@ -25,6 +25,7 @@ from logd_client._engine.descriptions import (
     cluster_info,
     compacted,
     config_entry,
+    partition_info,
     quorum_info,
     raft_log_page,
     topic_info,
@@ -37,6 +38,7 @@ from logd_client.values import (
     ClusterInfo,
     CompactedPartition,
     ConfigEntry,
+    PartitionInfo,
     QuorumInfo,
     RaftLogPage,
     TopicInfo,
@@ -348,6 +350,12 @@ class AdminEngine:
     async def describe_configs(self) -> list[ConfigEntry]:
         answer = await self._read(methods.DESCRIBE_CONFIG, admin_pb2.DescribeConfigRequest())
         return [config_entry(entry) for entry in answer.entries]
+
+    async def transfer_leader(self, name: str, partition: int, node_id: int) -> PartitionInfo:
+        """Let another in-sync replica lead; returns the partition, not measured."""
+        request = admin_pb2.TransferLeaderRequest(name=name, partition=partition, node_id=node_id)
+        answer = await self._change(methods.TRANSFER_LEADER, request, repeatable=True)
+        return partition_info(answer.partition)
 
     # ---- members ---------------------------------------------------------------------------
 

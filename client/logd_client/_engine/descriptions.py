@@ -40,14 +40,15 @@ def topic_info(topic: admin_pb2.TopicDescription) -> TopicInfo:
         name=topic.name,
         id=str(uuid.UUID(bytes=topic.topic_id)) if len(topic.topic_id) == 16 else "",
         internal=topic.internal,
-        partitions=tuple(_partition(each) for each in topic.partitions),
+        partitions=tuple(partition_info(each) for each in topic.partitions),
         config={entry.name: entry.value for entry in topic.config},
         config_entries=tuple(config_entry(entry) for entry in topic.config),
         durability=topic.durability,
     )
 
 
-def _partition(part: admin_pb2.PartitionDescription) -> PartitionInfo:
+def partition_info(part: admin_pb2.PartitionDescription) -> PartitionInfo:
+    """One partition in plain values; what was not measured is 0 and empty."""
     return PartitionInfo(
         partition=part.partition,
         leader=_known(part.leader_id),
@@ -61,6 +62,8 @@ def _partition(part: admin_pb2.PartitionDescription) -> PartitionInfo:
         damage=tuple(part.damage),
         retention=part.retention,
         compaction=part.compaction,
+        eligible=tuple(part.eligible),
+        partition_epoch=part.partition_epoch,
     )
 
 

@@ -13,6 +13,7 @@ from logd_client.values import (
     ClusterInfo,
     CompactedPartition,
     ConfigEntry,
+    PartitionInfo,
     QuorumInfo,
     RaftLogPage,
     TopicInfo,
@@ -175,6 +176,13 @@ class Admin:
         call = self._life.use().replace_node(
             node_id, directory_bytes(directory_id), accept_data_loss=accept_data_loss
         )
+        return await self._life.arun(call)
+
+    async def transfer_leader(self, name: str, partition: int, node_id: int) -> PartitionInfo:
+        """Let another replica lead a partition, one that is in sync; returns who leads and who is
+        in sync afterwards, without offsets and sizes. May be repeated. Leaderships go back to the
+        preferred leader, the first replica, after some minutes."""
+        call = self._life.use().transfer_leader(name, partition, node_id)
         return await self._life.arun(call)
 
     async def describe_configs(self) -> list[ConfigEntry]:

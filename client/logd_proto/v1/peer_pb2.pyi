@@ -317,7 +317,7 @@ class EpochEnd(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., end_offset: _Optional[int] = ...) -> None: ...
 
 class Command(_message.Message):
-    __slots__ = ("form_cluster", "register_node", "create_topic", "delete_topic", "alter_topic", "allocate_producer_ids", "change_partition", "add_voter", "update_voter", "remove_node", "replace_node", "fence_node", "unfence_node", "elect_leaders", "balance_leaders")
+    __slots__ = ("form_cluster", "register_node", "create_topic", "delete_topic", "alter_topic", "allocate_producer_ids", "change_partition", "add_voter", "update_voter", "remove_node", "replace_node", "fence_node", "unfence_node", "elect_leaders", "balance_leaders", "transfer_leader")
     FORM_CLUSTER_FIELD_NUMBER: _ClassVar[int]
     REGISTER_NODE_FIELD_NUMBER: _ClassVar[int]
     CREATE_TOPIC_FIELD_NUMBER: _ClassVar[int]
@@ -333,6 +333,7 @@ class Command(_message.Message):
     UNFENCE_NODE_FIELD_NUMBER: _ClassVar[int]
     ELECT_LEADERS_FIELD_NUMBER: _ClassVar[int]
     BALANCE_LEADERS_FIELD_NUMBER: _ClassVar[int]
+    TRANSFER_LEADER_FIELD_NUMBER: _ClassVar[int]
     form_cluster: FormClusterCommand
     register_node: RegisterNodeCommand
     create_topic: CreateTopicCommand
@@ -348,7 +349,8 @@ class Command(_message.Message):
     unfence_node: UnfenceNodeCommand
     elect_leaders: ElectLeadersCommand
     balance_leaders: BalanceLeadersCommand
-    def __init__(self, form_cluster: _Optional[_Union[FormClusterCommand, _Mapping]] = ..., register_node: _Optional[_Union[RegisterNodeCommand, _Mapping]] = ..., create_topic: _Optional[_Union[CreateTopicCommand, _Mapping]] = ..., delete_topic: _Optional[_Union[DeleteTopicCommand, _Mapping]] = ..., alter_topic: _Optional[_Union[AlterTopicCommand, _Mapping]] = ..., allocate_producer_ids: _Optional[_Union[AllocateProducerIdsCommand, _Mapping]] = ..., change_partition: _Optional[_Union[ChangePartitionCommand, _Mapping]] = ..., add_voter: _Optional[_Union[AddVoterCommand, _Mapping]] = ..., update_voter: _Optional[_Union[UpdateVoterCommand, _Mapping]] = ..., remove_node: _Optional[_Union[RemoveNodeCommand, _Mapping]] = ..., replace_node: _Optional[_Union[ReplaceNodeCommand, _Mapping]] = ..., fence_node: _Optional[_Union[FenceNodeCommand, _Mapping]] = ..., unfence_node: _Optional[_Union[UnfenceNodeCommand, _Mapping]] = ..., elect_leaders: _Optional[_Union[ElectLeadersCommand, _Mapping]] = ..., balance_leaders: _Optional[_Union[BalanceLeadersCommand, _Mapping]] = ...) -> None: ...
+    transfer_leader: TransferLeaderCommand
+    def __init__(self, form_cluster: _Optional[_Union[FormClusterCommand, _Mapping]] = ..., register_node: _Optional[_Union[RegisterNodeCommand, _Mapping]] = ..., create_topic: _Optional[_Union[CreateTopicCommand, _Mapping]] = ..., delete_topic: _Optional[_Union[DeleteTopicCommand, _Mapping]] = ..., alter_topic: _Optional[_Union[AlterTopicCommand, _Mapping]] = ..., allocate_producer_ids: _Optional[_Union[AllocateProducerIdsCommand, _Mapping]] = ..., change_partition: _Optional[_Union[ChangePartitionCommand, _Mapping]] = ..., add_voter: _Optional[_Union[AddVoterCommand, _Mapping]] = ..., update_voter: _Optional[_Union[UpdateVoterCommand, _Mapping]] = ..., remove_node: _Optional[_Union[RemoveNodeCommand, _Mapping]] = ..., replace_node: _Optional[_Union[ReplaceNodeCommand, _Mapping]] = ..., fence_node: _Optional[_Union[FenceNodeCommand, _Mapping]] = ..., unfence_node: _Optional[_Union[UnfenceNodeCommand, _Mapping]] = ..., elect_leaders: _Optional[_Union[ElectLeadersCommand, _Mapping]] = ..., balance_leaders: _Optional[_Union[BalanceLeadersCommand, _Mapping]] = ..., transfer_leader: _Optional[_Union[TransferLeaderCommand, _Mapping]] = ...) -> None: ...
 
 class Reply(_message.Message):
     __slots__ = ("cluster_id", "node", "topic", "producer_ids", "partition", "voters", "node_removal", "partition_changes")
@@ -473,6 +475,16 @@ class ChangePartitionCommand(_message.Message):
     partition_epoch: int
     isr: _containers.RepeatedCompositeFieldContainer[MemberState]
     def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., leader: _Optional[_Union[MemberState, _Mapping]] = ..., leader_epoch: _Optional[int] = ..., partition_epoch: _Optional[int] = ..., isr: _Optional[_Iterable[_Union[MemberState, _Mapping]]] = ...) -> None: ...
+
+class TransferLeaderCommand(_message.Message):
+    __slots__ = ("topic_id", "partition", "node_id")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    topic_id: bytes
+    partition: int
+    node_id: int
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., node_id: _Optional[int] = ...) -> None: ...
 
 class AddVoterCommand(_message.Message):
     __slots__ = ("node_id",)

@@ -8,9 +8,10 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -217,6 +218,7 @@ class FakeAdmin:
     controller_id: int | None = 1
     partitions: tuple[PartitionInfo, ...] = (PARTITION,)
     members: tuple[MemberInfo, ...] = ()
+    config: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, address: str = "a:1", **_options: Any) -> None:
         self._address = address
@@ -235,7 +237,7 @@ class FakeAdmin:
 
     def list_topics(self, *, include_internal: bool) -> list[TopicInfo]:
         assert include_internal
-        return [TopicInfo("t", "id", False, type(self).partitions)]
+        return [TopicInfo("t", "id", False, type(self).partitions, type(self).config)]
 
 
 def test_what_is_wrong_with_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,19 +253,27 @@ def test_what_is_wrong_with_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
             replace(PARTITION, leader=None),
             replace(PARTITION, partition=1, isr=(1, 3)),
             replace(PARTITION, partition=2, damage=("offsets 1 to 2",)),
+            replace(PARTITION, partition=3, isr=(1,)),
         ),
     )
+    monkeypatch.setattr(FakeAdmin, "config", {"min.insync.replicas": "2"})
     problems = health.ask_cluster(Invocation()).problems
     assert [problem.name for problem in problems] == [
         "no_controller",
         "node_down",
         "leaderless",
+        "under_min_isr",
         "under_replicated",
         "damaged",
     ]
     assert problems[2].message == "1 partition without a leader: t-0"
-    assert problems[3].message.endswith("not in sync: t-1")
-    assert problems[4].message.endswith(": t-2")
+    assert problems[3].message.startswith("1 partition with fewer replicas in sync than min.insync")
+    assert problems[3].message.endswith(": t-3")
+    assert problems[4].message == (
+        "2 partitions with a replica that is not in sync "
+        "(node 2 is not registered, node 3 is not registered): t-1, t-3"
+    )
+    assert problems[5].message.endswith(": t-2")
 
 
 def test_members_that_the_controller_does_not_count_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,3 +47,53 @@ def test_a_replica_whose_folder_is_gone_is_copied_anew() -> None:
         assert await all_alike(cluster, topic_id) == before
 
     run(scenario, nodes=3)
+
+
+def test_partitions_that_refuse_acks_all_are_counted() -> None:
+    async def scenario(cluster: MemoryCluster) -> None:
+        await cluster.create_topic("strict", config={"min.insync.replicas": "3"})
+        await cluster.create_topic("usual")
+        node = cluster.processes[1].node
+        assert (node.gauges().under_replicated, node.gauges().under_min_isr) == (0, 0)
+        await cluster.crash(3)
+        async with asyncio.timeout(30):
+            while node.gauges().under_replicated < 2:
+                await asyncio.sleep(0.1)
+        assert (node.gauges().under_min_isr, node.gauges().leaderless) == (1, 0)
+
+    run(scenario, nodes=3)
+
+
+def test_planned_transfers_lose_nothing_while_a_producer_writes() -> None:
+    async def scenario(cluster: MemoryCluster) -> None:
+        topic = await cluster.create_topic("t")
+        topic_id = bytes.fromhex(topic.id.replace("-", ""))
+        stop = asyncio.Event()
+        sent: list[int] = []
+        gaps: list[float] = []
+        loop = asyncio.get_running_loop()
+
+        async def write() -> None:
+            async with cluster.producer() as producer:
+                while not stop.is_set():
+                    began = loop.time()
+                    record = await producer.send_and_wait("t", b"%d" % len(sent))
+                    sent.append(record.offset)
+                    gaps.append(loop.time() - began)
+
+        writing = asyncio.ensure_future(write())
+        admin = cluster.admin()
+        for node in (2, 3, 1, 3, 2):
+            count = len(sent)
+            async with asyncio.timeout(30):
+                while len(sent) < count + 20:
+                    await asyncio.sleep(0.01)
+            moved = await admin.transfer_leader("t", 0, node)
+            assert (moved.leader, sorted(moved.isr)) == (node, [1, 2, 3])
+        stop.set()
+        await writing
+        assert sent == list(range(len(sent))), "every record once, in order"
+        assert max(gaps) < 0.3, "a transfer is hardly noticed"
+        await all_alike(cluster, topic_id)
+
+    run(scenario, nodes=3)

@@ -45,6 +45,7 @@ from logd.metadata import (
     ReplaceNode,
     Reply,
     TopicImage,
+    TransferLeader,
     UnfenceNode,
     UpdateVoter,
     VoterImage,
@@ -245,6 +246,9 @@ def _of_cluster(verb: str, subject: str, flags: list[str], options: dict[str, st
             return RemoveNode(node_id, directory)
         case "replace-node":
             return ReplaceNode(node_id, directory, "accept-data-loss" in flags)
+        case "transfer":
+            topic = _id(options["topic"])
+            return TransferLeader(TopicId(topic), int(options["partition"]), node_id)
         case "elect":
             return ElectLeaders()
         case "balance":

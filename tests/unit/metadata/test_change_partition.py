@@ -15,10 +15,12 @@ from logd_wire.errors import (
 )
 
 from logd.metadata import (
+    AlterTopic,
     ChangePartition,
     Member,
     MetadataMachine,
     PartitionImage,
+    TransferLeader,
 )
 from logd.model.ids import LeaderEpoch, NodeId
 from tests.unit.metadata.samples import (
@@ -160,3 +162,56 @@ def test_what_is_not_there_is_refused(machine: MetadataMachine) -> None:
     assert isinstance(refused(machine, replace(command, topic_id=topic_id("u"))), UnknownTopicError)
     error = refused(machine, replace(command, partition=1))
     assert error.code is ErrorCode.UNKNOWN_PARTITION
+
+
+# ---- planned transfers --------------------------------------------------------------------------
+
+
+def transfer(node_id: int) -> TransferLeader:
+    return TransferLeader(topic_id("t"), 0, NodeId(node_id))
+
+
+def test_a_leadership_is_transferred_in_an_epoch_of_its_own(machine: MetadataMachine) -> None:
+    before = state_of(machine)
+    run(machine, transfer(3))
+    after = state_of(machine)
+    assert after == replace(
+        before,
+        leader_id=NodeId(3),
+        leader_epoch=LeaderEpoch(before.leader_epoch + 1),
+        partition_epoch=before.partition_epoch + 1,
+    )
+    outcome = machine.handle(transfer(3), NOW_MS)
+    assert (outcome.records, outcome.reply) == ((), after), "it leads already"
+
+
+def test_nobody_is_made_the_leader_who_may_lack_something(machine: MetadataMachine) -> None:
+    before = state_of(machine)
+    error = refused(machine, transfer(4))
+    assert isinstance(error, InvalidRequestError)
+    assert "node 4 has no replica of partition t-0" in error.message
+    run(machine, proposal(machine, 1, 2))
+    error = refused(machine, transfer(3))
+    assert "node 3 is not in sync with partition t-0" in error.message
+    assert error.hint == "in sync are nodes 1, 2"
+    assert not error.retriable
+    run(machine, proposal(machine, 1))
+    assert state_of(machine).eligible == (2,)
+    assert "node 2 is not in sync" in refused(machine, transfer(2)).message
+    assert state_of(machine).leader_epoch == before.leader_epoch
+
+
+def test_who_is_eligible_stays_so_over_a_transfer(machine: MetadataMachine) -> None:
+    run(machine, AlterTopic("t", {"min.insync.replicas": "3"}))
+    run(machine, proposal(machine, 1, 2))
+    run(machine, transfer(2))
+    state = state_of(machine)
+    assert (state.leader_id, state.isr, state.eligible) == (2, (1, 2), (3,))
+
+
+def test_a_transfer_names_a_partition_that_there_is(machine: MetadataMachine) -> None:
+    for unknown in (
+        replace(transfer(2), partition=7),
+        replace(transfer(2), topic_id=topic_id("u")),
+    ):
+        assert isinstance(refused(machine, unknown), UnknownTopicError)

@@ -32,6 +32,7 @@ from logd.metadata import (
     ProducerIdBlock,
     RemoveNode,
     ReplaceNode,
+    TransferLeader,
     UnfenceNode,
     UpdateVoter,
 )
@@ -87,6 +88,7 @@ def test_nothing_else_comes_before_the_cluster_is_formed() -> None:
         AlterTopic("t"),
         AllocateProducerIds(NodeId(1)),
         ChangePartition(topic_id("t"), 0, Member(NodeId(1), 1), LeaderEpoch(0), 0, ()),
+        TransferLeader(topic_id("t"), 0, NodeId(1)),
         AddVoter(NodeId(1)),
         UpdateVoter(NodeId(1)),
         RemoveNode(NodeId(1)),

@@ -1,0 +1,146 @@
+"""What is wrong with a partition's replicas, in words, and how `logd cluster partitions` prints it.
+
+under-replicated   a replica is not in the in-sync set
+under min ISR      fewer are in sync than min.insync.replicas: acks=all is refused
+leaderless         nobody leads: it waits for a replica that holds everything acknowledged
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from logd.cli.cluster_view import FENCED, IN_SERVICE, NOT_REGISTERED, SILENT, state_of
+from logd.cli.options import Invocation
+from logd.cli.output import emit
+
+if TYPE_CHECKING:
+    from logd_client.values import MemberInfo, PartitionInfo, TopicInfo
+
+#: What is said of a replica that is not in sync, by the state of its node.
+_WHY = {
+    NOT_REGISTERED: "is not registered",
+    FENCED: "is fenced",
+    SILENT: "is not heard of",
+    IN_SERVICE: "is behind",
+}
+
+
+def states_of(members: Iterable[MemberInfo]) -> dict[int, str]:
+    """The state of each node that the cluster knows, as `logd cluster nodes` shows it."""
+    return {member.id: state_of(member) for member in members}
+
+
+def min_isr(info: TopicInfo) -> int:
+    """min.insync.replicas of a topic."""
+    return int(info.config.get("min.insync.replicas", 1))
+
+
+def is_under_replicated(part: PartitionInfo) -> bool:
+    return len(part.isr) < len(part.replicas)
+
+
+def is_under_min_isr(info: TopicInfo, part: PartitionInfo) -> bool:
+    """Whether acks=all is refused although somebody leads."""
+    return part.leader is not None and len(part.isr) < min_isr(info)
+
+
+def why_behind(part: PartitionInfo, states: Mapping[int, str]) -> dict[int, str]:
+    """Node id -> words, for each replica that is not in sync: `node 3 is fenced`."""
+    return {
+        node_id: f"node {node_id} {_WHY[states.get(node_id, NOT_REGISTERED)]}"
+        for node_id in part.replicas
+        if node_id not in part.isr
+    }
+
+
+def problems_of(info: TopicInfo, part: PartitionInfo, states: Mapping[int, str]) -> list[str]:
+    """Everything that is wrong with the replicas of one partition; the worst comes first."""
+    problems = []
+    if part.leader is None:
+        holders = " or ".join(map(str, part.eligible))
+        waits = f"it waits for node {holders}, with all that was acknowledged" if holders else ""
+        problems.append(": ".join(filter(None, ["no leader", waits])))
+    if is_under_min_isr(info, part):
+        problems.append(
+            f"acks=all is refused: {len(part.isr)} in sync, min.insync.replicas is {min_isr(info)}"
+        )
+    if is_under_replicated(part):
+        problems.append(f"under-replicated: {', '.join(why_behind(part, states).values())}")
+    return problems
+
+
+def emit_partitions(
+    invocation: Invocation,
+    topics: Sequence[TopicInfo],
+    members: Iterable[MemberInfo],
+    *,
+    under_replicated: bool,
+) -> None:
+    """`logd cluster partitions`; `under_replicated`: only those of which a replica is missing."""
+    states = states_of(members)
+    chosen = [
+        (info, part)
+        for info in topics
+        for part in sorted(info.partitions, key=lambda part: part.partition)
+        if is_under_replicated(part) or not under_replicated
+    ]
+    documents = [_document(info, part, states) for info, part in chosen]
+    header = ["TOPIC", "PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "ELIGIBLE", "PROBLEM"]
+    rows = [
+        [
+            info.name,
+            part.partition,
+            part.leader,
+            part.leader_epoch,
+            part.replicas,
+            part.isr,
+            part.eligible,
+            "; ".join(document["problems"]) or None,
+        ]
+        for (info, part), document in zip(chosen, documents, strict=True)
+    ]
+    emit(
+        invocation,
+        document=documents,
+        tables=[("partitions", header, rows)],
+        names=[f"{info.name}:{part.partition}" for info, part in chosen],
+    )
+
+
+def emit_transferred(invocation: Invocation, name: str, part: PartitionInfo) -> None:
+    """`logd cluster transfer-leader`, for scripts: only when a format is asked for."""
+    if invocation.format is None:
+        return
+    document: dict[str, Any] = {
+        "topic": name,
+        "partition": part.partition,
+        "leader": part.leader,
+        "leader_epoch": part.leader_epoch,
+        "partition_epoch": part.partition_epoch,
+        "isr": list(part.isr),
+    }
+    emit(
+        invocation,
+        document=document,
+        tables=[("partition", ["FIELD", "VALUE"], [[key, document[key]] for key in document])],
+        names=[f"{name}:{part.partition}"],
+    )
+
+
+def _document(info: TopicInfo, part: PartitionInfo, states: Mapping[int, str]) -> dict[str, Any]:
+    """One partition as JSON shows it; keys are only added."""
+    return {
+        "topic": info.name,
+        "partition": part.partition,
+        "leader": part.leader,
+        "leader_epoch": part.leader_epoch,
+        "partition_epoch": part.partition_epoch,
+        "replicas": list(part.replicas),
+        "isr": list(part.isr),
+        "eligible": list(part.eligible),
+        "min_insync_replicas": min_isr(info),
+        "under_replicated": is_under_replicated(part),
+        "under_min_isr": is_under_min_isr(info, part),
+        "problems": problems_of(info, part, states),
+    }

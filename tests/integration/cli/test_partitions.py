@@ -1,0 +1,190 @@
+"""`logd cluster partitions`, `topic describe`: what is wrong with replicas, and why, in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from logd_client.values import MemberInfo, PartitionInfo, TopicInfo
+
+from logd.cli.partition_view import problems_of, states_of
+from tests.integration.cli.conftest import Shell, clean_environ
+from tests.integration.cli.test_quorum import Cluster
+
+HEADER = "TOPIC\tPARTITION\tLEADER\tEPOCH\tREPLICAS\tISR\tELIGIBLE\tPROBLEM"
+PARTITION = PartitionInfo(
+    partition=0,
+    leader=1,
+    leader_epoch=0,
+    replicas=(1, 2, 3),
+    isr=(1, 2, 3),
+    start_offset=0,
+    end_offset=0,
+    size_bytes=0,
+    segments=1,
+)
+TOPIC = TopicInfo("t", "id", False, (PARTITION,), {"min.insync.replicas": "2"})
+IN_SERVICE = MemberInfo(1, "a:1", "a:2", "", False, "d1", "i1", True, True, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, []),
+        ({"isr": (1, 2)}, ["under-replicated: node 3 is fenced"]),
+        ({"isr": (3, 1)}, ["under-replicated: node 2 is behind"]),
+        (
+            {"isr": (1,), "replicas": (1, 4, 5)},
+            [
+                "acks=all is refused: 1 in sync, min.insync.replicas is 2",
+                "under-replicated: node 4 is not heard of, node 5 is not registered",
+            ],
+        ),
+        (
+            {"leader": None, "isr": (), "replicas": (2, 3), "eligible": (2, 3)},
+            [
+                "no leader: it waits for node 2 or 3, with all that was acknowledged",
+                "under-replicated: node 2 is behind, node 3 is fenced",
+            ],
+        ),
+        ({"leader": None, "isr": (), "replicas": (3,)}, ["no leader", "under-replicated: node 3"]),
+    ],
+)
+def test_problems_in_words(changed: dict[str, Any], said: list[str]) -> None:
+    states = states_of(
+        [
+            IN_SERVICE,
+            replace(IN_SERVICE, id=2),
+            replace(IN_SERVICE, id=3, fenced=True),
+            replace(IN_SERVICE, id=4, heard=False),
+            replace(IN_SERVICE, id=6, incarnation_id=""),
+        ]
+    )
+    found = problems_of(TOPIC, replace(PARTITION, **changed), states)
+    assert len(found) == len(said)
+    for problem, start in zip(found, said, strict=True):
+        assert problem.startswith(start)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """Three nodes in service; topic t with three replicas, s with one, on node 1 alone."""
+    running = Cluster()
+    running.do(lambda: running.controller.register(3, "127.0.0.1:9"))
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def logd(cluster: Cluster, tmp_path: Path) -> Shell:
+    shell = Shell(clean_environ(tmp_path))
+    shell.environ["LOGD_BOOTSTRAP"] = f"127.0.0.1:{cluster.nodes[0].port}"
+    for name, replicas in (("s", "1"), ("t", "3")):
+        shell.out("topic", "create", name, "-r", replicas)
+    return shell
+
+
+def lines(shell: Shell, *arguments: str) -> list[str]:
+    return shell.out(*arguments).decode().splitlines()
+
+
+def document(shell: Shell, *arguments: str) -> Any:
+    return json.loads(shell.out(*arguments, "-F", "json"))
+
+
+def test_a_fenced_node_and_one_that_is_not_heard_of(cluster: Cluster, logd: Shell) -> None:
+    assert lines(logd, "cluster", "partitions", "--under-replicated") == [HEADER]
+    assert "problems" not in logd.out("topic", "describe", "t", "-p").decode()
+    cluster.do(lambda: cluster.controller.fence(3))
+    (_header, row) = lines(logd, "cluster", "partitions", "--under-replicated")
+    assert row.startswith("t\t0\t")
+    assert row.endswith("\t-\tunder-replicated: node 3 is fenced")
+    assert logd.out("cluster", "partitions", "--under-replicated", "-F", "name") == b"t:0\n"
+    assert len(lines(logd, "cluster", "partitions")) == 3
+    cluster.do(lambda: cluster.controller.register(3, "127.0.0.1:9"))
+    text = logd.out("topic", "describe", "t", "-p").decode()
+    assert (
+        "# t: problems\nPARTITION\tPROBLEM\n0\tunder-replicated: node 3 is not heard of\n" in text
+    )
+    (described,) = document(logd, "topic", "describe", "t")["partitions"]
+    assert described["problems"] == ["under-replicated: node 3 is not heard of"]
+
+
+def test_the_document_has_all_that_is_known(cluster: Cluster, logd: Shell) -> None:
+    cluster.do(lambda: cluster.controller.fence(3))
+    cluster.do(lambda: cluster.controller.fence(2))
+    (found,) = document(logd, "cluster", "partitions", "t")
+    assert found == {
+        "topic": "t",
+        "partition": 0,
+        "leader": 1,
+        "leader_epoch": found["leader_epoch"],
+        "partition_epoch": 2,
+        "replicas": found["replicas"],
+        "isr": [1],
+        "eligible": [2],
+        "min_insync_replicas": 2,
+        "under_replicated": True,
+        "under_min_isr": True,
+        "problems": [
+            "acks=all is refused: 1 in sync, min.insync.replicas is 2",
+            found["problems"][1],
+        ],
+    }
+    assert sorted(found["replicas"]) == [1, 2, 3]
+    assert "node 2 is fenced" in found["problems"][1]
+    assert "node 3 is fenced" in found["problems"][1]
+
+
+def test_a_node_with_replicas_is_not_removed_and_nothing_is_promised(logd: Shell) -> None:
+    for dry in ((), ("--dry-run",)):
+        done = logd.run("node", "remove", "3", "-y", *dry)
+        assert done.returncode == 1
+        said = done.stderr.decode()
+        assert "node 3 has replicas of t-0" in said and "s-0" not in said
+        assert "for good" not in said
+
+
+def test_an_unknown_topic_is_code_4(logd: Shell) -> None:
+    done = logd.run("cluster", "partitions", "tt")
+    assert done.returncode == 4
+    assert b"tt" in done.stderr
+
+
+# ---- transfers ----------------------------------------------------------------------------------
+
+
+def test_a_leadership_is_transferred(cluster: Cluster, logd: Shell) -> None:
+    (before,) = document(logd, "cluster", "partitions", "t")
+    other = next(node for node in before["isr"] if node != before["leader"])
+    done = logd.run("cluster", "transfer-leader", "t:0", str(other))
+    epoch = before["leader_epoch"] + 1
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.decode() == f"node {other} leads t:0, in leader epoch {epoch}\n"
+    (after,) = document(logd, "cluster", "partitions", "t")
+    assert (after["leader"], after["leader_epoch"]) == (other, epoch)
+    found = document(logd, "cluster", "transfer-leader", "t:0", str(other))
+    assert (found["leader"], found["leader_epoch"]) == (other, epoch), "it led already"
+    cluster.do(lambda: cluster.controller.fence(3))
+    refused = logd.run("cluster", "transfer-leader", "t:0", "3")
+    assert refused.returncode == 1
+    assert b"node 3 is not in sync with partition t-0" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ("t:0 9", 1, "node 9 has no replica of partition t-0"),
+        ("tt:0 1", 4, "tt"),
+        ("t:7 1", 4, "topic t has no partition 7"),
+        ("t 1", 2, "is no TOPIC:PARTITION"),
+        ("t:x 1", 2, "is no TOPIC:PARTITION"),
+    ],
+)
+def test_transfers_that_cannot_be(logd: Shell, arguments: str, code: int, said: str) -> None:
+    done = logd.run("cluster", "transfer-leader", *arguments.split())
+    assert (done.returncode, said in done.stderr.decode()) == (code, True), done.stderr
