@@ -191,6 +191,7 @@ REQUESTS: dict[str, Message] = {
     ADMIN + "AddNode": admin_pb2.AddNodeRequest(node_id=1),
     ADMIN + "RemoveNode": admin_pb2.RemoveNodeRequest(node_id=1),
     ADMIN + "ReplaceNode": admin_pb2.ReplaceNodeRequest(node_id=1),
+    ADMIN + "TransferLeader": admin_pb2.TransferLeaderRequest(name="t", node_id=1),
 }
 
 
