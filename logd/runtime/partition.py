@@ -23,6 +23,7 @@ from logd_wire.errors import (
     NotEnoughReplicasError,
     NotLeaderError,
     OffsetNotAvailableError,
+    OutcomeUnknownError,
     RecordTooLargeError,
 )
 
@@ -201,7 +202,7 @@ class Partition:
         self.leader_epoch = state.leader_epoch
         self._leader = None
         self._must_begin = False
-        self._waiting.fail(self._moved())
+        self._waiting.fail(self._appended_then(str(self._moved())))
         if self.is_led_here:
             self._begin_to_lead()
         self._notify()
@@ -308,9 +309,8 @@ class Partition:
         if self._leader is None or len(self.state.replicas) == 1:
             return
         self._waiting.fail(
-            NotLeaderError(
-                f"{self.name} may be led by another node: this one has no contact to the cluster",
-                hint="try again, or another node",
+            self._appended_then(
+                f"{self.name} may be led by another node: this one has no contact to the cluster"
             )
         )
         # Readers are sent away too.
@@ -344,7 +344,7 @@ class Partition:
             records = appended.next_offset - appended.base_offset
             self.traffic.produced(records, len(queued.batch))
         if queued.leader_epoch != self.leader_epoch:
-            future.set_exception(self._moved())
+            future.set_exception(self._appended_then(str(self._moved())))
             return
         if queued.acks != -1:
             future.set_result(self._outcome(appended, 1))
@@ -366,6 +366,15 @@ class Partition:
             replicas=replicas,
             log_start_offset=self.log.view.start_offset,
             duplicate=appended.duplicate,
+        )
+
+    @staticmethod
+    def _appended_then(what: str) -> OutcomeUnknownError:
+        """What a batch is answered that is in this log, and may or may not stay: whoever took it
+        for refused would give its sequence to another one."""
+        return OutcomeUnknownError(
+            f"the batch was appended, but is not acknowledged: {what}",
+            hint="send it again; a producer id makes that safe",
         )
 
     def _moved(self) -> NotLeaderError:
