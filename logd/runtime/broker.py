@@ -188,7 +188,8 @@ class Broker:
         try:
             self.check_running()
             self._check_serving()
-            found = self._find(TopicPartitionId(TopicId(topic_id), partition), -1)
+            key = TopicPartitionId(TopicId(topic_id), partition)
+            found = self._partitions.find(key, -1, self.image)
             return found.append(records, leader_epoch=leader_epoch, acks=acks)
         except LogdError as error:
             future = asyncio.get_running_loop().create_future()
@@ -208,6 +209,9 @@ class Broker:
 
     def _check_readable(self, found: Partition) -> None:
         found.check_readable()
+        self._check_contact(found)
+
+    def _check_contact(self, found: Partition) -> None:
         if len(found.state.replicas) > 1:
             # Another node may lead by now, and acknowledge what is not here.
             self._check_serving()
@@ -266,7 +270,7 @@ class Broker:
 
     def _find(self, key: TopicPartitionId, leader_epoch: int) -> Partition:
         found = self._partitions.find(key, leader_epoch, self.image)
-        self._check_readable(found)
+        self._check_contact(found)
         return found
 
     async def init_producer_id(self) -> tuple[int, int]:

@@ -256,10 +256,11 @@ class Partition:
         )
 
     def _assign(self) -> None:
-        if self._leader is None:
+        leader = self._leader
+        if leader is None:
             return
         self._tell_leader(Assigned(self._assignment(), self._around.monotonic_ms()))
-        if self._leader is not None and not self._leader.may_acknowledge:
+        if not leader.may_acknowledge:
             self._waiting.fail(self._too_few(after=True))
 
     def _tell_leader(self, event: LeaderEvent) -> None:

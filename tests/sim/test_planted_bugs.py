@@ -6,18 +6,14 @@ and an anchor is gone, the test fails: move the bug to where its rule lives now.
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-COPIED = ("logd", "client/logd_client", "client/logd_wire", "client/logd_proto", "tests/sim")
+from tests.support.sim_planting import check_found, plant_in_copy
+
+COPIED = ("tests/sim", "tests/__init__.py")
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +25,7 @@ class Bug:
     name: str
     file: str
     anchor: str
-    replacement: str
+    planted: str
     faults: str
     found_as: str
     seeds: str = "0:12"
@@ -166,32 +162,8 @@ BUGS = (
 )
 
 
-def plant(bug: Bug, root: Path) -> None:
-    """Copy the source to `root` and change one place."""
-    for folder in COPIED:
-        ignore = shutil.ignore_patterns("__pycache__", "*.so")
-        shutil.copytree(ROOT / folder, root / folder, ignore=ignore)
-    shutil.copy(ROOT / "tests/__init__.py", root / "tests/__init__.py")
-    target = root / bug.file
-    source = target.read_text()
-    assert source.count(bug.anchor) == 1, f"{bug.name}: the anchor in {bug.file} is gone"
-    target.write_text(source.replace(bug.anchor, bug.replacement))
-
-
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_a_planted_bug_is_found(bug: Bug, tmp_path: Path) -> None:
-    plant(bug, tmp_path)
-    environment = dict(os.environ)
-    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(tmp_path / "client")])
-    command = [sys.executable, "-m", "tests.sim.run", "--stop"]
-    run = subprocess.run(
-        [*command, "--seeds", bug.seeds, "--faults", bug.faults],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=tmp_path,
-        timeout=110,
-        check=False,
-    )
-    assert run.returncode == 1, f"not found in seeds {bug.seeds}:\n{run.stdout}{run.stderr}"
-    assert re.search(bug.found_as, run.stdout), run.stdout
+    plant_in_copy(bug, bug.file, tmp_path, COPIED)
+    seeds = ["--seeds", bug.seeds, "--faults", bug.faults]
+    check_found(tmp_path, "tests.sim.run", seeds, bug.found_as)

@@ -17,18 +17,7 @@ from logd.testing import MemoryCluster, run
 from logd.testing.clients import MemoryConsumer
 from logd.testing.cluster import peers_of
 from logd.testing.process import ProcessDiedError
-
-#: Virtual seconds; a cluster that takes longer does not get there.
-PATIENCE_S = 30.0
-
-
-async def until(condition: Callable[[], object], limit_s: float = PATIENCE_S) -> None:
-    """Wait, on the virtual clock, until something is so."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + limit_s
-    while not condition():
-        assert loop.time() < deadline, "it did not come about in time"
-        await asyncio.sleep(0.01)
+from tests.support.loops import until
 
 
 def broker(cluster: MemoryCluster, node: int) -> Broker:

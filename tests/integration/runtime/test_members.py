@@ -14,7 +14,8 @@ from logd.model.ids import NodeId
 from logd.storage import MemoryFiles
 from logd.testing import MemoryCluster, run
 from logd.testing.process import ProcessDiedError
-from tests.integration.runtime.test_clusters import create, formed, until
+from tests.integration.runtime.test_clusters import create, formed
+from tests.support.loops import until
 
 
 async def members(admin: AdminEngine) -> dict[int, MemberInfo]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from logd_wire import iter_headers
@@ -16,19 +16,13 @@ from logd.testing import MemoryCluster, run
 from logd.testing.clients import MemoryConsumer, MemoryProducer
 from tests.sim.rot import corrupt
 from tests.sim.watch import read_segments
+from tests.support import loops
 
 NODES = (1, 2, 3)
+#: Virtual seconds; copies that take longer do not get there.
 PATIENCE_S = 60.0
+until = partial(loops.until, limit_s=PATIENCE_S)
 SMALL = {"segment.bytes": "1KiB", "file.delete.delay.ms": "1s"}
-
-
-async def until(condition: Callable[[], object], limit_s: float = PATIENCE_S) -> None:
-    """Wait, on the virtual clock, until something is so."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + limit_s
-    while not condition():
-        assert loop.time() < deadline, "it did not come about in time"
-        await asyncio.sleep(0.01)
 
 
 def up(cluster: MemoryCluster) -> list[int]:

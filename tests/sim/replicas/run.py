@@ -21,8 +21,9 @@ from pathlib import Path
 from tests.sim.coverage import Sometimes
 from tests.sim.replicas.coverage import RARE, STATES
 from tests.sim.replicas.faults import FAULTS
-from tests.sim.replicas.simulation import Outcome, run_seed
+from tests.sim.replicas.simulation import run_seed
 from tests.sim.seeds import parse_seeds
+from tests.sim.simulation import Outcome
 
 
 def parse_faults(text: str) -> tuple[str, ...]:

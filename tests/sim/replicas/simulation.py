@@ -12,7 +12,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Awaitable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TextIO, TypeVar
 
 from logd_client._engine.admin import AdminEngine
@@ -38,6 +38,7 @@ from tests.sim.producers import ProducerWorker
 from tests.sim.replicas.coverage import RARE, STATES
 from tests.sim.replicas.faults import Nemesis, draw_plan
 from tests.sim.replicas.watch import ReplicaWatch
+from tests.sim.simulation import Outcome
 from tests.sim.values import digest_of, name_of
 from tests.sim.watch import read_segments
 from tests.sim.world import Topic, World
@@ -54,30 +55,6 @@ ACKS_MIN = 5
 #: Share of acknowledgements held against a power loss of all nodes at their moment.
 ACK_SAMPLE = 0.05
 TOPICS = {"orders": 2, "events": 1}
-
-
-@dataclass(slots=True)
-class Outcome:
-    """`problems` is empty when the seed passed."""
-
-    seed: int
-    digest: str
-    problems: list[str] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-    acks: int = 0
-    checked_acks: int = 0
-    faults: int = 0
-    restarts: int = 0
-    virtual_s: float = 0.0
-    tail: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        state = "ok" if not self.problems else "FAILED"
-        return (
-            f"seed {self.seed}: {state}, {self.acks} acks ({self.checked_acks} checked), "
-            f"{self.faults} faults, {self.restarts} starts, {self.virtual_s:.0f} virtual s, "
-            f"trace {self.digest[:16]}"
-        )
 
 
 class ReplicaSimulation:

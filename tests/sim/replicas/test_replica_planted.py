@@ -7,20 +7,15 @@ to where its rule lives now.
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.support.planting import first_failure, plant_in
+from tests.support.planting import first_failure
+from tests.support.sim_planting import check_found, plant_in_copy
 
-ROOT = Path(__file__).parents[3]
-COPIED = ("logd", "client/logd_client", "client/logd_wire", "client/logd_proto", "tests")
+COPIED = ("tests", "pyproject.toml")
 
 pytestmark = pytest.mark.slow
 
@@ -189,33 +184,12 @@ BUGS = (
 )
 
 
-def plant(bug: Bug, root: Path) -> None:
-    """Copy the source to `root` and change one place."""
-    for folder in COPIED:
-        ignore = shutil.ignore_patterns("__pycache__", "*.so")
-        shutil.copytree(ROOT / folder, root / folder, ignore=ignore)
-    shutil.copy(ROOT / "pyproject.toml", root / "pyproject.toml")
-    plant_in(root / bug.file, bug)
-
-
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_a_planted_bug_is_seen(bug: Bug, tmp_path: Path) -> None:
-    plant(bug, tmp_path)
+    plant_in_copy(bug, bug.file, tmp_path, COPIED)
     if bug.tests:
         assert first_failure(tmp_path, (*bug.tests, HANGS)), f"{bug.tests} see nothing"
         return
-    environment = dict(os.environ)
-    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(tmp_path / "client")])
-    command = [sys.executable, "-m", "tests.sim.replicas.run", "--stop"]
-    run = subprocess.run(
-        [*command, "--seeds", bug.seeds, "--faults", bug.faults],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=tmp_path,
-        timeout=150,
-        check=False,
-    )
-    assert run.returncode == 1, f"not found in seeds {bug.seeds}:\n{run.stdout}{run.stderr}"
-    assert re.search(bug.found_as, run.stdout), run.stdout
+    seeds = ["--seeds", bug.seeds, "--faults", bug.faults]
+    check_found(tmp_path, "tests.sim.replicas.run", seeds, bug.found_as, timeout_s=150)

@@ -13,7 +13,8 @@ import pytest
 from tests.sim.coverage import Sometimes
 from tests.sim.replicas.coverage import RARE, STATES
 from tests.sim.replicas.run import report
-from tests.sim.replicas.simulation import Outcome, run_seed
+from tests.sim.replicas.simulation import run_seed
+from tests.sim.simulation import Outcome
 
 #: Fewer seeds than this need not reach every state.
 SEEDS_FOR_COVERAGE = 12
