@@ -110,7 +110,7 @@ BUGS = (
     Bug(
         "what waits is not told that too few remain",
         PARTITION,
-        "        if self._leader is not None and not self._leader.may_acknowledge:\n",
+        "        if not leader.may_acknowledge:\n",
         "        if self._leader is None:\n",
         PARTITION_TESTS,
     ),
