@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -53,26 +54,24 @@ class _Refused(Exception):
 
 
 class HttpConnection:
-    """Serves one connection with `handler`; `run` it once."""
+    """Serves one accepted connection with `handler`; `run` it once, which closes it."""
 
-    def __init__(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        handler: Handler,
-        limits: HttpLimits,
-    ) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, accepted: socket.socket, handler: Handler, limits: HttpLimits) -> None:
+        self._accepted = accepted
         self._handler = handler
         self._limits = limits
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes_max)
         self._stopping = False
+        self._open = False
         #: Whether a request is being answered.
         self.busy = False
 
     async def run(self) -> None:
         """Serve to the end of the connection; raises nothing."""
+        self._reader, self._writer = await asyncio.open_connection(
+            sock=self._accepted, limit=self._limits.head_bytes_max
+        )
+        self._open = True
         try:
             await self._serve()
         except (TimeoutError, OSError):
@@ -84,16 +83,16 @@ class HttpConnection:
     def stop(self) -> None:
         """End now, or behind the answer that is under way."""
         self._stopping = True
-        if not self.busy:
+        if self._open and not self.busy:
             self._writer.transport.abort()
 
     async def _serve(self) -> None:
         try:
-            while (request := await self._next_request()) is not None:
+            while not self._stopping and (request := await self._next_request()) is not None:
                 self.busy = True
                 await self._send(await self._handled(request), request.method)
                 self.busy = False
-                if self._stopping or self._http.our_state is not h11.DONE:
+                if self._http.our_state is not h11.DONE:
                     return
                 self._http.start_next_cycle()
         except _Refused as refused:

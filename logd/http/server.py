@@ -13,6 +13,10 @@ from logd.http.connection import Handler, HttpConnection, HttpLimits
 _logger = logging.getLogger("logd.http")
 
 _BACKLOG = 64
+#: Without a file descriptor for one more connection, the next attempt is so much later.
+_ACCEPT_PAUSE_S = 1.0
+#: `fileno()` of a socket that was closed.
+_CLOSED = -1
 
 
 class HttpServer:
@@ -26,7 +30,7 @@ class HttpServer:
         self._handler = handler
         self._limits = limits or HttpLimits()
         # A dict keeps the order in which they came.
-        self._connections: dict[HttpConnection, asyncio.Task[None] | None] = {}
+        self._connections: dict[HttpConnection, asyncio.Task[None]] = {}
 
     @property
     def connections(self) -> int:
@@ -48,34 +52,56 @@ class HttpServer:
                 bound = await _bind(host, 0)
             except OSError:
                 raise _unavailable(address) from error
-        self._server = await asyncio.start_server(
-            self._accepted, sock=bound, backlog=_BACKLOG, limit=self._limits.head_bytes_max
-        )
+        self._listening = bound
+        self._accept_from_now_on()
         return f"{host}:{bound.getsockname()[1]}"
 
     async def stop(self, grace_s: float) -> None:
         """Accept nobody, let answers under way be taken, and close; at most about `grace_s`."""
-        self._server.close()
+        if self._listening.fileno() != _CLOSED:
+            self._accept_no_more()
+            self._listening.close()
+        tasks = list(self._connections.values())
         for connection in self._connections:
             connection.stop()
-        tasks = [task for task in self._connections.values() if task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=grace_s)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._server.wait_closed()
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = HttpConnection(reader, writer, self._handler, self._limits)
-        if not self._server.is_serving() or not self._has_room():
-            writer.transport.abort()
-            return
-        self._connections[connection] = asyncio.current_task()
+    # An asyncio.Server that is closed between the accept and the next turn of its loop forgets the
+    # connection without closing it, and the client waits for ever.
+
+    def _accept_from_now_on(self) -> None:
+        self._later: asyncio.TimerHandle | None = None
+        asyncio.get_running_loop().add_reader(self._listening, self._accept)
+
+    def _accept_no_more(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._listening)
+        if self._later is not None:
+            self._later.cancel()
+
+    def _accept(self) -> None:
+        """Take up one connection that is waiting."""
         try:
-            await connection.run()
-        finally:
-            self._connections.pop(connection, None)
+            accepted, _ = self._listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            _logger.error("cannot accept a connection to the admin port: %s", error)
+            self._accept_no_more()
+            loop = asyncio.get_running_loop()
+            self._later = loop.call_later(_ACCEPT_PAUSE_S, self._accept_from_now_on)
+            return
+        if not self._has_room():
+            accepted.close()
+            return
+        accepted.setblocking(False)
+        connection = HttpConnection(accepted, self._handler, self._limits)
+        task = asyncio.get_running_loop().create_task(connection.run())
+        self._connections[connection] = task
+        task.add_done_callback(lambda _: self._connections.pop(connection, None))
 
     def _has_room(self) -> bool:
         """Whether one more may come; ends the one that it takes the place of."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
+import socket
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -233,6 +235,46 @@ async def test_a_stop_lets_answers_be_taken() -> None:
         assert (answer.body, answer.headers["connection"]) == (b"at last\n", "close")
         await stopping
         assert served.server.connections == 0
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_stop_ends_whoever_is_just_coming(turns: int) -> None:
+    async with web() as served:
+        coming = asyncio.ensure_future(served.ask(GET))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await served.server.stop(1)
+        async with asyncio.timeout(5):
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                assert (await coming).status == 200
+        assert served.server.connections == 0
+
+
+@pytest.mark.filterwarnings("error")
+async def test_without_a_file_descriptor_one_more_is_taken_later(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("logd.http.server._ACCEPT_PAUSE_S", 0.05)
+    async with web() as served:
+        real = served.server._listening
+
+        class Exhausted:
+            """Refuses the first accept, as a process without free descriptors does."""
+
+            tried = 0
+
+            def accept(self) -> tuple[socket.socket, object]:
+                self.tried += 1
+                if self.tried == 1:
+                    raise OSError(errno.EMFILE, "Too many open files")
+                return real.accept()
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(real, name)
+
+        monkeypatch.setattr(served.server, "_listening", Exhausted())
+        assert (await served.ask(GET)).status == 200
+    assert "Too many open files" in caplog.text
 
 
 async def test_a_stop_does_not_wait_for_ever() -> None:
