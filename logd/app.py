@@ -23,6 +23,7 @@ from logd.http.watch import CallCounts, NodeWatch
 from logd.model.node_config import NodeConfig, NodeConfigEntry
 from logd.rpc.calls import CallLimits
 from logd.rpc.edge import Edge, ThreadOffload
+from logd.rpc.memory import share_heaps
 from logd.rpc.methods import SERVICES, build_methods
 from logd.rpc.peer import PEER_LIMITS, PEER_SERVICES, build_peer_methods
 from logd.rpc.peer_codec import PEER_RESPONSES
@@ -53,6 +54,7 @@ async def running_node(
 
     Raises ConfigError when the address or the data directory cannot be had.
     """
+    share_heaps()
     config = _with_real_ports(config)
     syncs = SyncTimes()
     ports = _ports(config, syncs)

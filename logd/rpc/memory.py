@@ -7,6 +7,10 @@ few messages at the limit of 16 MiB then leave a node a hundred megabytes larger
 Requests of ordinary size leave holes too, between what is held for long: a full budget, and the
 windows of clients that are not read from. While requests keep coming the holes are filled again,
 so the heaps are only cleaned up once large requests have ceased for a while.
+
+glibc gives every thread a heap of its own, up to eight for each processor, and each keeps holes of
+its own. Python runs one thread at a time, so two heaps are as fast as many, and a node under
+requests of every size stays some twenty megabytes smaller.
 """
 
 from __future__ import annotations
@@ -30,8 +34,19 @@ TRIM_DELAY_S: Final = 1.0
 NOTABLE_BYTES: Final = 64 * KIB
 QUIET_S: Final = 0.5
 
+#: Heaps that threads share.
+HEAPS_MAX: Final = 2
+
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
+_M_ARENA_MAX: Final = -8
+
+
+def share_heaps() -> None:
+    """Let all threads of this process share few heaps; before it starts any."""
+    library = _glibc()
+    if library is not None:
+        library.mallopt(_M_ARENA_MAX, HEAPS_MAX)
 
 
 class Memory:
