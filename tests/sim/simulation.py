@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TextIO, TypeVar
 
@@ -35,6 +35,7 @@ from tests.sim.producers import ProducerWorker
 from tests.sim.retained import RetainedWorker
 from tests.sim.rot import rot
 from tests.sim.scratch import ScratchWorker
+from tests.sim.silence import silenced
 from tests.sim.values import digest_of, name_of
 from tests.sim.watch import Watch, read_segments
 from tests.sim.world import World
@@ -282,8 +283,16 @@ class Simulation:
 
 def run_seed(seed: int, *, sink: TextIO | None = None, faults: tuple[str, ...] = ()) -> Outcome:
     """Run one seed from nothing; `faults` takes the place of those drawn."""
-    logging.getLogger("logd").setLevel(logging.CRITICAL + 1)
-    # A small bound, so that the rewrite of the ledger under load is met.
-    assert hasattr(ledger, "_STALE_LINES_MAX"), "the ledger has lost its bound"
-    ledger._STALE_LINES_MAX = LEDGER_STALE_LINES_MAX
-    return Simulation(seed, sink=sink, faults=faults).run()
+    with silenced(), small_ledger():
+        return Simulation(seed, sink=sink, faults=faults).run()
+
+
+@contextmanager
+def small_ledger() -> Iterator[None]:
+    """A small bound, so that the rewrite of the ledger under load is met."""
+    before = vars(ledger)["_STALE_LINES_MAX"]
+    vars(ledger)["_STALE_LINES_MAX"] = LEDGER_STALE_LINES_MAX
+    try:
+        yield
+    finally:
+        vars(ledger)["_STALE_LINES_MAX"] = before

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
-import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +35,7 @@ from tests.sim.quorum.truth import Truth
 from tests.sim.raft.disk import Disk
 from tests.sim.raft.oracle import Oracle, State
 from tests.sim.raft.profile import Profile, draw_profile
+from tests.sim.silence import silenced
 
 #: Virtual seconds within which the cluster is founded, and everybody serves after the faults.
 FOUNDING_S = 30.0
@@ -341,7 +341,6 @@ def watched(world: Simulation) -> Iterator[None]:
 
 def run_seed(seed: int, *, sink: TextIO | None = None, focus: tuple[str, ...] = ()) -> Outcome:
     """Run one seed from nothing; `focus`: these faults and demands, and no others."""
-    logging.getLogger("logd").setLevel(logging.CRITICAL + 1)
     world = Simulation(seed, sink=sink, focus=focus)
-    with watched(world):
+    with silenced(), watched(world):
         return world.run()

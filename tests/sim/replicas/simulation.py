@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 from collections.abc import Awaitable
 from dataclasses import replace
 from typing import TextIO, TypeVar
@@ -38,6 +37,7 @@ from tests.sim.producers import ProducerWorker
 from tests.sim.replicas.coverage import RARE, STATES
 from tests.sim.replicas.faults import Nemesis, draw_plan
 from tests.sim.replicas.watch import ReplicaWatch
+from tests.sim.silence import silenced
 from tests.sim.simulation import Outcome
 from tests.sim.values import digest_of, name_of
 from tests.sim.watch import read_segments
@@ -335,5 +335,5 @@ class ReplicaSimulation:
 
 def run_seed(seed: int, *, sink: TextIO | None = None, faults: tuple[str, ...] = ()) -> Outcome:
     """Run one seed from nothing; `faults` takes the place of those drawn."""
-    logging.getLogger("logd").setLevel(logging.CRITICAL + 1)
-    return ReplicaSimulation(seed, sink=sink, faults=faults).run()
+    with silenced():
+        return ReplicaSimulation(seed, sink=sink, faults=faults).run()
