@@ -70,6 +70,10 @@ class StateMachine(Protocol):
         """
         ...
 
+    def on_applied(self, index: LogIndex) -> None:
+        """Everything below `index` has been taken in, and nothing more comes at the moment."""
+        ...
+
     def on_role(self, role: Role, term: Term, leader_id: NodeId | None) -> None:
         """The node's part in the quorum changed.
 

@@ -7,10 +7,10 @@ the node must not go on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import assert_never
+from typing import Generic, TypeVar, assert_never
 
 from logd_wire.errors import StorageFailedError
 
@@ -33,6 +33,9 @@ from logd.metadata.records import (
 )
 from logd.model.ids import NodeId, TopicId, format_id
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 
 class InconsistentLogError(StorageFailedError):
     """A metadata record contradicts the records before it. Not retriable; the node stops."""
@@ -48,8 +51,8 @@ class InconsistentLogError(StorageFailedError):
 def replay(image: ClusterImage, records: Iterable[MetadataRecord]) -> ClusterImage:
     """Return the image after the records; `image` stays as it is.
 
-    The mappings are copied once for each call, so replay many records in one call where many are
-    at hand. Raises InconsistentLogError.
+    A mapping that changes is copied once for each call, so replay many records in one call where
+    many are at hand. Raises InconsistentLogError.
     """
     draft = _Draft(image)
     for record in records:
@@ -57,17 +60,35 @@ def replay(image: ClusterImage, records: Iterable[MetadataRecord]) -> ClusterIma
     return draft.freeze()
 
 
+class _Table(Generic[K, V]):
+    """A mapping of an image, copied before it is changed for the first time."""
+
+    __slots__ = ("_own", "now")
+
+    def __init__(self, mapping: Mapping[K, V]) -> None:
+        self.now = mapping
+        self._own: dict[K, V] | None = None
+
+    @property
+    def own(self) -> dict[K, V]:
+        """The copy, to be changed."""
+        if self._own is None:
+            self._own = dict(self.now)
+            self.now = MappingProxyType(self._own)
+        return self._own
+
+
 class _Draft:
     """An image that is being changed."""
 
     def __init__(self, image: ClusterImage) -> None:
         self._cluster_id = image.cluster_id
-        self._nodes = dict(image.nodes)
-        self._topics = dict(image.topics)
-        self._topic_ids = dict(image.topic_ids)
+        self._nodes = _Table(image.nodes)
+        self._topics = _Table(image.topics)
+        self._topic_ids = _Table(image.topic_ids)
         self._next_producer_id = image.next_producer_id
         self._voters = image.voters
-        self._removed = dict(image.removed)
+        self._removed = _Table(image.removed)
         #: Partitions of topics in which some have changed, until something asks for the topic: one
         #: entry may change thousands of one topic.
         self._changed: dict[TopicId, list[PartitionImage]] = {}
@@ -77,12 +98,12 @@ class _Draft:
             self._topic(topic_id)
         return ClusterImage(
             self._cluster_id,
-            MappingProxyType(self._nodes),
-            MappingProxyType(self._topics),
-            MappingProxyType(self._topic_ids),
+            self._nodes.now,
+            self._topics.now,
+            self._topic_ids.now,
             self._next_producer_id,
             self._voters,
-            MappingProxyType(self._removed),
+            self._removed.now,
         )
 
     def apply(self, record: MetadataRecord) -> None:  # noqa: C901, PLR0912 - dispatch
@@ -105,7 +126,7 @@ class _Draft:
                 self._create(record)
             case TopicConfigured():
                 topic = self._topic(record.topic_id)
-                self._topics[topic.topic_id] = replace(topic, overrides=record.overrides)
+                self._topics.own[topic.topic_id] = replace(topic, overrides=record.overrides)
             case PartitionsAdded():
                 self._add_partitions(record)
             case TopicDeleted():
@@ -118,57 +139,57 @@ class _Draft:
                 assert_never(record)
 
     def _register(self, record: NodeRegistered) -> None:
-        if record.directory_id in self._removed:
+        if record.directory_id in self._removed.now:
             raise InconsistentLogError(f"node {record.node_id} came back from a removed directory")
-        before = self._nodes.get(record.node_id)
+        before = self._nodes.now.get(record.node_id)
         if before is not None and 0 < record.node_epoch <= before.node_epoch:
             raise InconsistentLogError(f"node epoch of node {record.node_id} went back")
-        self._nodes[record.node_id] = record
+        self._nodes.own[record.node_id] = record
 
     def _fence(self, node_id: NodeId, incarnation_id: bytes, fenced: bool) -> None:
-        node = self._nodes.get(node_id)
+        node = self._nodes.now.get(node_id)
         if node is None or node.incarnation_id != incarnation_id:
             raise InconsistentLogError(f"node {node_id} is not registered as this incarnation")
-        self._nodes[node_id] = replace(node, fenced=fenced)
+        self._nodes.own[node_id] = replace(node, fenced=fenced)
 
     def _remove(self, record: NodeRemoved) -> None:
         """End the registration, if it is not long gone: a snapshot lists what was removed."""
-        node = self._nodes.get(record.node_id)
-        if record.directory_id in self._removed or (
+        node = self._nodes.now.get(record.node_id)
+        if record.directory_id in self._removed.now or (
             node is not None and node.directory_id != record.directory_id
         ):
             raise InconsistentLogError(f"node {record.node_id} was removed out of turn")
-        self._nodes.pop(record.node_id, None)
-        self._removed[record.directory_id] = record
+        self._nodes.own.pop(record.node_id, None)
+        self._removed.own[record.directory_id] = record
 
     def _topic(self, topic_id: TopicId) -> TopicImage:
-        topic = self._topics.get(topic_id)
+        topic = self._topics.now.get(topic_id)
         if topic is None:
             raise InconsistentLogError(f"there is no topic {format_id(topic_id)}")
         changed = self._changed.pop(topic_id, None)
         if changed is not None:
-            topic = self._topics[topic_id] = replace(topic, partitions=tuple(changed))
+            topic = self._topics.own[topic_id] = replace(topic, partitions=tuple(changed))
         return topic
 
     def _create(self, record: TopicCreated) -> None:
-        if record.topic_id in self._topics or record.name in self._topic_ids:
+        if record.topic_id in self._topics.now or record.name in self._topic_ids.now:
             raise InconsistentLogError(f"topic {record.name} was created twice")
         _check_in_a_row(record.name, record.partitions)
-        self._topics[record.topic_id] = TopicImage(
+        self._topics.own[record.topic_id] = TopicImage(
             record.topic_id, record.name, record.partitions, record.overrides
         )
-        self._topic_ids[record.name] = record.topic_id
+        self._topic_ids.own[record.name] = record.topic_id
 
     def _delete(self, record: TopicDeleted) -> None:
         topic = self._topic(record.topic_id)
-        del self._topics[topic.topic_id]
-        del self._topic_ids[topic.name]
+        del self._topics.own[topic.topic_id]
+        del self._topic_ids.own[topic.name]
 
     def _add_partitions(self, record: PartitionsAdded) -> None:
         topic = self._topic(record.topic_id)
         partitions = topic.partitions + record.partitions
         _check_in_a_row(topic.name, partitions)
-        self._topics[topic.topic_id] = replace(topic, partitions=partitions)
+        self._topics.own[topic.topic_id] = replace(topic, partitions=partitions)
 
     def _allocate(self, record: ProducerIdsAllocated) -> None:
         if record.first_id < self._next_producer_id or record.count < 1:
@@ -180,7 +201,7 @@ class _Draft:
         if partitions is None:
             partitions = list(self._topic(record.topic_id).partitions)
             self._changed[record.topic_id] = partitions
-        name = self._topics[record.topic_id].name
+        name = self._topics.now[record.topic_id].name
         number = record.state.partition
         if not 0 <= number < len(partitions):
             raise InconsistentLogError(f"topic {name} has no partition {number}")

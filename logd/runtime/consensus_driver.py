@@ -355,6 +355,8 @@ class ConsensusDriver:
             self._receiver.release()
         for entry in ready.committed:
             self._apply(entry)
+        if ready.committed:
+            self._machine.on_applied(self._applied_index)
         self._core.advance(ready)
         self._pending.move_to(self._applied_index)
         self._tell_role()

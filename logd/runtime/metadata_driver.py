@@ -63,7 +63,7 @@ from logd.runtime.image_codec import decode_image, encode_image
 from logd.runtime.peers import Submitted
 from logd.runtime.ports import Clock, Spawn
 from logd.runtime.record_codec import decode_metadata_record, encode_metadata_record
-from logd.runtime.signal import Signal, wait_until
+from logd.runtime.signal import Level, Signal, wait_until
 from logd.runtime.voters import to_voters
 
 _logger = logging.getLogger("logd.metadata")
@@ -152,13 +152,16 @@ class MetadataDriver:
         #: whatever becomes of the callers: a caller that gives up takes nothing back.
         self._proposed = 0
         self._applied = 0
+        #: Waited for until `_applied` comes so far, or leadership is lost.
+        self._confirming = Level()
         #: Counts how often leadership was lost.
         self._losses = 0
         #: Counts the committed images; `_followed` is the newest that this node has followed.
         self._version = 0
         self._followed = 0
+        self._following = Level()
         self._changed = asyncio.Event()
-        #: An entry was applied, an image followed, or the node's part in the quorum changed.
+        #: Entries were applied, or the node's part in the quorum changed.
         self._news = Signal()
 
     @property
@@ -178,15 +181,16 @@ class MetadataDriver:
 
     # --- as the state machine ----------------------------------------------------------------
 
-    def on_apply(self, index: LogIndex, term: Term, payloads: Sequence[bytes]) -> int:
+    def on_apply(self, index: LogIndex, term: Term, payloads: Sequence[bytes]) -> None:
         records = [decode_metadata_record(payload) for payload in payloads]
         self._image = replay(self._image, records)
         if self._applied < self._proposed:
             self._applied += 1
         else:
             self._machine.reset(self._image)
-        self._moved(LogIndex(index + len(payloads)))
-        return self._version
+
+    def on_applied(self, index: LogIndex) -> None:
+        self._moved(index)
 
     def on_role(self, role: Role, term: Term, leader_id: NodeId | None) -> None:
         if role is not Role.LEADER:
@@ -206,10 +210,12 @@ class MetadataDriver:
         """What was proposed here may not be committed: judge by what is, from now on."""
         self._losses += 1
         self._proposed = self._applied = 0
+        self._confirming.release()
         self._machine.reset(self._image)
 
     def _moved(self, index: LogIndex) -> None:
         self._version += 1
+        self._confirming.move_to(self._applied)
         self._changed.set()
         self._news.set()
         self._on_image(self._image, index)
@@ -326,8 +332,9 @@ class MetadataDriver:
         losses, proposed = self._losses, self._proposed
         deadline_ms = self._clock.monotonic_ms() + timeout_ms
         index = await self._consensus.read_barrier(timeout_ms=timeout_ms)
-        while self._losses == losses and self._applied < proposed:
-            await self._next_news(deadline_ms, "the metadata could not be confirmed in time")
+        if self._losses == losses and self._applied < proposed:
+            late = "the metadata could not be confirmed in time"
+            await self._reach(self._confirming, proposed, deadline_ms, late)
         if self._losses != losses:
             raise self._not_leader()
         return max(index, self._consensus.applied_index)
@@ -359,13 +366,13 @@ class MetadataDriver:
         except TimeoutError as error:
             raise OutcomeUnknownError(late, hint="look before you try again") from error
         version = self._version
-        while follow and self._followed < version:
-            await self._next_news(deadline_ms, late)
+        if follow and self._followed < version:
+            await self._reach(self._following, version, deadline_ms, late)
 
-    async def _next_news(self, deadline_ms: int, late: str) -> None:
+    async def _reach(self, level: Level, number: int, deadline_ms: int, late: str) -> None:
         left_ms = max(deadline_ms - self._clock.monotonic_ms(), 0)
         try:
-            await asyncio.wait_for(self._news.next.wait(), left_ms / 1000)
+            await level.wait(number, timeout_ms=left_ms)
         except TimeoutError as error:
             raise OutcomeUnknownError(
                 late, hint="see the node's log; a full disk is the usual reason"
@@ -385,4 +392,4 @@ class MetadataDriver:
                     _logger.warning("cannot follow the metadata, trying again: %s", error)
                     await self._clock.sleep_ms(FOLLOW_RETRY_MS)
             reached, self._followed = target, version
-            self._news.set()
+            self._following.move_to(version)

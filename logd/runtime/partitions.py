@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -154,7 +154,7 @@ class Partitions:
         for name in unknown:
             _logger.warning("partition directory set aside: the metadata does not know %s", name)
         try:
-            await self._open_missing(image)
+            await self._open_missing(image.topics_by_name())
         except StorageFullError as error:
             # Some need room to recover. They are tried again; the others serve meanwhile.
             _logger.error("not all partitions could be opened: %s", error)
@@ -187,19 +187,19 @@ class Partitions:
 
     async def follow(self, before: ClusterImage, after: ClusterImage) -> None:
         """Make, reconfigure and drop logs for what changed; safe to repeat after an error."""
-        await self._open_missing(after)
+        # Topics that did not change are the same objects in both images.
+        known = before.topics
+        changed = [each for each in after.topics_by_name() if known.get(each.topic_id) is not each]
+        await self._open_missing(changed)
         for key in list(self._partitions):
             if key.topic_id not in after.topics:
                 await self._drop(self._partitions.pop(key))
-        for topic_id, topic in after.topics.items():
-            # Topics that did not change are the same objects in both images.
-            if before.topics.get(topic_id) is not topic:
-                await self._reconfigure(topic)
+        await self._reconfigure(changed)
 
-    async def _open_missing(self, image: ClusterImage) -> None:
+    async def _open_missing(self, topics: Iterable[TopicImage]) -> None:
         """Open or make logs side by side: each waits mostly for the disk, and nobody uses them
         yet, so they need not queue for the writer."""
-        missing = list(self._missing(image))
+        missing = list(self._missing(topics))
         for first in range(0, len(missing), OPENING_MAX):
             some = missing[first : first + OPENING_MAX]
             logs = [self._disk.sync(partial(self._open_log, one)) for one in some]
@@ -212,8 +212,8 @@ class Partitions:
             if failure is not None:
                 raise failure
 
-    def _missing(self, image: ClusterImage) -> Iterator[_Missing]:
-        for topic in image.topics_by_name():
+    def _missing(self, topics: Iterable[TopicImage]) -> Iterator[_Missing]:
+        for topic in topics:
             config: TopicConfig | None = None
             for state in topic.partitions:
                 key = TopicPartitionId(topic.topic_id, state.partition)
@@ -288,15 +288,21 @@ class Partitions:
             producer_ids_max=self._config.log.producer_ids_max,
         )
 
-    async def _reconfigure(self, topic: TopicImage) -> None:
-        config = self.topic_config(topic)
-        for state in topic.partitions:
-            found = self._partitions.get(TopicPartitionId(topic.topic_id, state.partition))
-            if found is None or found.config == config:
-                continue
-            # What was acknowledged under the old flush mode is synced before the new one holds.
+    async def _reconfigure(self, topics: Iterable[TopicImage]) -> None:
+        """Let all of them take their configuration in one round of the writer."""
+        changes: list[tuple[Partition, TopicConfig, asyncio.Future[None]]] = []
+        for topic in topics:
+            config = self.topic_config(topic)
             log_config = self._log_config(config)
-            await self._driver.call(partial(found.log.reconfigure, log_config), found, sync=True)
+            for state in topic.partitions:
+                found = self._partitions.get(TopicPartitionId(topic.topic_id, state.partition))
+                if found is not None and found.config != config:
+                    # What was acknowledged under another flush mode is synced before this holds.
+                    sync = found.config.flush != config.flush
+                    work = partial(found.log.reconfigure, log_config)
+                    changes.append((found, config, self._driver.call(work, found, sync=sync)))
+        await asyncio.gather(*(told for _, _, told in changes))
+        for found, config, _ in changes:
             found.reconfigure(config)
             self._flush_by_interval(found)
 

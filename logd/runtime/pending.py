@@ -9,6 +9,7 @@ from logd_wire.errors import LogdError, OutcomeUnknownError
 
 from logd.consensus import Committed, Entry
 from logd.model.ids import LogIndex, Term
+from logd.runtime.signal import Level
 
 T = TypeVar("T")
 
@@ -20,7 +21,7 @@ class Pending:
         self._proposals: dict[LogIndex, tuple[Term, asyncio.Future[Committed]]] = {}
         self._reads: dict[int, asyncio.Future[LogIndex]] = {}
         self._last_read = 0
-        self._applied: list[tuple[LogIndex, asyncio.Future[None]]] = []
+        self._applied = Level()
 
     # --- proposals ---------------------------------------------------------------------------
 
@@ -95,21 +96,11 @@ class Pending:
 
     async def reached(self, index: LogIndex, *, timeout_ms: float) -> None:
         """Wait until `move_to` reaches `index`. Raises TimeoutError."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._applied.append((index, future))
-        await asyncio.wait_for(future, timeout_ms / 1000)
+        await self._applied.wait(index, timeout_ms=timeout_ms)
 
     def move_to(self, index: LogIndex) -> None:
         """Everything below `index` has been applied."""
-        if not self._applied:
-            return
-        waiting, self._applied = self._applied, []
-        for wanted, future in waiting:
-            if wanted > index:
-                if not future.done():
-                    self._applied.append((wanted, future))
-            elif not future.done():
-                future.set_result(None)
+        self._applied.move_to(index)
 
     def fail_all(self, error: LogdError) -> None:
         """Nobody will be answered any more."""

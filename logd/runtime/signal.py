@@ -1,9 +1,10 @@
-"""News for whoever waits at the moment: everybody is woken, nothing is kept."""
+"""News for whoever waits at the moment, and levels that are waited for: nothing is kept."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 
 from logd.runtime.ports import Clock
 
@@ -22,6 +23,37 @@ class Signal:
     def set(self) -> None:
         reached, self._next = self._next, asyncio.Event()
         reached.set()
+
+
+class Level:
+    """A number that grows, and who waits for it to come so far: nobody is woken before."""
+
+    def __init__(self) -> None:
+        #: Number and order of those who wait: a heap.
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._asked = 0
+
+    async def wait(self, number: int, *, timeout_ms: float) -> None:
+        """Wait until `move_to` reaches `number`, or for `release`. Raises TimeoutError."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asked += 1
+        heapq.heappush(self._waiting, (number, self._asked, future))
+        await asyncio.wait_for(future, timeout_ms / 1000)
+
+    def move_to(self, number: int) -> None:
+        """It has come to `number`."""
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= number:
+            future = heapq.heappop(waiting)[2]
+            if not future.done():
+                future.set_result(None)
+
+    def release(self) -> None:
+        """Wake everybody: it will not come so far."""
+        waiting, self._waiting = self._waiting, []
+        for _, _, future in sorted(waiting, key=lambda each: each[1]):
+            if not future.done():
+                future.set_result(None)
 
 
 async def wait_until(news: asyncio.Event, deadline_ms: int | None, clock: Clock) -> None:

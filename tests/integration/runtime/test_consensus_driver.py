@@ -64,6 +64,9 @@ class Words:
         self.words += payloads
         return len(self.words)
 
+    def on_applied(self, index: LogIndex) -> None:
+        """The words say it all."""
+
     def on_role(self, role: Role, term: Term, leader_id: NodeId | None) -> None:
         self.roles.append((role, term))
 

@@ -134,10 +134,11 @@ class World:
 
     def commit(self) -> None:
         index, payloads, future = self.consensus.proposed.pop(0)
-        result = self.driver.on_apply(LogIndex(index), Term(1), payloads)
+        self.driver.on_apply(LogIndex(index), Term(1), payloads)
+        self.driver.on_applied(LogIndex(index + len(payloads)))
         self.consensus.apply_to(index + len(payloads))
         if not future.done():
-            future.set_result(Committed(LogIndex(index), Term(1), result))
+            future.set_result(Committed(LogIndex(index), Term(1), None))
 
     async def done(self, command: Command) -> Any:
         task = await self.submit(command)
