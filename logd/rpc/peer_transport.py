@@ -25,10 +25,6 @@ from logd.runtime.ports import Clock, Rng
 
 #: Options of gRPC for connections between nodes, beside those of the client.
 PEER_CHANNEL_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
-    # Bytes that nobody acknowledges for so long end the connection: without it a network that
-    # comes back is waited for by TCP, in steps that double.
-    ("grpc.keepalive_timeout_ms", 3_000),
-    ("grpc.keepalive_time_ms", 15_000),
     # Our own backoff is the one that counts.
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 50),

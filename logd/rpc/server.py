@@ -52,12 +52,15 @@ def transport_options(limits: CallLimits) -> list[tuple[str, int]]:
         ("grpc.server_handshake_timeout_ms", 5_000),
         # Connections without calls go after five minutes; clients connect again when they need to.
         ("grpc.max_connection_idle_ms", 300_000),
-        # Clients may ping every ten seconds; the third ping too many ends the connection.
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        # Clients and other nodes may ping every second, to notice soon that this node is frozen or
+        # cut off; the third ping too many ends the connection.
+        ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+        ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_ping_strikes", 2),
         # A client that vanished without a word, or does not read its socket, is found by pings.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.http2.ping_timeout_ms", 20_000),
         ("grpc.http2.max_pings_without_data", 0),
         # A stream that is not read holds up to twice as much in the transport, and no more: what is
         # announced for a message under way comes on top of the window, and is not taken back when

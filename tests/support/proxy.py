@@ -1,4 +1,4 @@
-"""A TCP proxy that breaks connections at chosen moments."""
+"""A TCP proxy that breaks connections at chosen moments, or passes nothing on."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ import asyncio
 import threading
 from collections.abc import Callable
 
+#: Between two looks at `held`.
+_LOOK_S = 0.01
+
 
 class BreakingProxy:
     """Listens on the loopback interface and forwards to `target`.
 
     `break_when(direction, total)` is asked for every piece of data, with "up" (to the node) or
     "down" and the number of bytes seen in that direction on this connection; True cuts the
-    connection before the piece is passed on.
+    connection before the piece is passed on. While `held` is set nothing is passed on, and nobody
+    is told: as with a target that is frozen.
     """
 
     def __init__(self, target_port: int, break_when: Callable[[str, int], bool]) -> None:
         self._target_port = target_port
         self._break_when = break_when
         self.broken = 0
+        self.held = threading.Event()
         self.port = 0
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -68,6 +73,9 @@ class BreakingProxy:
                 self._forward("up", reader, up_writer, cut),
                 self._forward("down", up_reader, writer, cut),
             )
+        except asyncio.CancelledError:
+            # The test is over; who started this task has no use for more.
+            pass
         finally:
             cut()
 
@@ -82,6 +90,8 @@ class BreakingProxy:
         try:
             while data := await reader.read(1 << 16):
                 total += len(data)
+                while self.held.is_set():
+                    await asyncio.sleep(_LOOK_S)
                 if self._break_when(direction, total):
                     self.broken += 1
                     break

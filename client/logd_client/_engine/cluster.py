@@ -40,7 +40,9 @@ from logd_client.version import CLIENT_SOFTWARE, PROTOCOL_VERSION
 logger = logging.getLogger("logd.client.cluster")
 
 #: A node that does not answer the first call for so long is passed over.
-HELLO_TIMEOUT_MS: Final = 5_000.0
+HELLO_TIMEOUT_MS: Final = 2_000.0
+#: The same for metadata, which every node has at hand.
+METADATA_TIMEOUT_MS: Final = 2_000.0
 #: A node that does not answer another call for so long is passed over while there are others.
 ASK_TIMEOUT_MS: Final = 5_000.0
 
@@ -121,6 +123,10 @@ class Connection:
         """The connection broke, or may have: the next call says Hello again."""
         self._hello = None
 
+    def doubt(self) -> None:
+        """The node is silent: others are asked before it, until it is heard of again."""
+        self._candidates.failed(self.address)
+
     async def call(self, method: str, request: Message, *, timeout_ms: float) -> Any:
         """One unary call; errors as `Channel.unary`."""
         await self.ready()
@@ -128,6 +134,7 @@ class Connection:
             return await self._channel.unary(method, request, timeout_ms=timeout_ms)
         except NetworkError:
             self.lost()
+            self.doubt()
             raise
 
     async def open_stream(self, method: str) -> Stream:
@@ -177,19 +184,22 @@ class Cluster:
 
         Raises what the nodes answered; BootstrapError when no address could be used.
         """
-        answer, _ = await self._ask(method, request, timeout_ms)
+        answer, _ = await self._ask(method, request, timeout_ms, ASK_TIMEOUT_MS)
         return answer
 
-    async def _ask(self, method: str, request: Message, timeout_ms: float) -> tuple[Any, str]:
-        """The answer, and the address that it came from."""
+    async def _ask(
+        self, method: str, request: Message, timeout_ms: float, patience_ms: float
+    ) -> tuple[Any, str]:
+        """The answer, and the address that it came from; `patience_ms`: with one node, while there
+        are others."""
         causes: dict[str, LogdError] = {}
         waiting = self._in_order()
         while waiting:
             address = waiting.pop(0)
-            patience_ms = min(timeout_ms, ASK_TIMEOUT_MS) if waiting else timeout_ms
+            limit_ms = min(timeout_ms, patience_ms) if waiting else timeout_ms
             try:
                 connection = self.connection(address)
-                answer = await connection.call(method, request, timeout_ms=patience_ms)
+                answer = await connection.call(method, request, timeout_ms=limit_ms)
             except LogdError as error:
                 if error.code not in _ELSEWHERE:
                     raise
@@ -261,7 +271,8 @@ class Cluster:
         """Learn about `topics` (none: only about the nodes)."""
         names = list(topics)
         request = log_pb2.GetMetadataRequest(topics=names, allow_auto_create=allow_auto_create)
-        answer, address = await self._ask(GET_METADATA, request, self.config.request_timeout_ms)
+        timeout_ms = self.config.request_timeout_ms
+        answer, address = await self._ask(GET_METADATA, request, timeout_ms, METADATA_TIMEOUT_MS)
         if self.metadata.cluster_id not in ("", answer.cluster_id):
             # The node of our cluster went away, and another one took its address since the Hello.
             self.connection(address).lost()
@@ -290,7 +301,7 @@ class Cluster:
             answer = await self.connection(address).call(
                 GET_METADATA,
                 request,
-                timeout_ms=min(self.config.request_timeout_ms, ASK_TIMEOUT_MS),
+                timeout_ms=min(self.config.request_timeout_ms, METADATA_TIMEOUT_MS),
             )
         except LogdError as error:
             logger.info("the controller at %s was not asked: %s", address, error)

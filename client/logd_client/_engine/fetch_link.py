@@ -91,6 +91,7 @@ class FetchLink:
             await reader
         except LogdError as problem:
             error = problem
+            self.connection.doubt()
         finally:
             self.broken = True
             if reader is not None and not reader.done():

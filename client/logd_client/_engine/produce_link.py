@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from logd_proto.v1 import log_pb2
@@ -14,6 +14,7 @@ from logd_wire.errors import LogdError, NetworkError, OutcomeUnknownError
 from logd_client._core.batch import ProducerBatch
 from logd_client._core.sender import Ack, Send
 from logd_client._engine.cluster import Connection
+from logd_client._engine.ports import Clock
 from logd_client._transport.api import Stream
 from logd_client._transport.errors import from_proto
 from logd_client._transport.methods import PRODUCE
@@ -23,19 +24,38 @@ logger = logging.getLogger("logd.client.producer")
 #: Batches are put together in one message up to this size; a single batch may be larger.
 REQUEST_BYTES: Final = 1024 * 1024
 REQUEST_BATCHES_MAX: Final = 1_000
+#: A node that owes answers and gives none for so long may be frozen or cut off: others are asked
+#: who leads, and again after `SILENCE_AGAIN_MS`, until it is heard.
+SILENCE_MS: Final = 1_000.0
+SILENCE_AGAIN_MS: Final = 500.0
+#: By then somebody else leads, if there is anybody: what goes on waiting asks more rarely.
+SILENCE_LONG_MS: Final = 5_000.0
 
 #: (batch, the answer, whether a failed batch may have reached the node)
 OnResult = Callable[[ProducerBatch, Ack | LogdError, bool], None]
 
 
 class ProduceLink:
-    """One stream. When it breaks, everything it holds is handed back once and it is `broken`."""
+    """One stream. When it breaks, everything it holds is handed back once and it is `broken`.
+
+    `suspect_at_ms`: when to suspect the node, unless it is heard before; None: it owes nothing.
+    `silent`: it is suspected, and was not heard since.
+    """
 
     def __init__(
-        self, connection: Connection, acks: int, on_result: OnResult, on_turn: Callable[[], None]
+        self,
+        connection: Connection,
+        acks: int,
+        clock: Clock,
+        on_result: OnResult,
+        on_turn: Callable[[], None],
     ) -> None:
         self.connection = connection
         self.broken = False
+        self.suspect_at_ms: float | None = None
+        self.silent = False
+        self._silent_from_ms = 0.0
+        self._clock = clock
         self._acks = acks
         self._on_result = on_result
         self._on_turn = on_turn
@@ -50,7 +70,46 @@ class ProduceLink:
     def send(self, sends: list[Send]) -> None:
         """Queue batches; they go out in this order."""
         self._queue.extend(sends)
+        if self.suspect_at_ms is None:
+            self._expect()
         self._news.set()
+
+    def suspect(self, now_ms: float) -> Iterable[str]:
+        """The node is silent: ask others before it. Returns the topics of what it owes."""
+        long = now_ms - self._silent_from_ms >= SILENCE_LONG_MS
+        self.suspect_at_ms = now_ms + (SILENCE_LONG_MS if long else SILENCE_AGAIN_MS)
+        self.silent = True
+        self.connection.doubt()
+        sent = self._in_flight.values()
+        return {batch.topic for batch in (*sent, *(send.batch for send in self._queue))}
+
+    def give_up(self, led_elsewhere: Callable[[ProducerBatch], bool]) -> None:
+        """Hand back what another node has to answer for; a late answer to it changes nothing."""
+        error = NetworkError("the node is silent", broker=self.connection.address)
+        moved = {key: each for key, each in self._in_flight.items() if led_elsewhere(each)}
+        for key in moved:
+            del self._in_flight[key]
+        queued = [send for send in self._queue if led_elsewhere(send.batch)]
+        self._queue = deque(send for send in self._queue if not led_elsewhere(send.batch))
+        if not moved and not queued:
+            return
+        logger.info(
+            "%s is silent and leads no more: %d batches go elsewhere",
+            self.connection.address,
+            len(moved) + len(queued),
+            extra={"broker": self.connection.address, "batches": len(moved) + len(queued)},
+        )
+        if not self._in_flight and not self._queue:
+            self._expect()
+        self._return(list(moved.values()), queued, error)
+
+    def _expect(self) -> None:
+        """From now on count how long the node is silent, if it owes an answer."""
+        self.silent = False
+        # With acks=0 it never does.
+        owes = self._acks != 0 and bool(self._in_flight or self._queue)
+        self._silent_from_ms = self._clock.monotonic_ms()
+        self.suspect_at_ms = self._silent_from_ms + SILENCE_MS if owes else None
 
     async def close(self) -> None:
         """End the stream; what was not answered is handed back."""
@@ -74,6 +133,7 @@ class ProduceLink:
             await reader
         except LogdError as problem:
             error = problem
+            self.connection.doubt()
         finally:
             self.broken = True
             if reader is not None:
@@ -161,12 +221,14 @@ class ProduceLink:
                         result.base_offset, result.append_time_ms, result.synced, result.replicas
                     )
                     self._on_result(batch, ack, True)
+            self._expect()
             self._on_turn()
         raise NetworkError("the node ended the produce stream", broker=self.connection.address)
 
     def _hand_back(self, error: LogdError) -> None:
         in_flight, self._in_flight = list(self._in_flight.values()), {}
         queued, self._queue = list(self._queue), deque()
+        self._expect()
         if in_flight or queued:
             logger.info(
                 "produce stream to %s ended with %d batches in flight: %s",
@@ -175,6 +237,9 @@ class ProduceLink:
                 error,
                 extra={"broker": self.connection.address, "batches": len(in_flight)},
             )
+        self._return(in_flight, queued, error)
+
+    def _return(self, in_flight: list[ProducerBatch], queued: list[Send], error: LogdError) -> None:
         for batch in in_flight:
             self._on_result(batch, self._lost(error), True)
         for send in queued:

@@ -7,6 +7,7 @@ import builtins
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from logd_proto.v1 import log_pb2
@@ -104,6 +105,7 @@ class ProducerEngine:
             return
         now_ms = self.clock.monotonic_ms()
         self._dispatch(self.sender.drain(now_ms))
+        self._look_for_silence(now_ms)
         if self.sender.wants_identity and _idle(self._identity_task):
             self._identity_task = self._spawn(self._obtain_identity(), "producer id")
         if self.sender.wants_metadata and _idle(self._metadata_task):
@@ -123,17 +125,36 @@ class ProducerEngine:
                 link = ProduceLink(
                     self.cluster.connection(address),
                     self.config.acks,
+                    self.clock,
                     self._on_result,
                     self._pump_soon,
                 )
                 self._links[address] = link
             link.send(group)
 
+    def _look_for_silence(self, now_ms: float) -> None:
+        """Have others asked who leads what a silent node was sent."""
+        for link in self._links.values():
+            if link.suspect_at_ms is not None and link.suspect_at_ms <= now_ms:
+                self.sender.wants_metadata.update(dict.fromkeys(link.suspect(now_ms)))
+
+    def _move_from_silent(self) -> None:
+        """What was sent to a silent node, and is led by another one now, is sent there."""
+        for address, link in self._links.items():
+            if link.silent:
+                link.give_up(partial(self._is_led_elsewhere, address))
+
+    def _is_led_elsewhere(self, address: str, batch: ProducerBatch) -> bool:
+        leader = self.cluster.metadata.leader(batch.topic, batch.partition)
+        return leader is not None and leader.address != address
+
     def _set_timer(self, now_ms: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        deadline_ms = self.sender.next_deadline_ms()
+        deadlines = [self.sender.next_deadline_ms()]
+        deadlines += [link.suspect_at_ms for link in self._links.values()]
+        deadline_ms = min((each for each in deadlines if each is not None), default=None)
         if deadline_ms is not None and not self.closed:
             delay = max(0.0, deadline_ms - now_ms) / 1000
             self._timer = self._loop.call_later(delay, self._pump)
@@ -163,6 +184,7 @@ class ProducerEngine:
             self._note_vanished(names)
         for name in names:
             self._learn_partitions(name)
+        self._move_from_silent()
         self.sender.on_metadata(names)
         self._pump_soon()
 

@@ -25,25 +25,34 @@ from logd_client._transport.methods import HELLO, RESPONSES
 
 Options = Sequence[tuple[str, Any]]
 
-_OPTIONS: Final[list[tuple[str, Any]]] = [
+#: Without a word from the node for so long it is pinged, while a call is under way.
+KEEPALIVE_TIME_MS: Final = 1_500
+#: A ping unanswered for so long ends the connection.
+KEEPALIVE_TIMEOUT_MS: Final = 2_500
+
+CHANNEL_OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-    # A dead peer is noticed within half a minute, on idle connections too.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 1),
+    # A node that is frozen or cut off is noticed within four seconds, as long as somebody waits for
+    # it: streams wait without end. The timeout is also how long sent bytes may go unacknowledged.
+    ("grpc.keepalive_time_ms", KEEPALIVE_TIME_MS),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+    # gRPC looks at this one only, a minute if not set (seen in 1.85.1; grpc/grpc#39239).
+    ("grpc.http2.ping_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+    ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.http2.max_pings_without_data", 0),
     # The engine has its own backoff with jitter; gRPC's would only come on top of it.
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 500),
-    # Despite its name this is how long one attempt to connect may take: a busy node needs time.
-    ("grpc.min_reconnect_backoff_ms", 10_000),
+    # Despite its name this is how long one attempt to connect may take: a busy node needs time, and
+    # a network that comes back in between is found by the next one.
+    ("grpc.min_reconnect_backoff_ms", 3_000),
     # One connection for each client: limits and budgets of a node count connections.
     ("grpc.use_local_subchannel_pool", 1),
     # A proxy of the environment is meant for the web.
     ("grpc.enable_http_proxy", 0),
 ]
-_DIAGNOSIS_SECONDS: Final = 2.0
+_DIAGNOSIS_SECONDS: Final = 1.0
 
 
 def _serialize(message: Message) -> bytes:
@@ -148,7 +157,7 @@ class GrpcChannel:
         """`options`: of gRPC, beside or in place of those of every channel."""
         self.address = address
         self._responses = responses
-        merged = list({**dict(_OPTIONS), **dict(options)}.items())
+        merged = list({**dict(CHANNEL_OPTIONS), **dict(options)}.items())
         self._channel = grpc.aio.insecure_channel(address, options=merged)
 
     async def unary(self, method: str, request: Message, *, timeout_ms: float) -> Message:

@@ -13,6 +13,7 @@ from google.protobuf.internal import api_implementation
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
+from logd_client._transport.grpc import KEEPALIVE_TIME_MS
 from logd_proto.v1 import admin_pb2, log_pb2
 from logd_wire import WireRecord, encode_batch
 from logd_wire.errors import (
@@ -90,6 +91,11 @@ def test_the_transport_is_limited() -> None:
     assert 100 < options["grpc.max_concurrent_streams"] <= 128
     assert options["grpc.server_handshake_timeout_ms"] == 5_000
     assert options["grpc.http2.max_ping_strikes"] == 2
+    # As often as clients ping: the answers keep them from giving the connection up.
+    interval_ms = options["grpc.http2.min_ping_interval_without_data_ms"]
+    assert KEEPALIVE_TIME_MS / 2 < interval_ms < KEEPALIVE_TIME_MS
+    # As often as clients ping, and not much oftener.
+    assert 0 < options["grpc.http2.min_ping_interval_without_data_ms"] < KEEPALIVE_TIME_MS
 
 
 # --- caps -----------------------------------------------------------------------------------------

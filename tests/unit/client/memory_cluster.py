@@ -60,7 +60,8 @@ class MemoryStream:
         await self.cluster.travel()
         self._check()
         self.cluster.written.append((self.method, message))
-        self.cluster.serve(self, message)
+        if self.address not in self.cluster.hung:
+            self.cluster.serve(self, message)
 
     async def read(self) -> Message | None:
         while not self._inbox:
@@ -140,7 +141,7 @@ class MemoryCluster:
         self.ids: dict[str, bytes] = {}
         self.streams: dict[MemoryStream, None] = {}
         self.down: dict[str, str] = {}
-        #: Addresses of nodes that take calls and never answer.
+        #: Addresses of nodes that take calls and messages, and never answer.
         self.hung: set[str] = set()
         #: Nodes that left the cluster and go on listening.
         self.left: set[str] = set()

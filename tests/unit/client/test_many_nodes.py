@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from logd_client._engine.cluster import ASK_TIMEOUT_MS
+from logd_client._engine.cluster import METADATA_TIMEOUT_MS
 from logd_client._engine.producer import ProducerEngine
 from logd_client._transport import methods
 from logd_client.values import TopicPartition
@@ -104,7 +104,7 @@ def test_a_node_that_answers_nothing_is_passed_over_and_then_asked_last() -> Non
         engine = world.admin()
         begin = world.clock.monotonic_ms()
         await engine.cluster.refresh(["t"])
-        assert world.clock.monotonic_ms() - begin < ASK_TIMEOUT_MS + 100
+        assert world.clock.monotonic_ms() - begin < METADATA_TIMEOUT_MS + 100
         begin = world.clock.monotonic_ms()
         for _ in range(5):
             await engine.cluster.refresh(["t"])
