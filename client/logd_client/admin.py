@@ -185,6 +185,21 @@ class Admin:
         call = self._life.use().transfer_leader(name, partition, node_id)
         return self._life.run(call, "transfer_leader")
 
+    def reassign_partitions(
+        self, targets: Mapping[tuple[str, int], Sequence[int] | None]
+    ) -> dict[tuple[str, int], PartitionInfo]:
+        """Move replicas to other nodes: {(topic, partition): node ids, preferred leader first};
+        None: back to where they were before a reassignment that is going on. Returns when that is
+        decided; copying goes on, and `list_reassignments` shows how far it is. May be repeated.
+        Raises the first partition's error after all were tried."""
+        call = self._life.use().reassign_partitions(targets)
+        return self._life.run(call, "reassign_partitions")
+
+    def list_reassignments(self) -> dict[tuple[str, int], PartitionInfo]:
+        """Every partition whose replicas are moving, by (topic, partition)."""
+        call = self._life.use().list_reassignments()
+        return self._life.run(call, "list_reassignments")
+
     def describe_configs(self) -> list[ConfigEntry]:
         """Configuration of the node that answers, each value with its source."""
         return self._life.run(self._life.use().describe_configs(), "describe_configs")

@@ -237,12 +237,27 @@ class RaftLogPage:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaProgress:
+    """How far a replica is that does not have everything, as its leader knows it.
+
+    `end_offset` is -1 while the replica was not heard of; `bytes_left` is an estimate.
+    """
+
+    node_id: int
+    end_offset: int
+    records_left: int
+    bytes_left: int
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionInfo:
     """One partition. `leader` is None while there is none; ranges are half-open.
 
     `retention` and `compaction` say in words what goes next, when, and why not now. `eligible`
     replicas are not in sync and still hold every acknowledged record; `partition_epoch` counts the
-    changes of leader, replicas and sets.
+    changes of leader, replicas and sets. While replicas move, `adding` are those that came with
+    that and `target` those that will be left; `progress` says how far replicas are that do not have
+    everything. `damaged` replicas may lack acknowledged records until they are in sync again.
     """
 
     partition: int
@@ -259,6 +274,23 @@ class PartitionInfo:
     compaction: str = ""
     eligible: tuple[int, ...] = ()
     partition_epoch: int = 0
+    adding: tuple[int, ...] = ()
+    target: tuple[int, ...] = ()
+    damaged: tuple[int, ...] = ()
+    progress: tuple[ReplicaProgress, ...] = ()
+
+    @property
+    def removing(self) -> tuple[int, ...]:
+        """Replicas that go when the reassignment is done."""
+        return tuple(node for node in self.replicas if self.target and node not in self.target)
+
+    @property
+    def factor(self) -> int:
+        """How many replicas are to be in sync: while they move, the smaller number of before and
+        after."""
+        if not self.target:
+            return len(self.replicas)
+        return min(len(self.replicas) - len(self.adding), len(self.target))
 
 
 @dataclass(frozen=True, slots=True)

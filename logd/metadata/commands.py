@@ -146,6 +146,21 @@ class TransferLeader:
 
 
 @dataclass(frozen=True, slots=True)
+class ReassignPartition:
+    """Move the replicas of a partition to other nodes. Answer: the partition, as it is now.
+
+    The answer says that it has begun, or what is left to do is done already: replicas that are
+    added have to come in sync first. The same target again changes nothing. Raises
+    UnknownTopicError, InvalidRequestError, InvalidConfigError.
+    """
+
+    topic_id: TopicId
+    partition: int
+    #: Preferred leader first; None: those of before a reassignment that is going on.
+    replicas: tuple[NodeId, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class AddVoter:
     """Let a registered, unfenced node vote. Answer: the voters.
 
@@ -256,6 +271,7 @@ Command = (
     | AllocateProducerIds
     | ChangePartition
     | TransferLeader
+    | ReassignPartition
     | AddVoter
     | UpdateVoter
     | RemoveNode

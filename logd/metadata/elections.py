@@ -7,7 +7,8 @@
     last known leader   led when the in-sync set became empty; it is in the eligible set
 
     a member goes out of service   it leaves the ISR; if that is too small then, into the ELR
-    the leader is not in the ISR   the first replica in the ISR leads
+    the leader is not in the ISR   the first replica in the ISR leads, those that stay before those
+                                   that a reassignment takes away
     the ISR is empty               a member of the ELR in service leads and is the ISR, the last
                                    known leader before others; else nobody leads
     the ISR is large enough        the ELR and the last known leader are forgotten
@@ -24,7 +25,8 @@ from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from logd.metadata.image import ClusterImage
+from logd.metadata.commands import Outcome
+from logd.metadata.image import ClusterImage, TopicImage
 from logd.metadata.records import PartitionChanged, PartitionImage
 from logd.metadata.settings import MetadataSettings
 from logd.model.ids import NO_NODE, LeaderEpoch, NodeId
@@ -53,7 +55,7 @@ def settled(state: PartitionImage, situation: Situation) -> PartitionImage:
         leader_id = _eligible_leader(state, in_service)
         isr = () if leader_id == NO_NODE else (leader_id,)
     elif leader_id not in isr:
-        leader_id = next(node for node in state.replicas if node in isr)
+        leader_id = next(node for node in state.preference if node in isr)
     return with_isr(state, isr, leader_id, situation)
 
 
@@ -61,12 +63,12 @@ def _eligible_leader(state: PartitionImage, in_service: Set[NodeId]) -> NodeId:
     holders = {*state.eligible} & in_service
     if state.last_known_leader in holders:
         return state.last_known_leader
-    return next((node for node in state.replicas if node in holders), NO_NODE)
+    return next((node for node in state.preference if node in holders), NO_NODE)
 
 
 def preferred(state: PartitionImage, situation: Situation) -> PartitionImage:
     """Let the first replica lead, if it is in sync and another one leads."""
-    first = state.replicas[0]
+    first = state.preference[0]
     if state.leader_id in {NO_NODE, first}:
         return state
     if first not in state.isr or first not in situation.in_service:
@@ -87,7 +89,10 @@ def without(node_id: NodeId) -> Change:
         isr = _others(state.isr, node_id)
         eligible = _others(state.eligible, node_id)
         if not isr and not eligible:
-            eligible = _others(state.replicas, node_id) or (node_id,)
+            # Who is only being added has the least.
+            eligible = (
+                _others(state.original, node_id) or _others(state.replicas, node_id) or (node_id,)
+            )
         after = settled(replace(state, isr=isr, eligible=eligible), situation)
         if after.last_known_leader == node_id:
             after = replace(after, last_known_leader=NO_NODE)
@@ -127,6 +132,38 @@ def with_isr(
         eligible=eligible,
         last_known_leader=last_known,
     )
+
+
+def partition_changed(
+    settings: MetadataSettings, topic: TopicImage, changed: PartitionImage
+) -> Outcome[PartitionImage]:
+    """Return the outcome that makes `changed` the state of its partition, at its next partition
+    epoch. Where min.insync.replicas follows the number of replicas, others may change with it."""
+    before = topic.partition(changed.partition)
+    after = replace(changed, partition_epoch=before.partition_epoch + 1)
+    if after.factor == before.factor:
+        return Outcome((PartitionChanged(topic.topic_id, after),), after)
+    partitions = (*topic.partitions[: after.partition], after)
+    now = replace(topic, partitions=(*partitions, *topic.partitions[after.partition + 1 :]))
+    others = {record.state.partition: record for record in without_eligible(settings, topic, now)}
+    own = others.pop(after.partition, None)
+    if own is not None:
+        after = replace(own.state, partition_epoch=after.partition_epoch)
+    return Outcome((PartitionChanged(topic.topic_id, after), *others.values()), after)
+
+
+def without_eligible(
+    settings: MetadataSettings, before: TopicImage, after: TopicImage
+) -> Iterator[PartitionChanged]:
+    """Another min.insync.replicas: acknowledged from now on is what eligible replicas may lack."""
+    min_isr = settings.min_insync_replicas(after)
+    if min_isr == settings.min_insync_replicas(before):
+        return
+    for state in after.partitions:
+        changed = not_eligible(state)
+        if changed != state:
+            raised = replace(changed, partition_epoch=state.partition_epoch + 1)
+            yield PartitionChanged(after.topic_id, raised)
 
 
 def changes(

@@ -51,8 +51,9 @@ class TopicImage:
 
     @property
     def replication_factor(self) -> int:
-        """Replicas of the first partition; all partitions are created alike."""
-        return len(self.partitions[0].replicas) if self.partitions else 0
+        """So many replicas every partition has. All are created alike; where reassignments have
+        made a difference, it is the smallest number."""
+        return min((state.factor for state in self.partitions), default=0)
 
     def partition(self, number: int) -> PartitionImage:
         """Return one partition; raises UnknownTopicError (UNKNOWN_PARTITION)."""
@@ -176,17 +177,29 @@ def _of_partition(number: int, state: PartitionImage) -> Iterator[str]:
         yield f"is numbered {state.partition}"
     if not state.replicas or len(set(state.replicas)) != len(state.replicas):
         yield f"replicas {state.replicas} are empty or repeat"
-    holders = (*state.isr, *state.eligible)
+    holders = (*state.isr, *state.eligible, *state.damaged)
     if len(set(holders)) != len(holders) or not set(holders) <= set(state.replicas):
         yield (
-            f"in-sync set {state.isr} and eligible set {state.eligible} are not two sets of "
-            f"replicas {state.replicas}"
+            f"in-sync set {state.isr}, eligible set {state.eligible} and damaged set "
+            f"{state.damaged} are not three sets of replicas {state.replicas}"
         )
     if not holders:
         yield "nobody holds what was acknowledged"
     if state.leader_id != NO_NODE and state.leader_id not in state.isr:
         yield f"leader {state.leader_id} is not in sync {state.isr}"
+    yield from _of_reassignment(state)
     if state.last_known_leader not in {NO_NODE, *state.replicas}:
         yield f"last known leader {state.last_known_leader} is no replica"
     if state.leader_epoch < 0 or state.partition_epoch < 0:
         yield "has a negative epoch"
+
+
+def _of_reassignment(state: PartitionImage) -> Iterator[str]:
+    if not state.target:
+        if state.adding:
+            yield f"replicas {state.adding} are added without a reassignment"
+        return
+    if len(set(state.target)) != len(state.target) or not set(state.target) <= set(state.replicas):
+        yield f"target {state.target} is no set of replicas {state.replicas}"
+    if not set(state.adding) < set(state.replicas):
+        yield f"replicas {state.adding} that are added are not some of {state.replicas}"

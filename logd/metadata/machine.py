@@ -5,7 +5,7 @@ as it appends them, so that the next command is judged against what is already o
 loss of leadership `reset` drops what was not committed.
 
 The decisions themselves are functions of image, settings and command, by subject: `topics`,
-`nodes`, `voters`, `partitions`.
+`nodes`, `voters`, `partitions`, `reassignment`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from logd.metadata.commands import (
     Outcome,
     PartitionChanges,
     ProducerIdBlock,
+    ReassignPartition,
     RegisterNode,
     RemoveNode,
     ReplaceNode,
@@ -43,6 +44,7 @@ from logd.metadata.elections import preferred, settled
 from logd.metadata.image import ClusterImage, NodeImage, TopicImage
 from logd.metadata.nodes import fence, register, remove, replace_node, unfence
 from logd.metadata.partitions import change_leaders, change_partition, transfer_leader
+from logd.metadata.reassignment import reassign
 from logd.metadata.records import (
     ClusterFormed,
     MetadataRecord,
@@ -99,7 +101,7 @@ class MetadataMachine:
 
     @overload
     def handle(
-        self, command: ChangePartition | TransferLeader, now_ms: int
+        self, command: ChangePartition | TransferLeader | ReassignPartition, now_ms: int
     ) -> Outcome[PartitionImage]: ...
 
     @overload
@@ -142,6 +144,8 @@ class MetadataMachine:
                 outcome = change_partition(image, settings, command)
             case TransferLeader():
                 outcome = transfer_leader(image, settings, command)
+            case ReassignPartition():
+                outcome = reassign(image, settings, command)
             case AddVoter():
                 outcome = add_voter(image, command)
             case UpdateVoter():

@@ -164,8 +164,8 @@ def remove(image: ClusterImage, command: RemoveNode) -> Outcome[NodeRemoval]:
     if held:
         raise InvalidRequestError(
             f"node {node.node_id} has replicas of {_counted(held)}",
-            hint="delete these topics first; a node whose disk is lost is not removed but "
-            f"replaced: `logd node replace {node.node_id}`",
+            hint=f"move them to other nodes first: `logd cluster drain {node.node_id}`; a node "
+            f"whose disk is lost is not removed but replaced: `logd node replace {node.node_id}`",
         )
     return _first_without_vote(image, node) or Outcome(
         (_removed(node),), NodeRemoval(node.node_id, done=True)

@@ -7,8 +7,6 @@ delayed message brings back a replica that has gone since.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from logd_wire.errors import (
     ErrorCode,
     IneligibleReplicaError,
@@ -24,11 +22,18 @@ from logd.metadata.commands import (
     PartitionChanges,
     TransferLeader,
 )
-from logd.metadata.elections import Change, Situation, some_changes, with_isr
+from logd.metadata.elections import (
+    Change,
+    Situation,
+    partition_changed,
+    some_changes,
+    with_isr,
+)
 from logd.metadata.image import ClusterImage
-from logd.metadata.records import PartitionChanged, PartitionImage
+from logd.metadata.reassignment import completed
+from logd.metadata.records import PartitionImage
 from logd.metadata.settings import MetadataSettings
-from logd.model.ids import NodeId, TopicId
+from logd.model.ids import NodeId
 
 
 def change_partition(
@@ -50,14 +55,8 @@ def change_partition(
         )
     isr = tuple(node_id for node_id in state.replicas if node_id in proposed)
     situation = Situation(image.nodes_in_service, settings.min_insync_replicas(topic))
-    return _changed(topic.topic_id, state, with_isr(state, isr, state.leader_id, situation))
-
-
-def _changed(
-    topic_id: TopicId, state: PartitionImage, changed: PartitionImage
-) -> Outcome[PartitionImage]:
-    after = replace(changed, partition_epoch=state.partition_epoch + 1)
-    return Outcome((PartitionChanged(topic_id, after),), after)
+    after = with_isr(state, isr, state.leader_id, situation)
+    return partition_changed(settings, topic, completed(after, situation))
 
 
 def _check_proposer(
@@ -117,7 +116,8 @@ def transfer_leader(
     _check_successor(command.node_id, state, situation, f"{topic.name}-{state.partition}")
     if command.node_id == state.leader_id:
         return Outcome((), state)
-    return _changed(topic.topic_id, state, with_isr(state, state.isr, command.node_id, situation))
+    after = with_isr(state, state.isr, command.node_id, situation)
+    return partition_changed(settings, topic, after)
 
 
 def _check_successor(

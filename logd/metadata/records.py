@@ -91,7 +91,10 @@ class VotersChanged:
 class PartitionImage:
     """Where one partition lives and who leads it. `leader_id` is NO_NODE when nobody does.
 
-    `isr` and `eligible` have no member in common, and one of them always has a member.
+    `isr`, `eligible` and `damaged` have no member in common, and one of them always has a member.
+
+    While replicas move, `replicas` are those of before, then those that are added; `target` are
+    those that will be left, preferred leader first. See `logd.metadata.reassignment`.
     """
 
     partition: int
@@ -107,6 +110,36 @@ class PartitionImage:
     eligible: tuple[NodeId, ...] = ()
     #: Who led when the in-sync set became empty; NO_NODE: it did not.
     last_known_leader: NodeId = NO_NODE
+    #: Replicas that the partition did not have before its reassignment.
+    adding: tuple[NodeId, ...] = ()
+    #: Empty: no reassignment is going on.
+    target: tuple[NodeId, ...] = ()
+    #: Replicas whose log was found damaged: they may lack acknowledged records until they are in
+    #: sync again.
+    damaged: tuple[NodeId, ...] = ()
+
+    @property
+    def original(self) -> tuple[NodeId, ...]:
+        """The replicas of before the reassignment; all of them when there is none."""
+        return tuple(node for node in self.replicas if node not in self.adding)
+
+    @property
+    def removing(self) -> tuple[NodeId, ...]:
+        """Replicas that go when the reassignment is done."""
+        if not self.target:
+            return ()
+        return tuple(node for node in self.replicas if node not in self.target)
+
+    @property
+    def preference(self) -> tuple[NodeId, ...]:
+        """All replicas, preferred leader first: those that stay before those that go."""
+        return (*self.target, *self.removing) if self.target else self.replicas
+
+    @property
+    def factor(self) -> int:
+        """How many replicas it has to have in sync. Replicas on the move count once: the smaller
+        number of before and after."""
+        return min(len(self.original), len(self.target)) if self.target else len(self.replicas)
 
 
 #: Configuration that differs from the defaults, sorted by name.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
 
 from logd_wire.errors import (
@@ -18,13 +16,12 @@ from logd_wire.errors import (
 from logd_wire.limits import PARTITIONS_PER_TOPIC_MAX
 
 from logd.metadata.commands import AlterTopic, CreateTopic, DeleteTopic, Outcome
-from logd.metadata.elections import not_eligible
+from logd.metadata.elections import without_eligible
 from logd.metadata.image import ClusterImage, NodeImage, TopicImage
 from logd.metadata.placement import place_partitions
 from logd.metadata.records import (
     MetadataRecord,
     Overrides,
-    PartitionChanged,
     PartitionsAdded,
     TopicConfigured,
     TopicCreated,
@@ -134,7 +131,7 @@ def alter_topic(
     if overrides != topic.overrides:
         records.append(TopicConfigured(topic.topic_id, overrides))
         configured = replay(image, records).topics[topic.topic_id]
-        records += _without_eligible(settings, topic, configured)
+        records += without_eligible(settings, topic, configured)
     if command.partitions not in {0, len(topic.partitions)}:
         records.append(_more_partitions(image, topic, command.partitions))
     after = replay(image, records).topics[topic.topic_id]
@@ -158,20 +155,6 @@ def _altered_config(
     if overrides != topic.overrides:
         _check_config(settings, overrides, topic.replication_factor)
     return overrides
-
-
-def _without_eligible(
-    settings: MetadataSettings, before: TopicImage, after: TopicImage
-) -> Iterator[PartitionChanged]:
-    """Another min.insync.replicas: acknowledged from now on is what eligible replicas may lack."""
-    min_isr = settings.min_insync_replicas(after)
-    if min_isr == settings.min_insync_replicas(before):
-        return
-    for state in after.partitions:
-        changed = not_eligible(state)
-        if changed != state:
-            raised = replace(changed, partition_epoch=state.partition_epoch + 1)
-            yield PartitionChanged(after.topic_id, raised)
 
 
 def _more_partitions(image: ClusterImage, topic: TopicImage, wanted: int) -> PartitionsAdded:

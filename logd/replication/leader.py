@@ -105,6 +105,11 @@ class PartitionLeader:
         """Who is in sync, as it is committed."""
         return self._assignment.isr
 
+    def followers_behind(self) -> list[tuple[NodeId, int]]:
+        """The replicas not in sync, and where the log of each ends; -1: it did not say."""
+        followers = self._followers.items()
+        return [(node, at.end_offset) for node, at in followers if node not in self.isr]
+
     @property
     def may_acknowledge(self) -> bool:
         """Whether enough replicas are in sync for anything to be committed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -18,7 +19,7 @@ from logd_wire.errors import (
 )
 from logd_wire.limits import PARTITIONS_PER_TOPIC_MAX, TOPIC_NAME_CHARACTERS_MAX
 
-from logd.metadata import TransferLeader
+from logd.metadata import ReassignPartition, TransferLeader
 from logd.metadata.image import TopicImage
 from logd.metadata.records import PartitionImage
 from logd.model.ids import NodeId
@@ -47,7 +48,10 @@ TRIM: Final = "/logd.v1.Admin/TrimTopic"
 COMPACT: Final = "/logd.v1.Admin/CompactTopic"
 #: Shorter than clients wait for an answer; they ask again.
 COMPACT_WAIT_MS_MAX: Final = 20_000
+REASSIGN: Final = "/logd.v1.Admin/ReassignPartitions"
 TOPICS_MAX: Final = 10_000
+#: Partitions that one call moves.
+REASSIGNED_MAX: Final = 1_000
 CONFIG_ENTRIES_MAX: Final = 100
 CONFIG_KEY_CHARACTERS_MAX: Final = 100
 CONFIG_VALUE_CHARACTERS_MAX: Final = 4_096
@@ -182,6 +186,39 @@ class AdminHandlers:
             raise TypeError(f"TransferLeader was answered by {type(state).__name__}")
         return admin_pb2.TransferLeaderResponse(partition=_placed(state))
 
+    async def reassign_partitions(
+        self, request: admin_pb2.ReassignPartitionsRequest, connection: Connection
+    ) -> admin_pb2.ReassignPartitionsResponse:
+        """Move replicas, each partition on its own."""
+        check_count("partitions", len(request.partitions), REASSIGNED_MAX)
+        if not request.partitions:
+            raise InvalidRequestError("no partitions", hint="name the partitions to move")
+        named = [(wanted.name, wanted.partition) for wanted in request.partitions]
+        if len(set(named)) < len(named):
+            raise InvalidRequestError("a partition is named twice")
+        decided = (self._reassigned(wanted, connection) for wanted in request.partitions)
+        return admin_pb2.ReassignPartitionsResponse(partitions=await asyncio.gather(*decided))
+
+    async def _reassigned(
+        self, wanted: admin_pb2.PartitionReassignment, connection: Connection
+    ) -> admin_pb2.ReassignedPartition:
+        name = wanted.name[:TOPIC_NAME_CHARACTERS_MAX]
+        try:
+            topic = self._edge.topic(connection, Operation.ALTER, wanted.name)
+            check_partition(wanted.partition)
+            check_count("replicas", len(wanted.replicas), REPLICATION_FACTOR_MAX)
+            for node_id in wanted.replicas:
+                check_range("node_id", node_id, 0, INT32_MAX)
+            replicas = tuple(map(NodeId, wanted.replicas)) or None
+            command = ReassignPartition(topic.topic_id, wanted.partition, replicas)
+            state = await self._edge.broker.submit(command)
+        except Exception as error:
+            failure = to_proto(presentable(error, REASSIGN))
+            return admin_pb2.ReassignedPartition(error=failure, name=name)
+        if not isinstance(state, PartitionImage):
+            raise TypeError(f"ReassignPartition was answered by {type(state).__name__}")
+        return admin_pb2.ReassignedPartition(name=name, partition=_placed(state))
+
     async def describe_config(
         self, _request: admin_pb2.DescribeConfigRequest, connection: Connection
     ) -> admin_pb2.DescribeConfigResponse:
@@ -237,6 +274,15 @@ class AdminHandlers:
             described.damage.extend(str(damage) for damage in stats.damage)
             described.retention = stats.retention
             described.compaction = stats.compaction
+            described.progress.extend(
+                admin_pb2.ReplicaProgress(
+                    node_id=each.node_id,
+                    end_offset=each.end_offset,
+                    records_left=each.records_left,
+                    bytes_left=each.bytes_left,
+                )
+                for each in stats.progress
+            )
             partitions.append(described)
         return self._with_config(topic, partitions)
 
@@ -266,6 +312,9 @@ def _placed(state: PartitionImage) -> admin_pb2.PartitionDescription:
         isr=state.isr,
         eligible=state.eligible,
         partition_epoch=state.partition_epoch,
+        adding=state.adding,
+        target=state.target,
+        damaged=state.damaged,
     )
 
 

@@ -59,6 +59,9 @@ def _admin(edge: Edge) -> dict[str, UnaryMethod]:
         "DescribeTopics": UnaryMethod(admin_pb2.DescribeTopicsRequest, admin.describe_topics),
         "CompactTopic": UnaryMethod(admin_pb2.CompactTopicRequest, admin.compact_topic),
         "TransferLeader": UnaryMethod(admin_pb2.TransferLeaderRequest, admin.transfer_leader),
+        "ReassignPartitions": UnaryMethod(
+            admin_pb2.ReassignPartitionsRequest, admin.reassign_partitions
+        ),
         "TrimTopic": UnaryMethod(admin_pb2.TrimTopicRequest, admin.trim_topic),
         "DescribeCluster": UnaryMethod(admin_pb2.DescribeClusterRequest, quorum.describe_cluster),
         "DescribeQuorum": UnaryMethod(admin_pb2.DescribeQuorumRequest, quorum.describe_quorum),

@@ -24,6 +24,7 @@ from logd.metadata import (
     FenceNode,
     FormCluster,
     Member,
+    ReassignPartition,
     RegisterNode,
     RemoveNode,
     ReplaceNode,
@@ -57,6 +58,8 @@ def encode_command(command: Command) -> pb.Command:  # noqa: C901, PLR0912 - dis
             message.change_partition.CopyFrom(_change_message(command))
         case TransferLeader():
             message.transfer_leader.CopyFrom(_transfer_message(command))
+        case ReassignPartition():
+            message.reassign_partition.CopyFrom(_reassign_message(command))
         case AddVoter():
             message.add_voter.CopyFrom(pb.AddVoterCommand(node_id=command.node_id))
         case UpdateVoter():
@@ -104,6 +107,8 @@ def decode_command(message: pb.Command) -> Command:  # noqa: C901, PLR0912 - dis
             command = _change(message.change_partition)
         case "transfer_leader":
             command = _transfer(message.transfer_leader)
+        case "reassign_partition":
+            command = _reassign(message.reassign_partition)
         case "add_voter":
             command = AddVoter(values.node_id(message.add_voter.node_id))
         case "update_voter":
@@ -268,3 +273,16 @@ def _transfer(message: pb.TransferLeaderCommand) -> TransferLeader:
     topic_id = TopicId(values.id_bytes("topic_id", message.topic_id))
     partition = values.number("partition", message.partition)
     return TransferLeader(topic_id, partition, values.node_id(message.node_id))
+
+
+def _reassign_message(command: ReassignPartition) -> pb.ReassignPartitionCommand:
+    return pb.ReassignPartitionCommand(
+        topic_id=command.topic_id, partition=command.partition, replicas=command.replicas or ()
+    )
+
+
+def _reassign(message: pb.ReassignPartitionCommand) -> ReassignPartition:
+    topic_id = TopicId(values.id_bytes("topic_id", message.topic_id))
+    replicas = tuple(map(values.node_id, message.replicas))
+    partition = values.number("partition", message.partition)
+    return ReassignPartition(topic_id, partition, replicas or None)

@@ -133,6 +133,9 @@ def _partition(message: record_pb2.PartitionState) -> PartitionImage:
         values.number("partition_epoch", message.partition_epoch),
         _nodes(message.eligible),
         values.node_id(last_known) if message.HasField("last_known_leader_id") else NO_NODE,
+        _nodes(message.adding),
+        _nodes(message.target),
+        _nodes(message.damaged),
     )
 
 

@@ -100,7 +100,7 @@ def measure(broker: Broker, partitions: Partitions, driver: DiskDriver) -> Gauge
         topic_count=len(image.topics),
         partition_count=len(here),
         leaderless=sum(state.leader_id == NO_NODE for state in states),
-        under_replicated=sum(len(state.isr) < len(state.replicas) for state in states),
+        under_replicated=sum(len(state.isr) < state.factor for state in states),
         under_min_isr=_under_min_isr(image, MetadataSettings(topic_defaults=defaults)),
         damaged_partitions=sum(bool(found.view.damage) for found in here),
         recovery=_recovery(here),
@@ -113,7 +113,7 @@ def _under_min_isr(image: ClusterImage, settings: MetadataSettings) -> int:
         state.leader_id != NO_NODE and len(state.isr) < settings.min_insync_replicas(topic)
         for topic in image.topics.values()
         for state in topic.partitions
-        if len(state.isr) < len(state.replicas)
+        if len(state.isr) < state.factor
     )
 
 
@@ -143,7 +143,7 @@ def _of_partition(found: Partition, image: ClusterImage) -> PartitionGauges:
         # Deleted a moment ago; its log is still being taken down.
         pass
     else:
-        leader_id, replicas, in_sync = state.leader_id, len(state.replicas), len(state.isr)
+        leader_id, replicas, in_sync = state.leader_id, state.factor, len(state.isr)
     return PartitionGauges(
         topic=found.topic,
         partition=found.id.partition,

@@ -1,10 +1,24 @@
-"""What retention and compaction do with a partition, and why not, as a person would say it."""
+"""What retention and compaction do with a partition, and why not, as a person would say it; what
+opening a log took, and what retention took away."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+
 from logd.model.topic_config import TopicConfig
 from logd.model.units import rough_duration, rough_size
-from logd.storage import CleaningStatus, Moment, RetentionStatus, Verdict
+from logd.runtime.partition import Partition
+from logd.storage import (
+    CleaningStatus,
+    DeletedSegment,
+    Moment,
+    RecoveryReport,
+    RetentionStatus,
+    Verdict,
+)
+
+_logger = logging.getLogger("logd.partitions")
 
 
 def retention_in_words(config: TopicConfig, status: RetentionStatus, moment: Moment) -> str:
@@ -70,3 +84,42 @@ def _when(in_ms: int) -> str:
     if in_ms <= 0:
         return "with the next check"
     return f"in {rough_duration(in_ms + 999)}"
+
+
+def report_recovery(name: str, recovery: RecoveryReport) -> None:
+    """Log what opening a log took, where that is worth knowing."""
+    if recovery.cut_bytes or recovery.copied_bytes or recovery.rebuilt or recovery.removed:
+        _logger.info(
+            "%s: recovered; %d bytes scanned, %d kept from beyond the ledger, %d of a torn tail"
+            " cut, rebuilt: %s",
+            name,
+            recovery.scanned_bytes,
+            recovery.copied_bytes,
+            recovery.cut_bytes,
+            ", ".join(recovery.rebuilt) or "nothing",
+        )
+    for damage in recovery.damage:
+        _logger.error("%s: damaged: %s", name, damage)
+
+
+def report_removed(name: str, removed: Sequence[DeletedSegment]) -> None:
+    """Log what retention took away, with the reasons."""
+    if removed:
+        _logger.info(
+            "%s: %d segments removed, offsets below %d: %s",
+            name,
+            len(removed),
+            removed[-1].next_offset,
+            ", ".join(sorted({segment.reason for segment in removed})),
+        )
+
+
+def retain(found: Partition, moment: Moment, limit_offset: int) -> list[DeletedSegment]:
+    """On the writer: roll, remove, unlink what was removed long enough ago."""
+    now_ms, brake, trusted_since_ms = moment
+    found.log.maybe_roll(now_ms)
+    removed = found.log.enforce_retention(
+        now_ms, limit_offset, brake=brake, trusted_since_ms=trusted_since_ms
+    )
+    found.log.unlink_deleted(now_ms)
+    return removed

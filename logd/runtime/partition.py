@@ -317,6 +317,10 @@ class Partition:
         # Readers are sent away too.
         self._notify()
 
+    def followers_behind(self) -> list[tuple[NodeId, int]]:
+        """Replicas that are not in sync, and where the log of each ends; -1: unknown."""
+        return [] if self._leader is None else self._leader.followers_behind()
+
     # --- copying -----------------------------------------------------------------------------
 
     def learn_high_watermark(self, offset: int) -> None:

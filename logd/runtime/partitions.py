@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -24,22 +24,26 @@ from logd.model.settings import FlushMode
 from logd.model.topic_config import TopicConfig, parse_topic_config
 from logd.observe import TrafficTable
 from logd.runtime.disk_driver import DiskDriver
-from logd.runtime.housekeeping import retention_in_words
+from logd.runtime.housekeeping import (
+    report_recovery,
+    report_removed,
+    retain,
+    retention_in_words,
+)
 from logd.runtime.marks import Marks
 from logd.runtime.partition import Partition, Surroundings, not_led_here
 from logd.runtime.ports import Clock, Disk, Spawn
 from logd.runtime.replica_fetcher import ReplicaFetcher
+from logd.runtime.replica_progress import ReplicaProgress, replica_progress
 from logd.runtime.steady_clock import SteadyClock
 from logd.storage import (
     DataDirectory,
-    DeletedSegment,
     HandleCache,
     Ledger,
     LogConfig,
     LogKey,
     Moment,
     PartitionLog,
-    RecoveryReport,
     create_log_at,
     forget_partition,
 )
@@ -69,6 +73,8 @@ class PartitionStats:
     damage: tuple[str, ...]
     retention: str
     compaction: str = ""
+    #: Of replicas that do not have everything; only the leader knows.
+    progress: tuple[ReplicaProgress, ...] = ()
 
 
 class _Missing(NamedTuple):
@@ -180,7 +186,8 @@ class Partitions:
         found.follow(state, self._nodes)
         if self._fetcher is None:
             return
-        if state.leader_id in (NO_NODE, self._config.node.id):
+        own_id = self._config.node.id
+        if state.leader_id in (NO_NODE, own_id) or own_id not in state.replicas:
             self._fetcher.stop(found.id)
         else:
             self._fetcher.follow(found, state.leader_id, state.leader_epoch)
@@ -190,11 +197,28 @@ class Partitions:
         # Topics that did not change are the same objects in both images.
         known = before.topics
         changed = [each for each in after.topics_by_name() if known.get(each.topic_id) is not each]
+        await self._forget_left(changed, before)
         await self._open_missing(changed)
         for key in list(self._partitions):
             if key.topic_id not in after.topics:
                 await self._drop(self._partitions.pop(key))
+            elif not self._is_replica(key, after):
+                await self._let_go(self._partitions.pop(key))
         await self._reconfigure(changed)
+
+    def _is_replica(self, key: TopicPartitionId, image: ClusterImage) -> bool:
+        topic = image.topics.get(TopicId(key.topic_id))
+        if topic is None or key.partition >= len(topic.partitions):
+            return False
+        return self._config.node.id in topic.partitions[key.partition].replicas
+
+    async def _forget_left(self, topics: Iterable[TopicImage], before: ClusterImage) -> None:
+        """A replica that comes to this node anew begins empty, whatever the ledger says of one
+        that was here earlier."""
+        for one in list(self._missing(topics)):
+            key = (one.key.topic_id, one.key.partition)
+            if key in self._ledger.ends and not self._is_replica(one.key, before):
+                await self._driver.call(partial(self._delete, key))
 
     async def _open_missing(self, topics: Iterable[TopicImage]) -> None:
         """Open or make logs side by side: each waits mostly for the disk, and nobody uses them
@@ -259,7 +283,7 @@ class Partitions:
                 now_ms=self._steady.wall_ms(),
                 handles=self._handles,
             )
-            _report(one.name, log.recovery)
+            report_recovery(one.name, log.recovery)
         else:
             log = PartitionLog.create(
                 files,
@@ -308,13 +332,22 @@ class Partitions:
 
     async def _drop(self, found: Partition) -> None:
         """Take a deleted partition out of use now, its files after the delay."""
+        await self._close(found)
+        delay_ms = found.config.file_delete_delay_ms
+        self._spawn(self._delete_later(found, delay_ms), f"delete {found.name}")
+
+    async def _let_go(self, found: Partition) -> None:
+        """Delete a replica that was moved to another node. At once: it may come back any time."""
+        _logger.info("%s has no replica here any more, its log is deleted", found.name)
+        await self._close(found)
+        await self._driver.call(partial(self._delete, found.key))
+
+    async def _close(self, found: Partition) -> None:
         self._traffic.leave(found.topic, found.traffic)
         if self._fetcher is not None:
             self._fetcher.stop(found.id)
         await self._driver.call(partial(found.log.close, clean=False))
         found.published()
-        delay_ms = found.config.file_delete_delay_ms
-        self._spawn(self._delete_later(found, delay_ms), f"delete {found.name}")
 
     async def _delete_later(self, found: Partition, delay_ms: int) -> None:
         await self._clock.sleep_ms(delay_ms)
@@ -381,6 +414,7 @@ class Partitions:
             segments=view.segment_count,
             damage=tuple(str(damage) for damage in view.damage),
             retention=await self._retention_in_words(found, moment),
+            progress=tuple(replica_progress(found)),
         )
 
     async def _retention_in_words(self, found: Partition, moment: Moment) -> str:
@@ -413,8 +447,8 @@ class Partitions:
             if self._partitions.get(found.id) is not found:
                 continue
             if found.log.needs_retention(moment, limit):
-                removed = await self._driver.call(partial(_retain, found, moment, limit))
-                _report_removed(found.name, removed)
+                removed = await self._driver.call(partial(retain, found, moment, limit))
+                report_removed(found.name, removed)
                 if removed:
                     found.published()
             if found.view.written_end_offset > found.view.durable_end_offset:
@@ -453,42 +487,3 @@ class Partitions:
         for found in partitions:
             await self._driver.call(partial(found.log.close, clean=True))
         self._partitions.clear()
-
-
-def _report(name: str, recovery: RecoveryReport) -> None:
-    """Log what opening a log took, where that is worth knowing."""
-    if recovery.cut_bytes or recovery.copied_bytes or recovery.rebuilt or recovery.removed:
-        _logger.info(
-            "%s: recovered; %d bytes scanned, %d kept from beyond the ledger, %d of a torn tail"
-            " cut, rebuilt: %s",
-            name,
-            recovery.scanned_bytes,
-            recovery.copied_bytes,
-            recovery.cut_bytes,
-            ", ".join(recovery.rebuilt) or "nothing",
-        )
-    for damage in recovery.damage:
-        _logger.error("%s: damaged: %s", name, damage)
-
-
-def _report_removed(name: str, removed: Sequence[DeletedSegment]) -> None:
-    """Log what retention took away, with the reasons."""
-    if removed:
-        _logger.info(
-            "%s: %d segments removed, offsets below %d: %s",
-            name,
-            len(removed),
-            removed[-1].next_offset,
-            ", ".join(sorted({segment.reason for segment in removed})),
-        )
-
-
-def _retain(found: Partition, moment: Moment, limit_offset: int) -> list[DeletedSegment]:
-    """On the writer: roll, remove, unlink what was removed long enough ago."""
-    now_ms, brake, trusted_since_ms = moment
-    found.log.maybe_roll(now_ms)
-    removed = found.log.enforce_retention(
-        now_ms, limit_offset, brake=brake, trusted_since_ms=trusted_since_ms
-    )
-    found.log.unlink_deleted(now_ms)
-    return removed

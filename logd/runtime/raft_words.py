@@ -153,9 +153,12 @@ def _partitions(partitions: tuple[PartitionImage, ...]) -> str:
 def _partition(state: PartitionImage) -> str:
     leader = f"led by {state.leader_id}" if state.leader_id >= 0 else "without leader"
     eligible = f", eligible {_ids(state.eligible)}" if state.eligible else ""
+    damaged = f", damaged {_ids(state.damaged)}" if state.damaged else ""
+    moving = f", moving to {_ids(state.target)}" if state.target else ""
     return (
         f"{state.partition} {leader} in epoch {state.leader_epoch},"
         f" replicas {_ids(state.replicas)}, in sync {_ids(state.isr)}{eligible}"
+        f"{damaged}{moving}"
     )
 
 

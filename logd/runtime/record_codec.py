@@ -37,8 +37,9 @@ from logd.model.ids import ID_BYTES, NO_NODE, ClusterId, DirectoryId, LeaderEpoc
 
 #: Version of the metadata records this software writes, and the newest it reads.
 #:
-#: 1: one node. 2: nodes are fenced and unfenced, voters, eligible replicas.
-METADATA_VERSION: Final = 2
+#: 1: one node. 2: nodes are fenced and unfenced, voters, eligible replicas. 3: replicas move, and
+#: are damaged.
+METADATA_VERSION: Final = 3
 
 
 def encode_metadata_record(record: MetadataRecord) -> bytes:  # noqa: C901, PLR0912 - dispatch
@@ -235,6 +236,9 @@ def partition_message(state: PartitionImage) -> pb.PartitionState:
         partition_epoch=state.partition_epoch,
         eligible=state.eligible,
         last_known_leader_id=None if last_known == NO_NODE else last_known,
+        adding=state.adding,
+        target=state.target,
+        damaged=state.damaged,
     )
 
 
@@ -248,6 +252,9 @@ def _partition(message: pb.PartitionState) -> PartitionImage:
         message.partition_epoch,
         tuple(map(NodeId, message.eligible)),
         _last_known_leader(message),
+        tuple(map(NodeId, message.adding)),
+        tuple(map(NodeId, message.target)),
+        tuple(map(NodeId, message.damaged)),
     )
 
 

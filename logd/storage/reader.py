@@ -98,6 +98,15 @@ class LogView:
         """Damaged ranges that are known so far and not yet trimmed."""
         return tuple(d for d in self._context.damage.ranges if d.end_offset > self.start_offset)
 
+    def size_from(self, offset: int) -> int:
+        """Return about how many bytes lie at and above `offset`."""
+        size = 0
+        for index, segment in enumerate(self._segments):
+            base, end = segment.base_offset, self._segment_end(index)
+            if end > offset:
+                size += segment.size * (end - max(base, offset)) // max(end - base, 1)
+        return size
+
     def end_offset_for_epoch(self, epoch: int) -> tuple[int, int]:
         """Return (largest known epoch <= `epoch`, its end offset); (-1, -1) if there is none."""
         return self._context.epochs.end_offset_for(epoch, self.written_end_offset)

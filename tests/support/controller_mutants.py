@@ -40,8 +40,8 @@ MUTANTS = (
     Mutant(
         "leader-from-outside-the-isr",
         "elections",
-        "leader_id = next(node for node in state.replicas if node in isr)",
-        "leader_id = next(node for node in state.replicas if node in in_service)",
+        "leader_id = next(node for node in state.preference if node in isr)",
+        "leader_id = next(node for node in state.preference if node in in_service)",
         "test_elections.py::test_the_rules",
     ),
     Mutant(
@@ -53,9 +53,9 @@ MUTANTS = (
     ),
     Mutant(
         "partition-epoch-not-raised",
-        "partitions",
-        "partition_epoch=state.partition_epoch + 1",
-        "partition_epoch=state.partition_epoch",
+        "elections",
+        "after = replace(changed, partition_epoch=before.partition_epoch + 1)",
+        "after = replace(changed, partition_epoch=before.partition_epoch)",
         "test_change_partition.py::test_a_follower_leaves_and_comes_back",
     ),
     Mutant(
@@ -103,8 +103,8 @@ MUTANTS = (
     Mutant(
         "eligible-for-another-least-number",
         "topics",
-        "        records += _without_eligible(settings, topic, configured)\n",
-        "        list(_without_eligible(settings, topic, configured))\n",
+        "        records += without_eligible(settings, topic, configured)\n",
+        "        list(without_eligible(settings, topic, configured))\n",
         "test_elections.py::test_another_least_number_forgets_who_was_eligible",
     ),
     Mutant(
@@ -113,6 +113,56 @@ MUTANTS = (
         "    if first not in state.isr or first not in situation.in_service:\n",
         "    if first not in situation.in_service:\n",
         "test_elections.py::test_the_preferred_leader_comes_back_when_it_is_in_sync",
+    ),
+    # --- reassignment ----------------------------------------------------------------------------
+    Mutant(
+        "leaves-before-all-have-come",
+        "reassignment",
+        "    if not target or not added <= {*state.isr}:\n",
+        "    if not target or (added and not added & {*state.isr}):\n",
+        "test_reassignment.py::test_nobody_leaves_before_every_added_replica_is_in_sync",
+    ),
+    Mutant(
+        "acknowledged-becomes-rarer",
+        "reassignment",
+        "    if leaving and len(isr) < max(1, min(situation.min_isr, len(target))):\n",
+        "    if leaving and not isr:\n",
+        "test_reassignment.py::test_what_was_acknowledged_does_not_become_rarer",
+    ),
+    Mutant(
+        "leader-stays-behind",
+        "reassignment",
+        "    if isr and leader_id not in isr:\n",
+        "    if isr and leader_id == NO_NODE:\n",
+        "test_reassignment.py::test_nobody_leaves_before_every_added_replica_is_in_sync",
+    ),
+    Mutant(
+        "called-off-to-the-new-ones",
+        "reassignment",
+        "        target = state.original\n",
+        "        target = state.replicas\n",
+        "test_reassignment.py::test_it_is_called_off",
+    ),
+    Mutant(
+        "replica-on-a-fenced-node",
+        "reassignment",
+        "    if added:\n",
+        "    if len(added) > 99:\n",
+        "test_reassignment.py::test_a_fenced_node_gets_nothing_and_keeps_what_it_has",
+    ),
+    Mutant(
+        "added-replicas-count-as-missing",
+        "records",
+        "return min(len(self.original), len(self.target)) if self.target else len(self.replicas)",
+        "return len(self.replicas)",
+        "test_reassignment.py::test_min_insync_replicas_follows_the_smaller_number",
+    ),
+    Mutant(
+        "loss-accepted-for-who-has-just-begun",
+        "elections",
+        "_others(state.original, node_id) or _others(state.replicas, node_id)",
+        "_others(state.replicas, node_id)",
+        "test_reassignment.py::test_a_lost_disk_leaves_those_that_had_most",
     ),
     # --- proposals -------------------------------------------------------------------------------
     Mutant(

@@ -20,6 +20,7 @@ from logd.consensus.messages import AppendRequest
 from logd.metadata import (
     ANY_DIRECTORY,
     AllocateProducerIds,
+    ReassignPartition,
     RemoveNode,
     ReplaceNode,
     TopicImage,
@@ -211,6 +212,17 @@ def _allocations(how: Drawing) -> st.SearchStrategy[AllocateProducerIds]:
     return st.builds(AllocateProducerIds, _of(NodeId, "node_id", how), count)
 
 
+def _reassignments(how: Drawing) -> st.SearchStrategy[ReassignPartition]:
+    """Replicas are named, or called back; no replicas at all are no message."""
+    nodes = st.lists(_of(NodeId, "node_id", how), min_size=1, max_size=4).map(tuple)
+    return st.builds(
+        ReassignPartition,
+        _of(TopicId, "topic_id", how),
+        how.numbers(INT32_MAX),
+        nodes if how.full else nodes | st.none(),
+    )
+
+
 _SPECIAL: dict[Any, Callable[[Drawing], Any_]] = {
     LogPoint: _points,
     SnapshotMeta: _snapshots,
@@ -218,6 +230,7 @@ _SPECIAL: dict[Any, Callable[[Drawing], Any_]] = {
     SnapshotChunk: _chunks,
     TopicImage: _topics,
     AllocateProducerIds: _allocations,
+    ReassignPartition: _reassignments,
     RemoveNode: _directories(RemoveNode),
     ReplaceNode: _directories(ReplaceNode),
 }

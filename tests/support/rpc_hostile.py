@@ -99,6 +99,8 @@ def _entry_code(method: str, data: bytes) -> int:
             return log_pb2.ListOffsetsResponse.FromString(data).answers[0].error.code
         case "DescribeTopics":
             return admin_pb2.DescribeTopicsResponse.FromString(data).topics[0].error.code
+        case "ReassignPartitions":
+            return admin_pb2.ReassignPartitionsResponse.FromString(data).partitions[0].error.code
         case _:
             return 0
 
@@ -115,6 +117,8 @@ def _named(name: str) -> Iterable[tuple[str, Message]]:
     yield ADMIN + "DescribeTopics", admin_pb2.DescribeTopicsRequest(names=[name])
     trim = admin_pb2.TrimPartition(partition=0, before_offset=-1)
     yield ADMIN + "TrimTopic", admin_pb2.TrimTopicRequest(name=name, partitions=[trim])
+    move = admin_pb2.PartitionReassignment(name=name, replicas=[1])
+    yield ADMIN + "ReassignPartitions", admin_pb2.ReassignPartitionsRequest(partitions=[move])
 
 
 INT32_MIN: Final = -(2**31)
@@ -130,6 +134,7 @@ def _partitions() -> Faulty:
     for partition in (-1, INT32_MIN, INT32_MAX):
         query = log_pb2.OffsetQuery(topic=TOPIC, partition=partition, latest=True)
         trim = admin_pb2.TrimPartition(partition=partition)
+        move = admin_pb2.PartitionReassignment(name=TOPIC, partition=partition, replicas=[1])
         requests: tuple[tuple[str, Message], ...] = (
             (LOG + "Read", log_pb2.ReadRequest(topic=TOPIC, partition=partition)),
             (
@@ -138,6 +143,7 @@ def _partitions() -> Faulty:
             ),
             (LOG + "ListOffsets", log_pb2.ListOffsetsRequest(queries=[query])),
             (ADMIN + "TrimTopic", admin_pb2.TrimTopicRequest(name=TOPIC, partitions=[trim])),
+            (ADMIN + "ReassignPartitions", admin_pb2.ReassignPartitionsRequest(partitions=[move])),
         )
         for method, request in requests:
             yield f"partition {partition}", method, request, ErrorCode.INVALID_REQUEST

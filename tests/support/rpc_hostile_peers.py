@@ -141,6 +141,13 @@ def _commands() -> Iterable[tuple[str, pb.Command]]:
             "partition -2",
             pb.Command(transfer_leader=pb.TransferLeaderCommand(topic_id=b"t" * 16, partition=-2)),
         ),
+        ("topic of none", pb.Command(reassign_partition=pb.ReassignPartitionCommand(replicas=[1]))),
+        (
+            "replica -1",
+            pb.Command(
+                reassign_partition=pb.ReassignPartitionCommand(topic_id=b"t" * 16, replicas=[-1])
+            ),
+        ),
         (
             "an address with a line",
             pb.Command(

@@ -17,12 +17,14 @@ from logd_client import (
     NotLeaderError,
     Offset,
     OffsetAndTimestamp,
+    PartitionInfo,
     Producer,
     ProducerRecord,
     QuorumInfo,
     ReadError,
     Record,
     RecordMetadata,
+    ReplicaProgress,
     TopicInfo,
     TopicPartition,
     aio,
@@ -175,6 +177,10 @@ def admin() -> None:
         assert_type(client.describe_quorum(), QuorumInfo)
         assert_type(client.read_raft_log(10).entries[0].committed, bool | None)
         assert_type(client.transfer_leader("t", 0, 2).leader, int | None)
+        moved = client.reassign_partitions({("t", 0): [1, 2], ("t", 1): None})
+        assert_type(moved, dict[tuple[str, int], PartitionInfo])
+        assert_type(moved["t", 0].progress, tuple[ReplicaProgress, ...])
+        assert_type(client.list_reassignments(), dict[tuple[str, int], PartitionInfo])
         assert_type(client.add_node(4), list[int])
         client.remove_node(4, directory_id=client.describe_cluster().members[0].directory_id)
         client.delete_topic("t")

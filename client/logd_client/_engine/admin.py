@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -48,6 +49,8 @@ logger = logging.getLogger("logd.client.admin")
 
 #: How long one call waits for the end of a compaction; less than a request may take.
 _COMPACT_WAIT_MS = 10_000
+#: Partitions that one call moves.
+_REASSIGNED_AT_ONCE: Final = 100
 #: Refusals after which a change may be sent again: it has certainly not happened.
 _NOT_DONE: Final = frozenset(
     {ErrorCode.OVERLOADED, ErrorCode.NOT_CONTROLLER, ErrorCode.SHUTTING_DOWN}
@@ -356,6 +359,43 @@ class AdminEngine:
         request = admin_pb2.TransferLeaderRequest(name=name, partition=partition, node_id=node_id)
         answer = await self._change(methods.TRANSFER_LEADER, request, repeatable=True)
         return partition_info(answer.partition)
+
+    async def reassign_partitions(
+        self, targets: Mapping[tuple[str, int], Sequence[int] | None]
+    ) -> dict[tuple[str, int], PartitionInfo]:
+        """Move replicas; raises the first partition's error after all were tried."""
+        wanted = list(targets.items())
+        answers: list[Any] = []
+        for begin in range(0, len(wanted), _REASSIGNED_AT_ONCE):
+            request = admin_pb2.ReassignPartitionsRequest()
+            for (name, partition), nodes in wanted[begin : begin + _REASSIGNED_AT_ONCE]:
+                request.partitions.add(name=name, partition=partition, replicas=nodes or ())
+            answers.append(
+                await self._patiently(partial(self._reassign, request), _NOT_DONE | _NOT_KNOWN)
+            )
+        return {
+            (part.name, part.partition.partition): partition_info(part.partition)
+            for part in _all_parts(answers)
+        }
+
+    async def _reassign(self, request: Message, _left_ms: float) -> Any:
+        """Decided anew as a whole where that may help one of them: the others change nothing."""
+        answer = await self._change(methods.REASSIGN_PARTITIONS, request, repeatable=True)
+        for part in answer.partitions:
+            if part.HasField("error"):
+                error = from_proto(part.error, broker=None)
+                if error.code in _NOT_DONE | _NOT_KNOWN:
+                    raise error
+        return answer
+
+    async def list_reassignments(self) -> dict[tuple[str, int], PartitionInfo]:
+        """Every partition whose replicas are moving."""
+        return {
+            (topic.name, part.partition): part
+            for topic in await self.describe_topics((), include_internal=True)
+            for part in topic.partitions
+            if part.target
+        }
 
     # ---- members ---------------------------------------------------------------------------
 

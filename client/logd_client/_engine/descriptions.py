@@ -20,6 +20,7 @@ from logd_client.values import (
     RaftEntryInfo,
     RaftLogPage,
     RaftRecordInfo,
+    ReplicaProgress,
     TopicInfo,
     VoterInfo,
 )
@@ -64,6 +65,13 @@ def partition_info(part: admin_pb2.PartitionDescription) -> PartitionInfo:
         compaction=part.compaction,
         eligible=tuple(part.eligible),
         partition_epoch=part.partition_epoch,
+        adding=tuple(part.adding),
+        target=tuple(part.target),
+        damaged=tuple(part.damaged),
+        progress=tuple(
+            ReplicaProgress(each.node_id, each.end_offset, each.records_left, each.bytes_left)
+            for each in part.progress
+        ),
     )
 
 

@@ -18,6 +18,7 @@ DELETE_TOPIC: Final = "/logd.v1.Admin/DeleteTopic"
 ALTER_TOPIC: Final = "/logd.v1.Admin/AlterTopic"
 DESCRIBE_TOPICS: Final = "/logd.v1.Admin/DescribeTopics"
 TRANSFER_LEADER: Final = "/logd.v1.Admin/TransferLeader"
+REASSIGN_PARTITIONS: Final = "/logd.v1.Admin/ReassignPartitions"
 COMPACT_TOPIC: Final = "/logd.v1.Admin/CompactTopic"
 TRIM_TOPIC: Final = "/logd.v1.Admin/TrimTopic"
 DESCRIBE_CLUSTER: Final = "/logd.v1.Admin/DescribeCluster"
@@ -41,6 +42,7 @@ RESPONSES: Final[dict[str, type[Message]]] = {
     DESCRIBE_TOPICS: admin_pb2.DescribeTopicsResponse,
     COMPACT_TOPIC: admin_pb2.CompactTopicResponse,
     TRANSFER_LEADER: admin_pb2.TransferLeaderResponse,
+    REASSIGN_PARTITIONS: admin_pb2.ReassignPartitionsResponse,
     TRIM_TOPIC: admin_pb2.TrimTopicResponse,
     DESCRIBE_CLUSTER: admin_pb2.DescribeClusterResponse,
     DESCRIBE_CONFIG: admin_pb2.DescribeConfigResponse,

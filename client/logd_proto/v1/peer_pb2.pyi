@@ -317,7 +317,7 @@ class EpochEnd(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., end_offset: _Optional[int] = ...) -> None: ...
 
 class Command(_message.Message):
-    __slots__ = ("form_cluster", "register_node", "create_topic", "delete_topic", "alter_topic", "allocate_producer_ids", "change_partition", "add_voter", "update_voter", "remove_node", "replace_node", "fence_node", "unfence_node", "elect_leaders", "balance_leaders", "transfer_leader")
+    __slots__ = ("form_cluster", "register_node", "create_topic", "delete_topic", "alter_topic", "allocate_producer_ids", "change_partition", "add_voter", "update_voter", "remove_node", "replace_node", "fence_node", "unfence_node", "elect_leaders", "balance_leaders", "transfer_leader", "reassign_partition", "report_damage")
     FORM_CLUSTER_FIELD_NUMBER: _ClassVar[int]
     REGISTER_NODE_FIELD_NUMBER: _ClassVar[int]
     CREATE_TOPIC_FIELD_NUMBER: _ClassVar[int]
@@ -334,6 +334,8 @@ class Command(_message.Message):
     ELECT_LEADERS_FIELD_NUMBER: _ClassVar[int]
     BALANCE_LEADERS_FIELD_NUMBER: _ClassVar[int]
     TRANSFER_LEADER_FIELD_NUMBER: _ClassVar[int]
+    REASSIGN_PARTITION_FIELD_NUMBER: _ClassVar[int]
+    REPORT_DAMAGE_FIELD_NUMBER: _ClassVar[int]
     form_cluster: FormClusterCommand
     register_node: RegisterNodeCommand
     create_topic: CreateTopicCommand
@@ -350,7 +352,9 @@ class Command(_message.Message):
     elect_leaders: ElectLeadersCommand
     balance_leaders: BalanceLeadersCommand
     transfer_leader: TransferLeaderCommand
-    def __init__(self, form_cluster: _Optional[_Union[FormClusterCommand, _Mapping]] = ..., register_node: _Optional[_Union[RegisterNodeCommand, _Mapping]] = ..., create_topic: _Optional[_Union[CreateTopicCommand, _Mapping]] = ..., delete_topic: _Optional[_Union[DeleteTopicCommand, _Mapping]] = ..., alter_topic: _Optional[_Union[AlterTopicCommand, _Mapping]] = ..., allocate_producer_ids: _Optional[_Union[AllocateProducerIdsCommand, _Mapping]] = ..., change_partition: _Optional[_Union[ChangePartitionCommand, _Mapping]] = ..., add_voter: _Optional[_Union[AddVoterCommand, _Mapping]] = ..., update_voter: _Optional[_Union[UpdateVoterCommand, _Mapping]] = ..., remove_node: _Optional[_Union[RemoveNodeCommand, _Mapping]] = ..., replace_node: _Optional[_Union[ReplaceNodeCommand, _Mapping]] = ..., fence_node: _Optional[_Union[FenceNodeCommand, _Mapping]] = ..., unfence_node: _Optional[_Union[UnfenceNodeCommand, _Mapping]] = ..., elect_leaders: _Optional[_Union[ElectLeadersCommand, _Mapping]] = ..., balance_leaders: _Optional[_Union[BalanceLeadersCommand, _Mapping]] = ..., transfer_leader: _Optional[_Union[TransferLeaderCommand, _Mapping]] = ...) -> None: ...
+    reassign_partition: ReassignPartitionCommand
+    report_damage: ReportDamageCommand
+    def __init__(self, form_cluster: _Optional[_Union[FormClusterCommand, _Mapping]] = ..., register_node: _Optional[_Union[RegisterNodeCommand, _Mapping]] = ..., create_topic: _Optional[_Union[CreateTopicCommand, _Mapping]] = ..., delete_topic: _Optional[_Union[DeleteTopicCommand, _Mapping]] = ..., alter_topic: _Optional[_Union[AlterTopicCommand, _Mapping]] = ..., allocate_producer_ids: _Optional[_Union[AllocateProducerIdsCommand, _Mapping]] = ..., change_partition: _Optional[_Union[ChangePartitionCommand, _Mapping]] = ..., add_voter: _Optional[_Union[AddVoterCommand, _Mapping]] = ..., update_voter: _Optional[_Union[UpdateVoterCommand, _Mapping]] = ..., remove_node: _Optional[_Union[RemoveNodeCommand, _Mapping]] = ..., replace_node: _Optional[_Union[ReplaceNodeCommand, _Mapping]] = ..., fence_node: _Optional[_Union[FenceNodeCommand, _Mapping]] = ..., unfence_node: _Optional[_Union[UnfenceNodeCommand, _Mapping]] = ..., elect_leaders: _Optional[_Union[ElectLeadersCommand, _Mapping]] = ..., balance_leaders: _Optional[_Union[BalanceLeadersCommand, _Mapping]] = ..., transfer_leader: _Optional[_Union[TransferLeaderCommand, _Mapping]] = ..., reassign_partition: _Optional[_Union[ReassignPartitionCommand, _Mapping]] = ..., report_damage: _Optional[_Union[ReportDamageCommand, _Mapping]] = ...) -> None: ...
 
 class Reply(_message.Message):
     __slots__ = ("cluster_id", "node", "topic", "producer_ids", "partition", "voters", "node_removal", "partition_changes")
@@ -485,6 +489,34 @@ class TransferLeaderCommand(_message.Message):
     partition: int
     node_id: int
     def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., node_id: _Optional[int] = ...) -> None: ...
+
+class ReassignPartitionCommand(_message.Message):
+    __slots__ = ("topic_id", "partition", "replicas")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    topic_id: bytes
+    partition: int
+    replicas: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., replicas: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class ReportDamageCommand(_message.Message):
+    __slots__ = ("node_id", "incarnation_id", "partitions")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    incarnation_id: bytes
+    partitions: _containers.RepeatedCompositeFieldContainer[PartitionName]
+    def __init__(self, node_id: _Optional[int] = ..., incarnation_id: _Optional[bytes] = ..., partitions: _Optional[_Iterable[_Union[PartitionName, _Mapping]]] = ...) -> None: ...
+
+class PartitionName(_message.Message):
+    __slots__ = ("topic_id", "partition")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    topic_id: bytes
+    partition: int
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ...) -> None: ...
 
 class AddVoterCommand(_message.Message):
     __slots__ = ("node_id",)

@@ -105,7 +105,7 @@ class VotersChanged(_message.Message):
     def __init__(self, voters: _Optional[_Iterable[_Union[VoterState, _Mapping]]] = ...) -> None: ...
 
 class PartitionState(_message.Message):
-    __slots__ = ("partition", "leader_id", "leader_epoch", "replicas", "isr", "partition_epoch", "eligible", "last_known_leader_id")
+    __slots__ = ("partition", "leader_id", "leader_epoch", "replicas", "isr", "partition_epoch", "eligible", "last_known_leader_id", "adding", "target", "damaged")
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     LEADER_ID_FIELD_NUMBER: _ClassVar[int]
     LEADER_EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +114,9 @@ class PartitionState(_message.Message):
     PARTITION_EPOCH_FIELD_NUMBER: _ClassVar[int]
     ELIGIBLE_FIELD_NUMBER: _ClassVar[int]
     LAST_KNOWN_LEADER_ID_FIELD_NUMBER: _ClassVar[int]
+    ADDING_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_FIELD_NUMBER: _ClassVar[int]
     partition: int
     leader_id: int
     leader_epoch: int
@@ -122,7 +125,10 @@ class PartitionState(_message.Message):
     partition_epoch: int
     eligible: _containers.RepeatedScalarFieldContainer[int]
     last_known_leader_id: int
-    def __init__(self, partition: _Optional[int] = ..., leader_id: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., replicas: _Optional[_Iterable[int]] = ..., isr: _Optional[_Iterable[int]] = ..., partition_epoch: _Optional[int] = ..., eligible: _Optional[_Iterable[int]] = ..., last_known_leader_id: _Optional[int] = ...) -> None: ...
+    adding: _containers.RepeatedScalarFieldContainer[int]
+    target: _containers.RepeatedScalarFieldContainer[int]
+    damaged: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, partition: _Optional[int] = ..., leader_id: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., replicas: _Optional[_Iterable[int]] = ..., isr: _Optional[_Iterable[int]] = ..., partition_epoch: _Optional[int] = ..., eligible: _Optional[_Iterable[int]] = ..., last_known_leader_id: _Optional[int] = ..., adding: _Optional[_Iterable[int]] = ..., target: _Optional[_Iterable[int]] = ..., damaged: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class TopicCreated(_message.Message):
     __slots__ = ("topic_id", "name", "partitions", "config")

@@ -1,8 +1,8 @@
 """Bytes that earlier versions wrote: they stay what they are, and they stay readable.
 
-`golden_v1.txt` and `golden_v2.txt` hold one record of each kind of that version, every field with
-a value of its own. Version 1 is only read by now. A new kind gets a new line; a line is never
-changed. With LOGD_REWRITE=1 missing lines are added to the newest.
+`golden_v1.txt` to `golden_v3.txt` hold one record of each kind of that version, every field with
+a value of its own. Versions 1 and 2 are only read by now. A new kind gets a new line; a line is
+never changed. With LOGD_REWRITE=1 missing lines are added to the newest.
 """
 
 from __future__ import annotations
@@ -50,6 +50,19 @@ def state(number: int) -> PartitionImage:
 def state_of_v2(number: int) -> PartitionImage:
     """With eligible replicas, and node 0 as the leader of before: 0 is not the same as none."""
     return replace(state(number), eligible=(NodeId(number * 10 + 1),), last_known_leader=NodeId(0))
+
+
+def state_of_v3(number: int) -> PartitionImage:
+    """On the move, with a damaged replica."""
+    nodes = state(number).replicas
+    return replace(
+        state(number),
+        replicas=(*nodes, NodeId(number * 10 + 2), NodeId(0)),
+        isr=nodes[1:],
+        adding=(NodeId(number * 10 + 2), NodeId(0)),
+        target=(NodeId(0), nodes[1]),
+        damaged=nodes[:1],
+    )
 
 
 TOPIC = TopicId(numbered(0x40))
@@ -108,6 +121,15 @@ V2: list[MetadataRecord] = [
         )
     ),
 ]
+V3: list[MetadataRecord] = [
+    *V2[:2],
+    TopicCreated(TOPIC, "orders.v1", (state_of_v2(0), state_of_v3(1)), OVERRIDES),
+    V2[3],
+    PartitionsAdded(TOPIC, (state_of_v3(2),)),
+    *V2[5:7],
+    PartitionChanged(TOPIC, state_of_v3(3)),
+    *V2[8:],
+]
 
 
 def named(record: MetadataRecord) -> str:
@@ -122,14 +144,15 @@ def read_golden(version: int) -> dict[str, str]:
 
 def test_there_is_a_line_for_each_kind() -> None:
     kinds = [kind.__name__ for kind in get_args(MetadataRecord)]
-    assert [named(record) for record in V2] == kinds
-    golden = read_golden(2)
+    assert [named(record) for record in V3] == kinds
+    golden = read_golden(3)
     if os.environ.get("LOGD_REWRITE") == "1":
-        for record in V2:
+        for record in V3:
             golden.setdefault(named(record), encode_metadata_record(record).hex())
-        path = HERE / "golden_v2.txt"
+        path = HERE / "golden_v3.txt"
         path.write_text("".join(f"{kind} {text}\n" for kind, text in golden.items()))
     assert list(golden) == kinds
+    assert list(read_golden(2)) == kinds[: len(V2)]
     assert list(read_golden(1)) == kinds[: len(V1)]
 
 
@@ -139,7 +162,12 @@ def test_version_1_is_read(record: MetadataRecord) -> None:
 
 
 @pytest.mark.parametrize("record", V2, ids=named)
+def test_version_2_is_read(record: MetadataRecord) -> None:
+    assert decode_metadata_record(bytes.fromhex(read_golden(2)[named(record)])) == record
+
+
+@pytest.mark.parametrize("record", V3, ids=named)
 def test_golden_bytes(record: MetadataRecord) -> None:
-    golden = bytes.fromhex(read_golden(2)[named(record)])
+    golden = bytes.fromhex(read_golden(3)[named(record)])
     assert decode_metadata_record(golden) == record
     assert encode_metadata_record(record) == golden

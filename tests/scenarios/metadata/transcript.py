@@ -40,6 +40,7 @@ from logd.metadata import (
     PartitionChanges,
     PartitionImage,
     ProducerIdBlock,
+    ReassignPartition,
     RegisterNode,
     RemoveNode,
     ReplaceNode,
@@ -235,7 +236,7 @@ def _command(verb: str, words: list[str]) -> Command:
 
 
 def _of_cluster(verb: str, subject: str, flags: list[str], options: dict[str, str]) -> Command:
-    node_id = NodeId(int(subject or NO_NODE))
+    node_id = NodeId(int(subject) if subject.isdigit() else NO_NODE)
     directory = DirectoryId(_id(options["directory"]) if "directory" in options else b"")
     match verb:
         case "add-voter":
@@ -249,6 +250,10 @@ def _of_cluster(verb: str, subject: str, flags: list[str], options: dict[str, st
         case "transfer":
             topic = _id(options["topic"])
             return TransferLeader(TopicId(topic), int(options["partition"]), node_id)
+        case "reassign":
+            target = None if "back" in flags else _nodes(options["to"])
+            partition = int(options.get("partition", 0))
+            return ReassignPartition(TopicId(_id(subject)), partition, target)
         case "elect":
             return ElectLeaders()
         case "balance":
@@ -361,7 +366,11 @@ def _partitions(partitions: Iterable[PartitionImage]) -> list[str]:
 def _beside(state: PartitionImage) -> str:
     eligible = f" elr={','.join(map(str, state.eligible))}" if state.eligible else ""
     known = state.last_known_leader
-    return eligible + (f" last={known}" if known != NO_NODE else "")
+    damaged = f" damaged={','.join(map(str, state.damaged))}" if state.damaged else ""
+    adding = f" adding={','.join(map(str, state.adding))}" if state.adding else ""
+    target = f" target={','.join(map(str, state.target))}" if state.target else ""
+    last = f" last={known}" if known != NO_NODE else ""
+    return eligible + last + damaged + adding + target
 
 
 def _image(image: ClusterImage) -> Iterator[str]:

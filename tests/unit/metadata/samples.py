@@ -156,6 +156,9 @@ _states = st.builds(
     _counts,
     st.lists(_node_ids, max_size=4).map(tuple),
     _node_ids,
+    st.lists(_node_ids, max_size=4).map(tuple),
+    st.lists(_node_ids, max_size=4).map(tuple),
+    st.lists(_node_ids, max_size=4).map(tuple),
 )
 _partitions = st.lists(_states, max_size=4).map(tuple)
 _overrides = st.dictionaries(_texts, _texts, max_size=4).map(lambda d: tuple(sorted(d.items())))

@@ -44,6 +44,7 @@ from logd.metadata import (
     NodeRemoval,
     PartitionChanges,
     PartitionImage,
+    ReassignPartition,
     RegisterNode,
     RemoveNode,
     ReplaceNode,
@@ -138,8 +139,20 @@ class ControllerOfAModel(RuleBasedStateMachine):
         before = self.machine.image.topic(record.topic_id).partition(record.state.partition)
         after = record.state
         assert after.partition_epoch == before.partition_epoch + 1
-        assert after.replicas == before.replicas
+        self.check_replicas(record.topic_id, before, after)
         assert (after.leader_epoch > before.leader_epoch) is (after.leader_id != before.leader_id)
+
+    def check_replicas(
+        self, topic_id: TopicId, before: PartitionImage, after: PartitionImage
+    ) -> None:
+        """No replica comes in sync by being named, and none that holds what was acknowledged goes
+        before enough of those that stay do."""
+        assert {*after.isr, *after.eligible} <= {*before.replicas}
+        gone = {*before.isr, *before.eligible}.difference(after.replicas)
+        if gone:
+            least = self.settings.min_insync_replicas(self.machine.image.topic(topic_id))
+            assert len(after.isr) >= min(least, len(after.replicas)) > 0, (before, after)
+            assert not after.target
 
     def states(self, image: ClusterImage) -> dict[TopicPartitionId, PartitionImage]:
         return {
@@ -271,6 +284,14 @@ class ControllerOfAModel(RuleBasedStateMachine):
     def delete(self, data: st.DataObject) -> None:
         self.do(DeleteTopic(data.draw(st.sampled_from(sorted(self.machine.image.topic_ids)))))
 
+    @precondition(lambda self: self.machine.image.topics)
+    @rule(data=st.data(), nodes=st.lists(node_ids, max_size=3, unique=True))
+    def reassign(self, data: st.DataObject, nodes: list[NodeId]) -> None:
+        """No nodes: back to where the replicas were."""
+        name = data.draw(st.sampled_from(sorted(self.machine.image.topic_ids)))
+        topic_id = self.machine.image.topic_ids[name]
+        self.do(ReassignPartition(topic_id, 0, tuple(nodes) or None))
+
     # --- leaders, as the model plays them ---------------------------------------------------------
 
     @rule(commit=st.booleans())
@@ -380,6 +401,10 @@ class ControllerOfAModel(RuleBasedStateMachine):
     @rule()
     def commit(self) -> None:
         self.committed = self.machine.image
+        for partition, state in self.states(self.committed).items():
+            for node_id in {*NODES}.difference(state.replicas):
+                # Its log is deleted: should it come back, it begins with nothing.
+                self.disks[node_id].holds.pop(partition, None)
 
     @rule()
     def lose_leadership(self) -> None:

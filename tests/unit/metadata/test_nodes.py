@@ -270,7 +270,7 @@ def test_a_node_with_replicas_is_not_removed() -> None:
     assert error.message == (
         "node 3 has replicas of orders-0, orders-1, orders-2, orders-3, orders-4 and 2 more"
     )
-    assert "delete these topics first" in error.hint
+    assert "logd cluster drain 3" in error.hint
     run(machine, DeleteTopic("orders"))
     remove(machine, RemoveNode(N3))
     assert find_problems(machine.image) == []
