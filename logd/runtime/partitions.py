@@ -125,6 +125,8 @@ class Partitions:
         self._nodes: dict[NodeId, int] = {}
         #: The newest image: a log that took long to open is led as it says.
         self._newest = ClusterImage()
+        #: What `open_all` or `follow` came to the end with.
+        self._in_step_with = ClusterImage()
 
     def take_part(self, around: Surroundings, fetcher: ReplicaFetcher | None) -> None:
         """Lead and copy from now on; comes before any log is opened.
@@ -151,6 +153,7 @@ class Partitions:
     async def open_all(self, image: ClusterImage) -> None:
         """Open the log of every partition in `image`; set aside what it does not know."""
         node_id = self._config.node.id
+        self._in_step_with = image
         wanted = dict(image.partitions_of(node_id))
         keys: set[LogKey] = {(key.topic_id, key.partition) for key in wanted}
         unknown = await self._driver.call(
@@ -197,7 +200,7 @@ class Partitions:
         # Topics that did not change are the same objects in both images.
         known = before.topics
         changed = [each for each in after.topics_by_name() if known.get(each.topic_id) is not each]
-        await self._forget_left(changed, before)
+        await self._forget_left(changed)
         await self._open_missing(changed)
         for key in list(self._partitions):
             if key.topic_id not in after.topics:
@@ -205,6 +208,7 @@ class Partitions:
             elif not self._is_replica(key, after):
                 await self._let_go(self._partitions.pop(key))
         await self._reconfigure(changed)
+        self._in_step_with = after
 
     def _is_replica(self, key: TopicPartitionId, image: ClusterImage) -> bool:
         topic = image.topics.get(TopicId(key.topic_id))
@@ -212,12 +216,12 @@ class Partitions:
             return False
         return self._config.node.id in topic.partitions[key.partition].replicas
 
-    async def _forget_left(self, topics: Iterable[TopicImage], before: ClusterImage) -> None:
+    async def _forget_left(self, topics: Iterable[TopicImage]) -> None:
         """A replica that comes to this node anew begins empty, whatever the ledger says of one
-        that was here earlier."""
+        that was here earlier. One that could only not be opened yet is not new."""
         for one in list(self._missing(topics)):
             key = (one.key.topic_id, one.key.partition)
-            if key in self._ledger.ends and not self._is_replica(one.key, before):
+            if key in self._ledger.ends and not self._is_replica(one.key, self._in_step_with):
                 await self._driver.call(partial(self._delete, key))
 
     async def _open_missing(self, topics: Iterable[TopicImage]) -> None:
