@@ -107,8 +107,8 @@ MUTANTS = (
     Mutant(
         "a-stop-cuts-answers-off",
         "http/connection",
-        "        if not self.busy:\n",
-        "        if True:\n",
+        "        if self._open and not self.busy:\n",
+        "        if self._open:\n",
         _PROTOCOL,
     ),
     Mutant(
@@ -178,7 +178,7 @@ MUTANTS = (
         "a-hanging-disk-is-asked-by-everybody",
         "http/watch",
         "        if asking is None or asking.done():\n",
-        "        if True:\n",
+        "        if self._open:\n",
         _WATCH,
     ),
     Mutant(
