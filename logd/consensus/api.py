@@ -52,8 +52,10 @@ class Consensus(Protocol):
         """
         ...
 
-    async def read_barrier(self, *, timeout_ms: int) -> LogIndex:
+    async def read_barrier(self, *, timeout_ms: int, patience_ms: int = 0) -> LogIndex:
         """Wait until the local state holds everything committed before the call.
+
+        What can wait `patience_ms` longer shares the next heartbeat, if that is due by then.
 
         Returns the end index that was reached. Raises NotLeaderError, OutcomeUnknownError.
         """

@@ -5,7 +5,7 @@
 | elected | no-op of the own term; each peer is probed at the end of the log before it |
 | entries to send, room on the way | appends, made when the driver looks for work (`flush`) |
 | a majority acknowledged an entry of the own term | committed; told with the next append |
-| heartbeat due, or reads waiting | a round of heartbeats |
+| heartbeat due, or reads that do not wait for it | a round of heartbeats |
 | round answered by a majority | the reads that waited for it are confirmed |
 | no majority answers what was asked within an election timeout | it steps down |
 | a voter set appended | in force at once: peers come and go |
@@ -83,8 +83,10 @@ class Leader:
         self._observers = tuple(nodes)
         self._follow_voters()
 
-    def read(self, context: int) -> None:
-        self._reads.ask(context)
+    def read(self, context: int, patience_ms: int) -> None:
+        """A round of its own is not begun for a read that can wait for the next heartbeat."""
+        left_ms = self._next_heartbeat_ms - self._member.now_ms
+        self._reads.ask(context, urgent=not self._peers or left_ms > patience_ms)
         self._begin_round_for_reads()
 
     def transfer(self, to: NodeId) -> None:
@@ -104,6 +106,11 @@ class Leader:
     def has_committed_own_term(self) -> bool:
         """Before, the commit index may be lower than that of the leader before."""
         return self._member.commit_index > self.term_start
+
+    @property
+    def may_send(self) -> bool:
+        """Whether an entry appended now may leave before others have arrived."""
+        return any(peer.may_send for peer in self._peers.values())
 
     @property
     def is_handing_over(self) -> bool:
@@ -172,7 +179,7 @@ class Leader:
     def _begin_round_for_reads(self) -> None:
         """Reads share rounds: the next one begins when the one before is answered, or is due."""
         is_idle = self._round_confirmed == self._rounds.last
-        if self._reads.has_early and self.has_committed_own_term and is_idle:
+        if self._reads.is_urgent and self.has_committed_own_term and is_idle:
             self._begin_round()
 
     def _confirm_rounds(self) -> None:

@@ -154,6 +154,11 @@ class RaftCore:
         if applied_term == member.term:
             self._catch_up.reach(member.applied_index)
 
+    @property
+    def may_send_entries(self) -> bool:
+        """Whether an entry proposed now may leave before others have arrived."""
+        return self._roles.leader is not None and self._roles.leader.may_send
+
     def progress(self) -> tuple[PeerProgress, ...]:
         """What a leader knows of voters and observers, by node id; of anybody else nothing."""
         return self._roles.leader.progress() if self._roles.leader is not None else ()
@@ -205,10 +210,11 @@ class RaftCore:
         leader.maybe_commit()
         return Proposal(entry.index, entry.term)
 
-    def read_index(self, context: int) -> None:
+    def read_index(self, context: int, *, patience_ms: int = 0) -> None:
         """Ask for a point to read at; it comes back in a ready's `reads` with `context`, or its
-        `reads_failed`. Raises NotLeaderError (NOT_CONTROLLER)."""
-        self._check_leads().read(context)
+        `reads_failed`. With patience it may wait so long for the next heartbeat, which proves the
+        same. Raises NotLeaderError (NOT_CONTROLLER)."""
+        self._check_leads().read(context, patience_ms)
 
     def transfer(self, to: NodeId) -> None:
         """Let the voter `to` lead instead, as soon as it has the whole log.

@@ -94,6 +94,15 @@ class ClusterImage:
         """The nodes that are registered and not fenced."""
         return frozenset(node.node_id for node in self.nodes.values() if not node.fenced)
 
+    def has_same_members(self, other: ClusterImage) -> bool:
+        """Whether nothing has happened to cluster, nodes and voters between the two."""
+        # Replay leaves a mapping alone in which nothing changes.
+        return (
+            self.nodes is other.nodes
+            and self.voters == other.voters
+            and self.cluster_id == other.cluster_id
+        )
+
     def voter(self, node_id: NodeId) -> VoterImage | None:
         """The node as a voter; None when it does not vote."""
         return next((voter for voter in self.voters if voter.node_id == node_id), None)

@@ -104,7 +104,7 @@ class NodeSessions:
     def heartbeat(
         self, node_id: NodeId, incarnation_id: bytes, applied_index: LogIndex, now_ms: int
     ) -> Heartbeat:
-        """Take in a heartbeat.
+        """Take in a heartbeat that arrived at `now_ms`.
 
         Raises InvalidRequestError (retriable) from a node that is not registered, as far as is
         committed, and StaleEpochError when another process of it is.
@@ -119,7 +119,8 @@ class NodeSessions:
             # The fence is on its way; an answer now must not let the node serve when it comes.
             return Heartbeat(fenced=True)
         if not node.fenced:
-            session.deadline_ms = now_ms + self._timing.session_ms
+            assert session.deadline_ms is not None, "as the image says, it is alive"
+            session.deadline_ms = max(session.deadline_ms, now_ms + self._timing.session_ms)
             return Heartbeat(fenced=False)
         if applied_index < session.target_index:
             return Heartbeat(fenced=True)

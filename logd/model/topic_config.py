@@ -284,16 +284,7 @@ def topic_config_entries(
 ) -> list[TopicConfigEntry]:
     """Return every value in force by name, in plain form (milliseconds, bytes)."""
     texts = _in_force(overrides, defaults or {}, replication_factor)
-    return [
-        TopicConfigEntry(
-            setting.name,
-            format_value(_parse_one(setting.name, texts[setting.name][0])),
-            texts[setting.name][1],
-            setting.dynamic,
-            setting.doc,
-        )
-        for setting in TOPIC_SETTINGS
-    ]
+    return [_entry(setting.name, *texts[setting.name]) for setting in TOPIC_SETTINGS]
 
 
 def canonical_topic_config(overrides: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -380,6 +371,13 @@ def _parse_one(name: str, text: str) -> Any:
     if name == "cleanup.policy" and "," in text[:_LIST_CHARACTERS_MAX]:
         text = ",".join(sorted(part.strip() for part in text.split(",")))
     return _BY_NAME[name].parse(text)
+
+
+@lru_cache(maxsize=1_024)
+def _entry(name: str, text: str, source: str) -> TopicConfigEntry:
+    setting = _BY_NAME[name]
+    value = format_value(_parse_one(name, text))
+    return TopicConfigEntry(name, value, source, setting.dynamic, setting.doc)
 
 
 def _attribute(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from logd_proto.v1 import admin_pb2
@@ -26,6 +27,7 @@ from logd.model.ids import NodeId
 from logd.model.names import check_topic_name
 from logd.model.node_settings import SETTINGS_BY_NAME
 from logd.model.topic_config import (
+    TopicConfigEntry,
     durability_in_words,
     parse_topic_config,
     topic_config_entries,
@@ -298,9 +300,15 @@ class AdminHandlers:
             topic_id=topic.topic_id,
             internal=topic.internal,
             partitions=partitions,
-            config=[admin_pb2.ConfigEntry(**entry._asdict()) for entry in entries],
+            config=map(_entry, entries),
             durability=durability_in_words(config, replicas),
         )
+
+
+#: The same few entries, mostly defaults, describe most topics. The message takes copies.
+@lru_cache(maxsize=1_024)
+def _entry(entry: TopicConfigEntry) -> admin_pb2.ConfigEntry:
+    return admin_pb2.ConfigEntry(**entry._asdict())
 
 
 def _placed(state: PartitionImage) -> admin_pb2.PartitionDescription:

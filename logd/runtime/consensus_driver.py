@@ -115,6 +115,7 @@ class ConsensusDriver:
         #: A durable snapshot that the core does not know of yet.
         self._taken: SnapshotMeta | None = None
         self._applied_index = LogIndex(0)
+        self._is_saving = False
         self._closing = False
 
     async def start(self, spawn: Spawn) -> None:
@@ -224,7 +225,9 @@ class ConsensusDriver:
 
     async def propose(self, payloads: Sequence[bytes], *, timeout_ms: int) -> Committed:
         proposal = self._core.propose(payloads)
-        self._wake.set()
+        # Beside a save there may be nothing to do for it yet.
+        if not self._is_saving or self._core.may_send_entries:
+            self._wake.set()
         return await self._pending.proposal(proposal.index, proposal.term, timeout_ms=timeout_ms)
 
     async def propose_voters(self, voters: Voters, payload: bytes, *, timeout_ms: int) -> Committed:
@@ -236,9 +239,9 @@ class ConsensusDriver:
         self._wake.set()
         return await self._pending.proposal(proposal.index, proposal.term, timeout_ms=timeout_ms)
 
-    async def read_barrier(self, *, timeout_ms: int) -> LogIndex:
+    async def read_barrier(self, *, timeout_ms: int, patience_ms: int = 0) -> LogIndex:
         context = self._pending.new_read()
-        self._core.read_index(context)
+        self._core.read_index(context, patience_ms=patience_ms)
         self._wake.set()
         return await self._pending.read(context, timeout_ms=timeout_ms)
 
@@ -286,9 +289,8 @@ class ConsensusDriver:
 
     def _on_delivery(self, message: Message, delivered: bool) -> None:
         """A snapshot reached its peer, or did not."""
-        body = message.body
-        assert isinstance(body, InstallSnapshot)
-        if self._core.role is not Role.LEADER or self._core.term != body.term:
+        assert isinstance(message.body, InstallSnapshot)
+        if self._core.role is not Role.LEADER or self._core.term != message.body.term:
             return
         if not delivered:
             self._core.snapshot_failed(message.to)
@@ -410,10 +412,12 @@ class ConsensusDriver:
     async def _beside(self, saving: asyncio.Future[None]) -> None:
         """Wait for a save, and say and hear what does not depend on it."""
         saving.add_done_callback(lambda _: self._wake.set())
+        self._is_saving = True
         while not saving.done():
             await self._pause()
             self._take_in()
             self._send(self._core.take_messages_now())
+        self._is_saving = False
         await saving
 
     def _fail(self, error: Exception) -> None:
@@ -427,7 +431,7 @@ class ConsensusDriver:
         self._on_fatal(error)
 
     def _apply(self, entry: Entry) -> None:
-        result: object = None
+        result = None
         if not entry.is_no_op:
             result = self._machine.on_apply(entry.index, entry.term, entry.payloads)
         self._applied_index = entry.next_index

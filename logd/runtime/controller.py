@@ -100,17 +100,24 @@ class Controller:
         A leader that does not know yet that it is none would lengthen sessions that the next one
         has ended. Raises OutcomeUnknownError beside what `heartbeat` raises.
         """
-        await self._consensus.read_barrier(timeout_ms=timeout_ms)
-        return self.heartbeat(call)
+        arrived_ms = self._clock.monotonic_ms()
+        node = self._metadata.image.nodes.get(call.node_id)
+        # A node in service has time until its next heartbeat; one that comes back is waited for.
+        patience_ms = 0 if node is None or node.fenced else self._timing.heartbeat_ms
+        await self._consensus.read_barrier(timeout_ms=timeout_ms, patience_ms=patience_ms)
+        return self.heartbeat(call, arrived_ms)
 
-    def heartbeat(self, call: NodeHeartbeat) -> bool:
-        """Take in a heartbeat; returns whether the node is fenced.
+    def heartbeat(self, call: NodeHeartbeat, arrived_ms: int | None = None) -> bool:
+        """Take in a heartbeat that arrived now or before; returns whether the node is fenced.
 
         Raises NotLeaderError here, InvalidRequestError from a node that is not registered so.
         """
         now_ms = self._clock.monotonic_ms()
         answer = self._lead(now_ms).heartbeat(
-            call.node_id, call.incarnation_id, call.applied_index, now_ms
+            call.node_id,
+            call.incarnation_id,
+            call.applied_index,
+            now_ms if arrived_ms is None else arrived_ms,
         )
         if answer.unfence is not None and call.node_id not in self._unfencing:
             self._unfencing[call.node_id] = None

@@ -16,6 +16,7 @@ from typing import Final
 from logd_wire.errors import ConfigError, LogdError
 
 from logd.consensus import Identity, RaftTiming, Role
+from logd.consensus.log_types import Voters
 from logd.metadata import (
     ClusterImage,
     FenceNode,
@@ -82,6 +83,7 @@ class Membership:
         self._spawn = spawn
         self._incarnation_id = ports.rng.randbytes(16)
         self._seen = ClusterImage()
+        self._voters: Voters = ()
         self._leader_hint: Identified | None = None
         self._role_news = Signal()
         transport = ports.transport
@@ -172,7 +174,10 @@ class Membership:
     def _on_image(self, image: ClusterImage, index: LogIndex) -> None:
         before, self._seen = self._seen, image
         self._partitions.follow_leaders(before, image)
-        voters = self.consensus.voters
+        voters_before, self._voters = self._voters, self.consensus.voters
+        voters = self._voters
+        if before.has_same_members(image) and voters == voters_before:
+            return
         self.addresses.follow(image, voters)
         counted = {voter.node_id for voter in voters} | {self._node_id}
         self.consensus.set_observers([each for each in sorted(image.nodes) if each not in counted])

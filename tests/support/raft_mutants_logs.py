@@ -170,8 +170,8 @@ READS: tuple[Mutant, ...] = (
             ),
             *in_core(
                 "leader",
-                "if self._reads.has_early and self.has_committed_own_term and is_idle:",
-                "if self._reads.has_early and is_idle:",
+                "if self._reads.is_urgent and self.has_committed_own_term and is_idle:",
+                "if self._reads.is_urgent and is_idle:",
             ),
         ),
         seed=1,

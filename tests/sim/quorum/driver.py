@@ -208,9 +208,9 @@ class WatchedDriver(ConsensusDriver):
 
     # --- reads and snapshots
 
-    async def read_barrier(self, *, timeout_ms: int) -> LogIndex:
+    async def read_barrier(self, *, timeout_ms: int, patience_ms: int = 0) -> LogIndex:
         floor = self.world.oracle.commit_index
-        index = await super().read_barrier(timeout_ms=timeout_ms)
+        index = await super().read_barrier(timeout_ms=timeout_ms, patience_ms=patience_ms)
         if index < floor:
             self._fault(f"stale-read: a read at {index}, {floor} was committed when it was asked")
         self.world.sometimes("read barrier answered")

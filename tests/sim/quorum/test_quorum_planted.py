@@ -80,7 +80,8 @@ BUGS = (
     Bug(
         "a read is answered without a round",
         DRIVER,
-        "        context = self._pending.new_read()\n        self._core.read_index(context)\n"
+        "        context = self._pending.new_read()\n"
+        "        self._core.read_index(context, patience_ms=patience_ms)\n"
         "        self._wake.set()\n"
         "        return await self._pending.read(context, timeout_ms=timeout_ms)\n",
         "        return self._applied_index\n",

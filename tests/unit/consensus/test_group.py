@@ -153,13 +153,13 @@ class GroupUnderFaults(RuleBasedStateMachine):
             except NotLeaderError:
                 return  # It is handing over.
 
-    @rule(node_id=members)
-    def read(self, node_id: int) -> None:
+    @rule(node_id=members, patience_ms=st.sampled_from((0, TIMING.heartbeat_ms)))
+    def read(self, node_id: int, patience_ms: int) -> None:
         core = self.node(node_id).core
         if core.role is Role.LEADER:
             self.serial += 1
             self.asked[self.serial] = Asked(node_id, self.end)
-            core.read_index(self.serial)
+            core.read_index(self.serial, patience_ms=patience_ms)
 
     @rule(node_id=members, to=members, observed=members)
     def change(self, node_id: int, to: int, observed: int) -> None:

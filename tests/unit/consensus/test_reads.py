@@ -142,6 +142,40 @@ def test_reads_share_rounds() -> None:
     assert [read.context for read in first.reads] == list(range(1, 100))
 
 
+def test_a_read_with_patience_waits_for_the_heartbeat_that_is_due_anyway() -> None:
+    cluster, first = led()
+    first.now_ms = cluster.now_ms
+    first.core.read_index(7, patience_ms=TIMING.heartbeat_ms)
+    assert rounds(first.settle()) == []
+    round_ = rounds(first.tick(TIMING.heartbeat_ms))[0]
+    assert first.reads == []
+    answer(first, 2, round_ - 1)
+    assert first.reads == [], "that round began before the read"
+    answer(first, 2, round_)
+    assert [read.context for read in first.reads] == [7]
+
+
+def test_a_read_with_patience_shares_the_round_of_one_without() -> None:
+    cluster, first = led()
+    first.now_ms = cluster.now_ms
+    first.core.read_index(1)
+    round_ = rounds(first.settle())[0]
+    first.core.read_index(2, patience_ms=TIMING.heartbeat_ms)
+    answer(first, 2, round_)
+    assert rounds(first.settle()) == [], "nobody needs a round before the next heartbeat"
+    first.core.read_index(3)
+    round_ = rounds(first.settle())[0]
+    answer(first, 2, round_)
+    assert [read.context for read in first.reads] == [1, 2, 3]
+
+
+def test_too_little_patience_for_the_heartbeat_is_none() -> None:
+    cluster, first = led()
+    first.now_ms = cluster.now_ms
+    first.core.read_index(7, patience_ms=1)
+    assert rounds(first.settle()) != []
+
+
 def test_a_round_that_is_lost_is_followed_by_the_next_heartbeat() -> None:
     cluster, first = led()
     first.core.read_index(1)

@@ -72,7 +72,6 @@ def test_a_read_goes_its_way() -> None:
     reads.begin(LogIndex(5), 1)
     reads.ask(2)
     reads.begin(LogIndex(7), 2)
-    assert not reads.has_early
     reads.confirm(1)
     assert not reads.has_results(LogIndex(4))
     assert reads.take(LogIndex(4)) == ()
@@ -80,6 +79,26 @@ def test_a_read_goes_its_way() -> None:
     reads.confirm(2)
     assert reads.take(LogIndex(6)) == (ReadState(1, LogIndex(5)),)
     assert reads.take(LogIndex(7)) == (ReadState(2, LogIndex(7)),)
+
+
+def urgency(reads: ReadQueue) -> bool:
+    return reads.is_urgent
+
+
+def test_reads_that_can_wait_are_urgent_only_together_with_others() -> None:
+    reads = ReadQueue()
+    reads.ask(1, urgent=False)
+    assert not urgency(reads)
+    reads.ask(2)
+    reads.ask(3, urgent=False)
+    assert urgency(reads)
+    reads.begin(LogIndex(5), 1)
+    assert not urgency(reads)
+    reads.confirm(1)
+    assert [read.context for read in reads.take(LogIndex(5))] == [1, 2, 3]
+    reads.ask(4)
+    reads.lose_leadership()
+    assert not urgency(reads)
 
 
 def test_lost_leadership_fails_what_is_not_confirmed() -> None:

@@ -70,7 +70,7 @@ class ManualConsensus:
     async def propose_voters(self, voters: Voters, payload: bytes, *, timeout_ms: int) -> Committed:
         return await self.propose([payload], timeout_ms=timeout_ms)
 
-    async def read_barrier(self, *, timeout_ms: int) -> LogIndex:
+    async def read_barrier(self, *, timeout_ms: int, patience_ms: int = 0) -> LogIndex:
         self.barriers += 1
         return self.applied_index
 
