@@ -50,6 +50,12 @@ class DeliveryHandle:
         """Whether the record's fate is known (acks=0: whether it was sent)."""
         return self._batch.done
 
+    @property
+    def last_error(self) -> LogdError | None:
+        """While the record's fate is not known: what the last try ended in; None: none has failed
+        yet."""
+        return None if self._batch.done else self._batch.last_error
+
     def _outcome(self) -> RecordMetadata:
         batch = self._batch
         if batch.error is not None:
@@ -100,6 +106,12 @@ class BulkHandle:
     def done(self) -> bool:
         """Whether the fate of every record is known."""
         return all(batch.done for batch, _, _ in self._runs)
+
+    @property
+    def last_error(self) -> LogdError | None:
+        """What the last try ended in, of the first record whose fate is not known; None: none has
+        failed yet."""
+        return next((batch.last_error for batch, _, _ in self._runs if not batch.done), None)
 
     def _batches(self) -> list[ProducerBatch]:
         return list(dict.fromkeys(batch for batch, _, _ in self._runs))

@@ -56,11 +56,13 @@ Examples:
 def nodes(ctx: typer.Context) -> None:
     from logd.cli.cluster_view import emit_nodes
     from logd.cli.connect import open_admin
+    from logd.cli.no_quorum import tell_no_quorum
 
     invocation = invocation_of(ctx)
     with open_admin(invocation) as admin:
         found = admin.describe_cluster()
     emit_nodes(invocation, found)
+    tell_no_quorum(invocation, found)
 
 
 PARTITIONS_HELP = """List partitions: who leads, who is in sync, and what is wrong with replicas.
@@ -91,6 +93,7 @@ def partitions(
     from logd_wire.errors import UnknownTopicError
 
     from logd.cli.connect import open_admin, suggest_topic
+    from logd.cli.no_quorum import tell_no_quorum
     from logd.cli.partition_view import emit_partitions
 
     invocation = invocation_of(ctx)
@@ -101,8 +104,9 @@ def partitions(
                 topics.append(admin.describe_topic(name))
             except UnknownTopicError as error:
                 raise suggest_topic(error, name, invocation) from None
-        members = admin.describe_cluster().members
-    emit_partitions(invocation, topics, members, under_replicated=under_replicated)
+        cluster = admin.describe_cluster()
+    emit_partitions(invocation, topics, cluster.members, under_replicated=under_replicated)
+    tell_no_quorum(invocation, cluster)
 
 
 TRANSFER_HELP = """Let another in-sync replica lead a partition; nothing acknowledged is lost.

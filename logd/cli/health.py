@@ -6,16 +6,17 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from logd_wire.errors import BootstrapError, LogdError, NetworkError
+from logd_wire.errors import BootstrapError, NetworkError
 
 from logd.cli.cluster_view import FENCED, NOT_REGISTERED, state_of
 from logd.cli.connect import open_admin, start_time_limit
 from logd.cli.exits import ExitCode, UsageProblem
 from logd.cli.logs import printable
+from logd.cli.no_quorum import no_quorum, which_answer
 from logd.cli.options import Invocation
 from logd.cli.output import emit
 from logd.cli.partition_view import (
@@ -26,13 +27,12 @@ from logd.cli.partition_view import (
 )
 
 if TYPE_CHECKING:
-    from logd_client.values import ClusterInfo, NodeInfo, TopicInfo
+    from logd_client.values import ClusterInfo, TopicInfo
 
 #: How often a cluster is asked again by --watch and --exit-when-healthy.
 INTERVAL_S = 1.0
 #: How long one question may take, unless -X or --timeout says less.
 _ASK_MS = 5_000
-_ASK_NODE_MS = 2_000
 #: Partitions with the same problem that are named.
 _NAMED_MAX = 20
 _ANSWER_BYTES_MAX = 64 * 1024
@@ -64,7 +64,11 @@ def ask_cluster(invocation: Invocation) -> Health:
     with open_admin(invocation, request_timeout_ms=_ASK_MS) as admin:
         cluster = admin.describe_cluster()
         topics = admin.list_topics(include_internal=True)
-    problems = [*_of_nodes(cluster), *_of_partitions(topics, states_of(cluster.members))]
+    answering = which_answer(node for node in cluster.nodes if node.id != cluster.node_id)
+    problems = [
+        *_of_nodes(cluster, answering),
+        *_of_partitions(topics, states_of(cluster.members)),
+    ]
     summary = {
         "cluster_id": cluster.cluster_id,
         "controller_id": cluster.controller_id,
@@ -77,21 +81,24 @@ def ask_cluster(invocation: Invocation) -> Health:
     return Health(problems, summary)
 
 
-def _of_nodes(cluster: ClusterInfo) -> Iterator[Problem]:
-    yield from _of_quorum(cluster)
+def _of_nodes(cluster: ClusterInfo, answering: Collection[int]) -> Iterator[Problem]:
+    yield from _of_quorum(cluster, answering)
     fenced = {member.id for member in cluster.members if state_of(member) == FENCED}
     for node_id in sorted(fenced):
         words = f"node {node_id} is fenced: it has not caught up, or is not heard of"
         yield Problem("fenced", words)
     for node in cluster.nodes:
-        if node.id != cluster.node_id and node.id not in fenced and not _answers(node):
+        if node.id not in (cluster.node_id, *fenced, *answering):
             yield Problem("node_down", f"node {node.id} does not answer at {node.address}")
 
 
-def _of_quorum(cluster: ClusterInfo) -> Iterator[Problem]:
+def _of_quorum(cluster: ClusterInfo, answering: Collection[int]) -> Iterator[Problem]:
     """The quorum as the answering node knows it; who was heard of, only the controller says."""
     if cluster.controller_id is None:
         yield Problem("no_controller", "no leader of the metadata quorum is known")
+    words = no_quorum(cluster, answering)
+    if words:
+        yield Problem("no_quorum", words)
     voters = [member for member in cluster.members if member.voter]
     for voter in voters:
         if state_of(voter) == NOT_REGISTERED:
@@ -104,17 +111,6 @@ def _of_quorum(cluster: ClusterInfo) -> Iterator[Problem]:
             "voter_silent",
             f"{len(silent)} of {len(voters)} voters not heard of lately ({names}); {words}",
         )
-
-
-def _answers(node: NodeInfo) -> bool:
-    from logd_client import Admin
-
-    try:
-        with Admin(node.address, request_timeout_ms=_ASK_NODE_MS) as admin:
-            admin.describe_cluster()
-    except LogdError:
-        return False
-    return True
 
 
 def _of_partitions(topics: Sequence[TopicInfo], states: Mapping[int, str]) -> Iterator[Problem]:

@@ -192,13 +192,16 @@ def _send(
     from logd.cli.connect import open_producer, suggest_topic
     from logd.cli.output import Progress
     from logd.cli.producing import Sender, read_pieces
+    from logd.cli.waiting import WaitNotice
 
     progress = Progress(invocation, f"to {topic}")
     started = time.monotonic()
     producer = open_producer(invocation, **options)
     sender = Sender(producer, topic, recipe, rate_per_second=rate, on_progress=progress.update)
+    notice = WaitNotice(invocation.say, sender.pending, sender.last_error)
     try:
-        sender.run(read_pieces(stream, delimiter))
+        with notice:
+            sender.run(read_pieces(stream, delimiter))
     except (LogdError, KeyboardInterrupt) as error:
         if sender.accepted:
             sender.collect_quietly(_LAST_WAIT_SECONDS)

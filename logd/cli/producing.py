@@ -158,6 +158,18 @@ class Sender:
         self._producer.flush()
         self._collect(0)
 
+    def pending(self) -> tuple[int, int]:
+        """Records that wait for an answer, and those that have one; from any thread."""
+        answered = self.sent.records
+        return self.accepted - answered, answered
+
+    def last_error(self) -> LogdError | None:
+        """What the last try of the oldest chunk without an answer ended in; from any thread."""
+        with contextlib.suppress(IndexError):
+            error: LogdError | None = self._flying[0][0].last_error
+            return error
+        return None
+
     def collect_quietly(self, timeout_seconds: float) -> None:
         """After an error: wait a little for what is under way and count what was acknowledged."""
         with contextlib.suppress(LogdError):

@@ -24,6 +24,7 @@ from logd_wire.errors import (
     LogdError,
     OutcomeUnknownError,
     TimeoutError,
+    error_for,
 )
 from logd_wire.limits import PRODUCER_WINDOW_BATCHES
 
@@ -193,6 +194,8 @@ class Sender:
         if leader is None:
             self.wants_metadata[queue.topic.name] = None
             self._block(queue, now_ms + self._backoff.ceiling_ms)
+            where = f"{queue.topic.name}[{queue.partition}]"
+            _note(queue, error_for(ErrorCode.NOT_LEADER, f"{where} has no leader now"))
             return None
         if leader.epoch != queue.leader_epoch or leader.topic_id != queue.topic_id:
             queue.leader_epoch = leader.epoch
@@ -419,6 +422,16 @@ class Sender:
         """Why records of `topic` cannot be sent now, should their deadline pass."""
         queues = self._accumulator.topics[topic].queues if topic in self._accumulator.topics else ()
         for queue in queues:
-            batch = queue.closed[0] if queue.closed else queue.open
-            if batch is not None:
-                batch.last_error = error
+            _note(queue, error)
+
+    def note_no_identity(self, error: LogdError) -> None:
+        """Why there is no producer id yet."""
+        for queue in self._waiting_identity:
+            _note(queue, error)
+
+
+def _note(queue: PartitionQueue, error: LogdError) -> None:
+    """Why the oldest batch that waits is not sent."""
+    batch = queue.closed[0] if queue.closed else queue.open
+    if batch is not None:
+        batch.last_error = error

@@ -80,8 +80,11 @@ class ProduceLink:
         self.suspect_at_ms = now_ms + (SILENCE_LONG_MS if long else SILENCE_AGAIN_MS)
         self.silent = True
         self.connection.doubt()
-        sent = self._in_flight.values()
-        return {batch.topic for batch in (*sent, *(send.batch for send in self._queue))}
+        owed = [*self._in_flight.values(), *(send.batch for send in self._queue)]
+        error = NetworkError("the node does not answer", broker=self.connection.address)
+        for batch in owed:
+            batch.last_error = error
+        return {batch.topic for batch in owed}
 
     def give_up(self, led_elsewhere: Callable[[ProducerBatch], bool]) -> None:
         """Hand back what another node has to answer for; a late answer to it changes nothing."""

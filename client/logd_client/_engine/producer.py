@@ -224,6 +224,7 @@ class ProducerEngine:
             except LogdError as error:
                 attempt += 1
                 logger.info("no producer id yet: %s", error)
+                self.sender.note_no_identity(error)
                 await self.clock.sleep_ms(self._backoff.delay_ms(attempt, self._rng))
                 continue
             self.sender.on_identity(answer.producer_id, answer.producer_epoch)

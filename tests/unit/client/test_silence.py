@@ -166,3 +166,35 @@ def test_the_first_address_may_be_frozen() -> None:
         await engine.close()
 
     run(main)
+
+
+def test_what_waits_knows_why() -> None:
+    """No producer id, no leader, no answer: what `last_error` says, and the error in the end."""
+
+    async def main() -> None:
+        world = World(MemoryCluster(nodes=2), servers=ALL[:2])
+        world.cluster.create("t")
+        for address in ALL[:2]:
+            world.cluster.not_controller[address] = (-1, -1, "")
+        engine = world.producer(linger_ms=0)
+        batch, _ = await engine.send("t", b"0")
+        await world.clock.sleep_ms(500)
+        assert batch.last_error is not None and "no controller" in batch.last_error.message
+        world.cluster.not_controller.clear()
+        await engine.wait(batch)
+        world.cluster.fence(1)
+        batch, _ = await engine.send("t", b"1")
+        await world.clock.sleep_ms(500)
+        assert batch.last_error is not None
+        assert "t[0] has no leader now" in batch.last_error.message
+        world.cluster.move_leader("t", 0, 1)
+        await engine.wait(batch)
+        world.cluster.hung.add("n1:7171")
+        batch, _ = await engine.send("t", b"2")
+        await world.clock.sleep_ms(SILENCE_MS + MARGIN_MS)
+        assert batch.last_error is not None
+        assert batch.last_error.broker == "n1:7171"
+        assert "does not answer" in batch.last_error.message
+        await engine.close()
+
+    run(main)
