@@ -120,9 +120,9 @@ class WatchedDriver(ConsensusDriver):
     def _looking(self, core: RaftCore, name: str) -> Callable[..., Any]:
         call = getattr(core, name)
 
-        def looking(*values: Any) -> Any:
+        def looking(*values: Any, **named: Any) -> Any:
             try:
-                return call(*values)
+                return call(*values, **named)
             finally:
                 self._checked(lambda: self.watch.look(self, core, name))
 
