@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from logd.cli.complete import topic_names
+from logd.cli.complete import node_ids, topic_names
 from logd.cli.exits import UsageProblem
 from logd.cli.options import Command, Format, group, invocation_of
 from logd.cli.output import emit
@@ -76,6 +76,7 @@ Examples:
   logd cluster partitions orders payments
   logd cluster partitions --under-replicated          only those of which a replica is not in sync
   logd cluster partitions --under-replicated -F name  one TOPIC:PARTITION a line, for scripts
+  logd cluster partitions --moving                    what is being reassigned, and how far it is
 """
 
 
@@ -88,6 +89,9 @@ def partitions(
     ] = None,
     under_replicated: Annotated[
         bool, typer.Option("--under-replicated", help="Only those that lack a replica in sync.")
+    ] = False,
+    moving: Annotated[
+        bool, typer.Option("--moving", help="Only those whose replicas move to other nodes.")
     ] = False,
 ) -> None:
     from logd_wire.errors import UnknownTopicError
@@ -105,7 +109,9 @@ def partitions(
             except UnknownTopicError as error:
                 raise suggest_topic(error, name, invocation) from None
         cluster = admin.describe_cluster()
-    emit_partitions(invocation, topics, cluster.members, under_replicated=under_replicated)
+    emit_partitions(
+        invocation, topics, cluster.members, under_replicated=under_replicated, moving=moving
+    )
     tell_no_quorum(invocation, cluster)
 
 
@@ -132,18 +138,125 @@ def transfer_leader(
     from logd.cli.partition_view import emit_transferred
 
     invocation = invocation_of(ctx)
-    name, _, number = partition.rpartition(":")
-    if not name or not (number.isascii() and number.isdigit()) or int(number) >= 2**31:
+    name, number = _named(partition)
+    if number is None:
         raise UsageProblem(f"{partition!a} is no TOPIC:PARTITION, such as orders:0")
     with open_admin(invocation) as admin:
         try:
-            found = admin.transfer_leader(name, int(number), node)
+            found = admin.transfer_leader(name, number, node)
         except UnknownTopicError as error:
             if error.code is ErrorCode.UNKNOWN_PARTITION:
                 raise
             raise suggest_topic(error, name, invocation) from None
     invocation.say(f"node {found.leader} leads {partition}, in leader epoch {found.leader_epoch}")
     emit_transferred(invocation, name, found)
+
+
+def _named(text: str) -> tuple[str, int | None]:
+    """Topic and partition of TOPIC:PARTITION; None: only a topic is named."""
+    name, separator, number = text.rpartition(":")
+    if not separator:
+        return text, None
+    if not name or not (number.isascii() and number.isdigit()) or int(number) >= 2**31:
+        raise UsageProblem(f"{text!a} is no TOPIC:PARTITION, such as orders:0")
+    return name, int(number)
+
+
+REASSIGN_HELP = """Move replicas to other nodes, while records are written and read.
+
+--to names the nodes to be, preferred leader first. Of a whole topic every partition gets replicas
+on all of them, and who is preferred takes turns. Replicas leave once the new ones are in sync, so
+nothing acknowledged is lost. The command returns when that is decided; --wait stays until it is
+done, and Ctrl-C then ends only the waiting.
+
+\b
+Examples:
+  logd cluster reassign orders:0 --to 4,2,3
+  logd cluster reassign orders --to 1,2 --wait      every partition; fewer replicas than before
+  logd cluster partitions --moving                  how far it is
+  logd cluster reassign orders:0 --cancel           back to where the replicas were
+"""
+
+
+@app.command("reassign", cls=Command, help=REASSIGN_HELP)
+def reassign(
+    ctx: typer.Context,
+    what: Annotated[str, typer.Argument(metavar="TOPIC[:PARTITION]", help="What to move.")],
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="N,N,...", help="Ids of the nodes to be.")
+    ] = None,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Back to where the replicas were.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Stay until it is done, and show how far it is.")
+    ] = False,
+) -> None:
+    from logd_wire.errors import ErrorCode, UnknownTopicError
+
+    from logd.cli import moving
+    from logd.cli.connect import open_admin, suggest_topic
+
+    invocation = invocation_of(ctx)
+    name, number = _named(what)
+    if (to is not None) == cancel:
+        raise UsageProblem("write either --to with the nodes to be, or --cancel")
+    nodes = None if to is None else _node_ids(to)
+    with open_admin(invocation) as admin:
+        try:
+            moving.reassign(invocation, admin, name, number, nodes, wait=wait)
+        except UnknownTopicError as error:
+            if error.code is ErrorCode.UNKNOWN_PARTITION:
+                raise
+            raise suggest_topic(error, name, invocation) from None
+
+
+def _node_ids(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) < 2**31 for part in parts):
+        raise UsageProblem(f"--to {text!a}: node ids are numbers with commas, such as 1,2,3")
+    return [int(part) for part in parts]
+
+
+DRAIN_HELP = """Move every replica, and with it every leadership, from a node to the others.
+
+Other nodes in service take over by rack, then by how much they have. It waits until the node holds
+nothing; Ctrl-C ends the waiting, not the moving, and the same command goes on where it was. It is
+refused where the other nodes are too few for the replicas. The node still votes: remove it next,
+or give it replicas again.
+
+\b
+Examples:
+  logd cluster drain 3
+  logd cluster drain 3 --dry-run          what would move where
+  logd node remove 3 --drain              drain and remove
+"""
+
+
+@app.command("drain", cls=Command, help=DRAIN_HELP)
+def drain(
+    ctx: typer.Context,
+    number: Annotated[
+        int, typer.Argument(metavar="NODE", min=0, help="Its id.", autocompletion=node_ids)
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")
+    ] = False,
+) -> None:
+    from logd.cli import moving
+    from logd.cli.connect import open_admin
+    from logd.cli.members import member_of
+
+    invocation = invocation_of(ctx)
+    with open_admin(invocation) as admin:
+        member_of(admin.describe_cluster(), number)
+        if dry_run:
+            plan = moving.plan_now(admin, number)
+            moving.tell_plan(invocation, plan)
+        else:
+            plan = moving.drain(invocation, admin, number)
+            invocation.say(f"next: logd node remove {number}, or give it replicas again")
+    moving.emit_plan(invocation, number, plan, dry_run=dry_run)
 
 
 HEALTH_HELP = """Tell whether all is well, in words and with an exit code: 0 healthy, 10 not.

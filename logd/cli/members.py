@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from logd_wire.errors import InvalidRequestError, LogdError
 
 from logd.cli.cluster_view import state_of
+from logd.cli.moving import check_holds_nothing, drain
 from logd.cli.options import Invocation
 from logd.cli.output import emit
+from logd.cli.status_line import StatusLine
 from logd.cli.topic import confirm
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 #: Between two tries while the cluster is not ready.
 AGAIN_SECONDS = 0.5
-#: Partitions that are named where a node cannot go.
-_NAMED_MAX = 20
 
 
 def add(
@@ -47,12 +46,19 @@ def add(
 
 
 def remove(
-    invocation: Invocation, admin: Admin, number: int, *, dry_run: bool, wait_seconds: float
+    invocation: Invocation,
+    admin: Admin,
+    number: int,
+    *,
+    drains: bool,
+    dry_run: bool,
+    wait_seconds: float,
 ) -> None:
-    """`logd node remove`."""
+    """`logd node remove`; `drains`: move its replicas to other nodes first."""
     cluster = admin.describe_cluster()
     member = member_of(cluster, number)
-    _check_holds_nothing(admin, number)
+    if not drains:
+        check_holds_nothing(admin, number)
     before = _voters(cluster)
     after = [voter for voter in before if voter != number]
     leaves = "would leave" if dry_run else "leaves"
@@ -61,6 +67,8 @@ def remove(
         invocation.say(f"the voters: {_names(before)} -> {_names(after)}; {survives(len(after))}")
     if not dry_run:
         confirm(invocation, f"Remove node {number}? Its data directory can never come back.")
+        if drains:
+            drain(invocation, admin, number)
         after = _patiently(
             invocation,
             admin,
@@ -74,23 +82,6 @@ def remove(
             "and delete its data directory"
         )
     _emit(invocation, "remove", number, before, after, dry_run=dry_run)
-
-
-def _check_holds_nothing(admin: Admin, number: int) -> None:
-    """Refuse early, and in a dry run too, what the controller refuses; raises in its words."""
-    held = [
-        f"{topic.name}-{part.partition}"
-        for topic in admin.list_topics(include_internal=True)
-        for part in topic.partitions
-        if number in part.replicas
-    ]
-    if held:
-        more = f" and {len(held) - _NAMED_MAX} more" if len(held) > _NAMED_MAX else ""
-        raise InvalidRequestError(
-            f"node {number} has replicas of {', '.join(held[:_NAMED_MAX])}{more}",
-            hint="delete these topics first; a node whose disk is lost is not removed but "
-            f"replaced: `logd node replace {number}`",
-        )
 
 
 def replace(
@@ -171,7 +162,7 @@ def _patiently(
     """Try until it is done, or `wait_seconds` have passed; each new reason is told once."""
     deadline = time.monotonic() + wait_seconds
     told = ""
-    shown = _Line(invocation)
+    shown = StatusLine(invocation)
     while True:
         try:
             voters = change()
@@ -196,21 +187,6 @@ def _progress(admin: Admin, number: int) -> str:
         return error.message
     lag = "unknown" if member.lag is None else f"{member.lag:,} entries behind"
     return f"node {number}: {state_of(member)}, {lag}"
-
-
-class _Line:
-    """A line on stderr that is rewritten, only where stderr is a terminal."""
-
-    def __init__(self, invocation: Invocation) -> None:
-        self._shown = not invocation.quiet and sys.stderr.isatty()
-
-    def write(self, text: str) -> None:
-        if self._shown:
-            sys.stderr.write(f"\r\x1b[K{text}")
-            sys.stderr.flush()
-
-    def clear(self) -> None:
-        self.write("")
 
 
 def _emit(

@@ -58,25 +58,37 @@ def add(ctx: typer.Context, number: Number, dry_run: DryRun = False, wait: Wait 
 REMOVE_HELP = """Take a node out of the cluster for good.
 
 It votes no more, its registration ends, and its data directory can never come back. The node may
-be down. It is refused while partitions have replicas on the node, and where those that stay could
-decide nothing. It asks first when it runs at a terminal; elsewhere, and with -y, it does not.
+be down. It is refused while partitions have replicas on the node, unless --drain moves them to
+other nodes first, and where those that stay could decide nothing. It asks first when it runs at a
+terminal; elsewhere, and with -y, it does not.
 
 \b
 Examples:
   logd node remove 4
   logd node remove 4 --dry-run
+  logd node remove 4 --drain
 """
 
 
 @app.command("remove", cls=Command, help=REMOVE_HELP)
-def remove(ctx: typer.Context, number: Number, dry_run: DryRun = False, wait: Wait = "30s") -> None:
+def remove(
+    ctx: typer.Context,
+    number: Number,
+    drain: Annotated[
+        bool, typer.Option("--drain", help="Move its replicas to other nodes first.")
+    ] = False,
+    dry_run: DryRun = False,
+    wait: Wait = "30s",
+) -> None:
     from logd.cli import members
     from logd.cli.connect import open_admin
 
     invocation = invocation_of(ctx)
     seconds = _seconds(wait)
     with open_admin(invocation) as admin:
-        members.remove(invocation, admin, number, dry_run=dry_run, wait_seconds=seconds)
+        members.remove(
+            invocation, admin, number, drains=drain, dry_run=dry_run, wait_seconds=seconds
+        )
 
 
 REPLACE_HELP = """Give up the lost data directory of a node, so that it may come back with another.

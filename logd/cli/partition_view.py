@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from logd.cli.cluster_view import FENCED, IN_SERVICE, NOT_REGISTERED, SILENT, state_of
 from logd.cli.options import Invocation
 from logd.cli.output import emit
+from logd.model.units import rough_size
 
 if TYPE_CHECKING:
     from logd_client.values import MemberInfo, PartitionInfo, TopicInfo
@@ -37,7 +38,7 @@ def min_isr(info: TopicInfo) -> int:
 
 
 def is_under_replicated(part: PartitionInfo) -> bool:
-    return len(part.isr) < len(part.replicas)
+    return len(part.isr) < part.factor
 
 
 def is_under_min_isr(info: TopicInfo, part: PartitionInfo) -> bool:
@@ -46,12 +47,31 @@ def is_under_min_isr(info: TopicInfo, part: PartitionInfo) -> bool:
 
 
 def why_behind(part: PartitionInfo, states: Mapping[int, str]) -> dict[int, str]:
-    """Node id -> words, for each replica that is not in sync: `node 3 is fenced`."""
+    """Node id -> words, for each replica that should be in sync and is not: `node 3 is fenced`."""
     return {
         node_id: f"node {node_id} {_WHY[states.get(node_id, NOT_REGISTERED)]}"
         for node_id in part.replicas
-        if node_id not in part.isr
+        if node_id not in part.isr and node_id not in part.adding
     }
+
+
+def moving_in_words(part: PartitionInfo) -> str:
+    """Where the replicas of a partition are going, and what is still to copy; empty: nowhere."""
+    if not part.target:
+        return ""
+    known = {each.node_id: each for each in part.progress}
+    said = []
+    for node_id in part.target:
+        at = known.get(node_id)
+        if node_id in part.isr or node_id not in part.adding:
+            continue
+        if at is None or at.end_offset < 0:
+            said.append(f"node {node_id} has not begun to copy")
+        else:
+            size = rough_size(at.bytes_left)
+            said.append(f"node {node_id} has {at.records_left:,} records ({size}) still to copy")
+    nodes = ",".join(map(str, part.target))
+    return "; ".join([f"moving to nodes {nodes}", *said])
 
 
 def problems_of(info: TopicInfo, part: PartitionInfo, states: Mapping[int, str]) -> list[str]:
@@ -76,14 +96,16 @@ def emit_partitions(
     members: Iterable[MemberInfo],
     *,
     under_replicated: bool,
+    moving: bool,
 ) -> None:
-    """`logd cluster partitions`; `under_replicated`: only those of which a replica is missing."""
+    """`logd cluster partitions`; `under_replicated`: only those of which a replica is missing,
+    `moving`: only those whose replicas move."""
     states = states_of(members)
     chosen = [
         (info, part)
         for info in topics
         for part in sorted(info.partitions, key=lambda part: part.partition)
-        if is_under_replicated(part) or not under_replicated
+        if (is_under_replicated(part) or not under_replicated) and (part.target or not moving)
     ]
     documents = [_document(info, part, states) for info, part in chosen]
     header = ["TOPIC", "PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "ELIGIBLE", "PROBLEM"]
@@ -96,7 +118,7 @@ def emit_partitions(
             part.replicas,
             part.isr,
             part.eligible,
-            "; ".join(document["problems"]) or None,
+            "; ".join([*document["problems"], *filter(None, [document["moving"]])]) or None,
         ]
         for (info, part), document in zip(chosen, documents, strict=True)
     ]
@@ -142,5 +164,8 @@ def _document(info: TopicInfo, part: PartitionInfo, states: Mapping[int, str]) -
         "min_insync_replicas": min_isr(info),
         "under_replicated": is_under_replicated(part),
         "under_min_isr": is_under_min_isr(info, part),
+        "adding": list(part.adding),
+        "target": list(part.target),
+        "moving": moving_in_words(part),
         "problems": problems_of(info, part, states),
     }

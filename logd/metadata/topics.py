@@ -45,7 +45,7 @@ REPLICATION_FACTOR_AIM: Final = 3
 def create_topic(
     image: ClusterImage, settings: MetadataSettings, command: CreateTopic
 ) -> Outcome[TopicImage]:
-    """Place a new topic on the nodes in service."""
+    """Place a new topic on nodes, rather on those in service."""
     check_topic_name(command.name)
     made = image.topics.get(command.topic_id)
     if made is not None and made.name == command.name and not command.validate_only:
@@ -55,7 +55,7 @@ def create_topic(
     if not 1 <= partitions <= PARTITIONS_PER_TOPIC_MAX:
         raise _invalid_partitions(command.name, partitions)
     replicas = _replication_factor(image, settings, command)
-    nodes = _nodes_in_service(image, command.name, replicas)
+    nodes = _nodes_for(image, command.name, replicas)
     overrides = canonical_topic_config(command.config)
     _check_config(settings, overrides, replicas)
     placed = place_partitions(nodes, replicas, partitions, start=len(image.topics))
@@ -99,19 +99,20 @@ def _replication_factor(
     return wanted
 
 
-def _nodes_in_service(image: ClusterImage, name: str, replicas: int) -> list[NodeImage]:
-    nodes = [node for _, node in sorted(image.nodes.items()) if not node.fenced]
-    if 1 <= replicas <= len(nodes):
-        return nodes
-    fenced = len(image.nodes) - len(nodes)
-    counted = f"{len(nodes)} {'node' if len(nodes) == 1 else 'nodes'}"
-    without = f" in service, {fenced} fenced" if fenced else ""
-    nobody = "no node is in service yet" if fenced else "no node is registered yet"
+def _nodes_for(image: ClusterImage, name: str, replicas: int) -> list[NodeImage]:
+    """The nodes to place replicas on; raises where these are too few, or none is in service."""
+    every = [node for _, node in sorted(image.nodes.items())]
+    in_service = image.nodes_in_service
+    if in_service and 1 <= replicas <= len(every):
+        return every
+    counted = f"{len(every)} {'node' if len(every) == 1 else 'nodes'}"
+    nobody = "" if in_service or not every else ", none of them in service"
+    registered = f"choose from 1 to {len(every)}" if every else "no node is registered yet"
     raise InvalidRequestError(
-        f"topic {name}: replication factor {replicas} with {counted}{without}",
-        hint=f"choose from 1 to {len(nodes)}" if nodes else nobody,
+        f"topic {name}: replication factor {replicas} with {counted}{nobody}",
+        hint="no node is in service yet" if nobody else registered,
         code=ErrorCode.INVALID_REPLICATION_FACTOR,
-        retriable=1 <= replicas <= len(image.nodes),
+        retriable=1 <= replicas <= len(every),
     )
 
 
@@ -161,7 +162,7 @@ def _more_partitions(image: ClusterImage, topic: TopicImage, wanted: int) -> Par
     if not len(topic.partitions) < wanted <= PARTITIONS_PER_TOPIC_MAX:
         raise _invalid_partitions(topic.name, wanted, now=len(topic.partitions))
     replicas = topic.replication_factor
-    nodes = _nodes_in_service(image, topic.name, replicas)
+    nodes = _nodes_for(image, topic.name, replicas)
     more = wanted - len(topic.partitions)
     return PartitionsAdded(
         topic.topic_id, place_partitions(nodes, replicas, more, existing=topic.partitions)

@@ -388,6 +388,7 @@ class FakeBroker:
             damage=(),
             retention="nothing to delete",
             compaction="not compacted",
+            progress=(),
         )
 
     async def compact(

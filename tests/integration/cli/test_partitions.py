@@ -130,6 +130,9 @@ def test_the_document_has_all_that_is_known(cluster: Cluster, logd: Shell) -> No
         "min_insync_replicas": 2,
         "under_replicated": True,
         "under_min_isr": True,
+        "adding": [],
+        "target": [],
+        "moving": "",
         "problems": [
             "acks=all is refused: 1 in sync, min.insync.replicas is 2",
             found["problems"][1],
@@ -188,3 +191,75 @@ def test_a_leadership_is_transferred(cluster: Cluster, logd: Shell) -> None:
 def test_transfers_that_cannot_be(logd: Shell, arguments: str, code: int, said: str) -> None:
     done = logd.run("cluster", "transfer-leader", *arguments.split())
     assert (done.returncode, said in done.stderr.decode()) == (code, True), done.stderr
+
+
+# ---- reassignment -------------------------------------------------------------------------------
+
+
+def test_replicas_begin_to_move_and_are_called_back(cluster: Cluster, logd: Shell) -> None:
+    (before,) = document(logd, "cluster", "partitions", "s")
+    (leader,) = before["replicas"]
+    other = 3 - leader
+    done = logd.run("cluster", "reassign", "s:0", "--to", f"{other},{leader}")
+    assert done.returncode == 0, done.stderr
+    begun = f"moving to nodes {other},{leader}; node {other} has not begun to copy"
+    assert done.stderr.decode() == (
+        f"s:0: {begun}\nnext: logd cluster partitions --moving shows how far it is\n"
+    )
+    (found,) = document(logd, "cluster", "partitions", "--moving")
+    assert (found["topic"], found["adding"], found["moving"]) == ("s", [other], begun)
+    assert not found["under_replicated"]
+    (_header, row) = lines(logd, "cluster", "partitions", "--moving")
+    assert row.endswith(f"\t{begun}")
+    (back,) = document(logd, "cluster", "reassign", "s", "--cancel")
+    assert (back["replicas"], back["target"]) == ([leader], [])
+    assert lines(logd, "cluster", "partitions", "--moving") == [HEADER]
+
+
+def test_another_order_is_done_at_once_and_waited_for(logd: Shell) -> None:
+    (before,) = document(logd, "cluster", "partitions", "t")
+    turned = [*before["replicas"][1:], before["replicas"][0]]
+    done = logd.run("cluster", "reassign", "t", "--to", ",".join(map(str, turned)), "--wait")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.decode().endswith("done: 1 partition where they were to be\n")
+    (after,) = document(logd, "cluster", "partitions", "t")
+    assert after["replicas"] == turned
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ("reassign t:0 --to 1,9", 1, "partition t-0 cannot move to node 9: the cluster has no"),
+        ("reassign t:0 --to 1,1", 1, "a node is named twice for partition t-0"),
+        ("reassign t:0 --to 1,2,3,4", 1, "replication factor 4 with 3 nodes"),
+        ("reassign tt:0 --to 1", 4, "tt"),
+        ("reassign t:7 --to 1", 4, "topic t has no partition 7"),
+        ("reassign t:x --to 1", 2, "is no TOPIC:PARTITION"),
+        ("reassign t:0 --to 1,x", 2, "node ids are numbers with commas"),
+        ("reassign t:0", 2, "write either --to"),
+        ("reassign t:0 --to 1 --cancel", 2, "write either --to"),
+        ("drain 9", 1, "the cluster has no node 9"),
+        ("drain 3", 1, "t-0 has 3 replicas, and without node 3 there are 2 nodes in service"),
+    ],
+)
+def test_moves_that_cannot_be(logd: Shell, arguments: str, code: int, said: str) -> None:
+    done = logd.run("cluster", *arguments.split())
+    assert (done.returncode, said in done.stderr.decode()) == (code, True), done.stderr
+
+
+def test_a_plan_of_a_drain_changes_nothing(cluster: Cluster, logd: Shell) -> None:
+    logd.out("topic", "delete", "t", "-y")
+    (before,) = document(logd, "cluster", "partitions", "s")
+    (leader,) = before["replicas"]
+    found = document(logd, "cluster", "drain", str(leader), "--dry-run")
+    assert (found["node"], found["dry_run"]) == (leader, True)
+    (move,) = found["moves"]
+    assert (move["topic"], move["partition"]) == ("s", 0)
+    assert leader not in move["replicas"]
+    assert document(logd, "cluster", "partitions", "s") == [before]
+    others = [number for number in (1, 2, 3) if number != leader]
+    for other in others:
+        cluster.do(lambda other=other: cluster.controller.fence(other))  # type: ignore[misc]
+    done = logd.run("cluster", "drain", str(leader))
+    assert done.returncode == 1
+    assert f"node {leader} is the last one in service" in done.stderr.decode()

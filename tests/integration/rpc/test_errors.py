@@ -192,6 +192,9 @@ REQUESTS: dict[str, Message] = {
     ADMIN + "RemoveNode": admin_pb2.RemoveNodeRequest(node_id=1),
     ADMIN + "ReplaceNode": admin_pb2.ReplaceNodeRequest(node_id=1),
     ADMIN + "TransferLeader": admin_pb2.TransferLeaderRequest(name="t", node_id=1),
+    ADMIN + "ReassignPartitions": admin_pb2.ReassignPartitionsRequest(
+        partitions=[admin_pb2.PartitionReassignment(name="t", replicas=[1])]
+    ),
 }
 
 

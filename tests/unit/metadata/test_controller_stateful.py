@@ -402,8 +402,7 @@ class ControllerOfAModel(RuleBasedStateMachine):
     def commit(self) -> None:
         self.committed = self.machine.image
         for partition, state in self.states(self.committed).items():
-            for node_id in {*NODES}.difference(state.replicas):
-                # Its log is deleted: should it come back, it begins with nothing.
+            for node_id in {*NODES}.difference(state.replicas):  # Its log is deleted.
                 self.disks[node_id].holds.pop(partition, None)
 
     @rule()

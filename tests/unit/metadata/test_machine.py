@@ -33,9 +33,11 @@ from logd.metadata import (
     ReassignPartition,
     RemoveNode,
     ReplaceNode,
+    TopicImage,
     TransferLeader,
     UnfenceNode,
     UpdateVoter,
+    find_problems,
 )
 from logd.metadata.records import (
     ClusterFormed,
@@ -56,7 +58,6 @@ from tests.unit.metadata.samples import (
     registration,
     run,
     topic_id,
-    unfence,
 )
 
 # --- the cluster ----------------------------------------------------------------------------------
@@ -161,24 +162,41 @@ def test_a_create_tried_again_answers_the_topic() -> None:
         assert isinstance(refused(machine, other), TopicExistsError)
 
 
-def test_only_nodes_in_service_get_replicas() -> None:
+def test_nodes_in_service_get_the_replicas() -> None:
     machine = machine_with_nodes(1, 2, 3)
     fence(machine, 2)
     topic = create(machine, "t", partitions=6, replication_factor=2)
     assert {node for state in topic.partitions for node in state.replicas} == {1, 3}
-    error = refused(machine, CreateTopic(topic_id("u"), "u"))
+
+
+def test_fenced_nodes_get_what_the_others_are_too_few_for() -> None:
+    machine = machine_with_nodes(1, 2, 3)
+    fence(machine, 2)
+    topic = create(machine, "t", partitions=4)
+    assert topic.replication_factor == 3
+    for state in topic.partitions:
+        assert {*state.replicas} == {1, 2, 3}
+        assert ({*state.isr}, state.eligible) == ({1, 3}, ())
+        assert state.leader_id == state.replicas[0] != 2
+        assert state.replicas[-1] == 2
+    assert {state.leader_id for state in topic.partitions} == {1, 3}
+    assert find_problems(machine.image) == []
+    grown = run(machine, AlterTopic("t", partitions=6))
+    assert isinstance(grown, TopicImage)
+    assert {*grown.partitions[5].isr} == {1, 3}
+    fence(machine, 3)
+    one = create(machine, "u").partitions[0]
+    assert (one.leader_id, one.isr, {*one.replicas}) == (1, (1,), {1, 2, 3})
+
+
+def test_more_replicas_than_nodes_are_refused() -> None:
+    machine = machine_with_nodes(1, 2, 3)
+    fence(machine, 2)
+    error = refused(machine, CreateTopic(topic_id("u"), "u", replication_factor=4))
     assert error.code is ErrorCode.INVALID_REPLICATION_FACTOR
-    assert error.message == "topic u: replication factor 3 with 2 nodes in service, 1 fenced"
-    assert error.retriable, "the node may come back"
-    assert not refused(machine, CreateTopic(topic_id("u"), "u", replication_factor=4)).retriable
-    assert (
-        "with 2 nodes"
-        in refused(
-            machine_with_nodes(1, 2), CreateTopic(topic_id("u"), "u", replication_factor=3)
-        ).message
-    )
-    unfence(machine, 2)
-    assert create(machine, "u").replication_factor == 3
+    assert error.message == "topic u: replication factor 4 with 3 nodes"
+    assert error.hint == "choose from 1 to 3"
+    assert not error.retriable
 
 
 def test_nobody_in_service_is_said_in_words() -> None:
