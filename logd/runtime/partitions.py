@@ -26,8 +26,9 @@ from logd.observe import TrafficTable
 from logd.runtime.disk_driver import DiskDriver
 from logd.runtime.housekeeping import retention_in_words
 from logd.runtime.marks import Marks
-from logd.runtime.partition import Partition, Surroundings, not_led_here
+from logd.runtime.partition import Partition, Surroundings
 from logd.runtime.ports import Clock, Disk, Spawn
+from logd.runtime.refusals import not_led_here
 from logd.runtime.replica_fetcher import ReplicaFetcher
 from logd.runtime.steady_clock import SteadyClock
 from logd.storage import (
