@@ -9,7 +9,8 @@ from logd.model.ids import NodeId
 
 @dataclass(frozen=True, slots=True)
 class HighWatermarkMoved:
-    """Everything below `offset` is committed; on a follower: and here."""
+    """Everything below `offset` is committed; on a follower: and here. It goes back only before a
+    `RestartAt`."""
 
     offset: int
 
@@ -43,6 +44,9 @@ class SendPosition:
 @dataclass(frozen=True, slots=True)
 class AppendChunk:
     """Append the records of the chunk just told; answered by `Appended` or `AppendFailed`."""
+
+    #: Deletes below it may be missing from them, and so from this log; to be noted before.
+    forgotten_end: int = 0
 
 
 @dataclass(frozen=True, slots=True)

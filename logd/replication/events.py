@@ -116,6 +116,8 @@ class Chunk:
     high_watermark: int
     log_start_offset: int
     append_time_ms: int
+    #: Deletes below it may be missing from the leader's log.
+    forgotten_end: int
     diverging: Diverges | None
     #: What comes next is gone: the leader's log starts at `log_start_offset`.
     too_low: bool

@@ -14,6 +14,11 @@
 
 Nothing is ever cut because it lies above the high watermark: where logs part, leader epochs tell.
 A cut below it means that committed records are lost somewhere: an alarm.
+
+A leader may have forgotten that keys were deleted, below its `forgotten_end`. Whoever has less than
+that may hold values that were deleted since, and would keep them: its log starts over. Once it is
+copied as a whole from one leader, with the same forgotten end, there is nothing to be missed. That
+never meets a replica in sync, because nothing is forgotten before it is committed.
 """
 
 from __future__ import annotations
@@ -86,6 +91,8 @@ class PartitionFollower:
         self._leader_high_watermark = 0
         self._state = _State.AT_REST
         self._retry_ms = 0
+        #: The leader's forgotten end when its log began to be copied as a whole; None: it was not.
+        self._forgotten_end: int | None = None
         self._is_begun = False
         self._is_connected = False
 
@@ -138,10 +145,13 @@ class PartitionFollower:
         self._leader_high_watermark = chunk.high_watermark
         if chunk.too_low:
             return self._restart(chunk)
+        if chunk.size_bytes and self._may_miss_deletes(chunk.forgotten_end):
+            return self._start_over(chunk.log_start_offset)
         effects = [*self._committed(), *self._trimmed(chunk.log_start_offset)]
         if chunk.size_bytes:
             self._state = _State.WRITING
-            return [*effects, AppendChunk()]
+            missed = chunk.forgotten_end if chunk.forgotten_end > self._end_offset else 0
+            return [*effects, AppendChunk(missed)]
         self._state = _State.AT_REST
         return [*effects, *self._asked()]
 
@@ -160,6 +170,17 @@ class PartitionFollower:
             return self._waiting(chunk.now_ms)
         self._state = _State.WRITING
         return [RestartAt(chunk.log_start_offset)]
+
+    def _may_miss_deletes(self, forgotten_end: int) -> bool:
+        if self._end_offset == self._start_offset:
+            self._forgotten_end = forgotten_end
+        return self._end_offset < forgotten_end != self._forgotten_end
+
+    def _start_over(self, leader_start: int) -> list[FollowerEffect]:
+        offset = max(leader_start, self._start_offset)
+        self.high_watermark = min(self.high_watermark, offset)
+        self._state = _State.WRITING
+        return [HighWatermarkMoved(self.high_watermark), RestartAt(offset)]
 
     def _stopped(self, what: str) -> list[FollowerEffect]:
         self._state = _State.STOPPED

@@ -116,6 +116,17 @@ class PartitionLeader:
         return len(self.isr) >= self._assignment.min_isr
 
     @property
+    def replicated_end(self) -> int:
+        """Every replica that is assigned, in sync or not, has said in this leadership that it has
+        what lies below, durably; -1: one of them has said nothing yet."""
+        known = self._assignment.node_epochs
+        ends = [
+            follower.end_offset if follower.node_epoch >= known.get(node_id, _UNKNOWN) else _UNKNOWN
+            for node_id, follower in self._followers.items()
+        ]
+        return min([self._end_offset, *ends])
+
+    @property
     def serves_latest(self) -> bool:
         """Whether everything that earlier leaders committed is known to be."""
         return self.high_watermark >= self._start_offset

@@ -95,6 +95,8 @@ def _chunk_message(chunk: ReplicaChunk) -> pb.ReplicaChunk:
         append_time_ms=chunk.append_time_ms,
         high_watermark=chunk.high_watermark,
         log_start_offset=chunk.log_start_offset,
+        replicated_end=chunk.replicated_end,
+        forgotten_end=chunk.forgotten_end,
         too_low=chunk.too_low,
     )
     if chunk.diverging is not None:
@@ -125,6 +127,8 @@ def _chunk(message: pb.ReplicaChunk, broker: str) -> ReplicaChunk:
         values.number("append_time_ms", message.append_time_ms, minimum=-1),
         values.number("high_watermark", message.high_watermark),
         values.number("log_start_offset", message.log_start_offset),
+        values.number("replicated_end", message.replicated_end),
+        values.number("forgotten_end", message.forgotten_end),
         diverging,
         message.too_low,
         from_proto(message.error, broker=broker) if message.HasField("error") else None,

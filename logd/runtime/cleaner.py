@@ -38,6 +38,7 @@ from logd.storage import (
     Files,
     Ledger,
     Moment,
+    PartitionLog,
     clean,
 )
 
@@ -272,25 +273,28 @@ class Cleaner:
 
     async def _clean(self, found: Partition) -> None:
         self._running = found.id
+        log = found.log
         try:
-            plan = await self._driver.call(partial(self._plan, found))
+            plan = await self._driver.call(partial(self._plan, found, log))
             if plan is None:
                 return
             result = await self._cleaning.clean(plan)
-            if await self._install(found, result):
+            if await self._install(found, log, result):
                 self._troubles.pop(found.id, None)
                 self._note(found, result)
             else:
-                self._note_trouble(found, "it was changed meanwhile, or there is no room")
+                self._note_trouble(
+                    found, "it was changed meanwhile, or a replica fell behind, or there is no room"
+                )
         except (CleaningError, LogdError) as error:
             self._note_trouble(found, str(error))
         finally:
             self._running = None
 
-    def _plan(self, found: Partition) -> CleaningPlan | None:
+    def _plan(self, found: Partition, log: PartitionLog) -> CleaningPlan | None:
         """On the writer."""
         try:
-            return found.log.cleaning.plan(
+            return log.cleaning.plan(
                 self._steady.moment(),
                 self._limit(found),
                 tag=self._rng.randbytes(6).hex(),
@@ -301,16 +305,15 @@ class Cleaner:
         except OSError as error:
             raise _unreadable(error) from error
 
-    async def _install(self, found: Partition, result: CleaningResult) -> bool:
+    async def _install(self, found: Partition, log: PartitionLog, result: CleaningResult) -> bool:
         """Swap one file after the other; False: the log has changed meanwhile."""
         for number in range(len(result.files)):
             if self._partitions.get(found.id) is not found:
                 return False
-            if not await self._driver.call(partial(found.log.cleaning.swap, result, number)):
-                await self._driver.call(partial(found.log.cleaning.discard, result))
+            if not await self._driver.call(partial(_swap, found, log, result, number)):
+                await self._driver.call(partial(log.cleaning.discard, result))
                 return False
-        await self._driver.call(partial(found.log.cleaning.finish, result))
-        return True
+        return await self._driver.call(lambda: found.log is log and log.cleaning.finish(result))
 
     def _note(self, found: Partition, result: CleaningResult) -> None:
         self.passes += 1
@@ -349,6 +352,16 @@ class Cleaner:
         if request.awaited:
             self._outcomes[key] = outcome
         request.done.set_result(outcome)
+
+
+def _swap(found: Partition, log: PartitionLog, result: CleaningResult, number: int) -> bool:
+    """On the writer. A log that was made anew is another one. A replica that lost what it had, or
+    came new, is to find the deletes that it lacks."""
+    if found.log is not log:
+        return False
+    if result.forgotten_end > found.replicated_end:
+        return False
+    return log.cleaning.swap(result, number)
 
 
 def _outcome(words: str, results: Sequence[CleaningResult]) -> CompactionOutcome:

@@ -189,15 +189,21 @@ class DiskDriver:
         return future
 
     def append_copied(
-        self, target: WrittenLog, batches: bytes, append_ms: int
+        self, target: WrittenLog, batches: bytes, append_ms: int, *, forgotten_end: int = 0
     ) -> asyncio.Future[int]:
         """Queue batches as another replica stored them; the future yields the end of the log,
-        once that is as durable as the topic promises."""
+        once that is as durable as the topic promises. Below `forgotten_end`, they may lack
+        tombstones."""
+
+        def work() -> int:
+            # The log that the target has by now: it may have been made anew.
+            target.log.cleaning.forget_below(forgotten_end)
+            return append_copied(target.log, batches, append_ms=append_ms)
+
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._enqueue(
             _Call(
-                # The log that the target has by then: it may be made anew until its turn comes.
-                lambda: append_copied(target.log, batches, append_ms=append_ms),
+                work,
                 target,
                 target.sync_before_ack,
                 future,

@@ -23,7 +23,6 @@ from logd_wire.errors import (
     NotEnoughReplicasError,
     NotLeaderError,
     OffsetNotAvailableError,
-    OutcomeUnknownError,
     RecordTooLargeError,
 )
 
@@ -47,6 +46,7 @@ from logd.replication import (
 )
 from logd.runtime.acknowledgements import Acknowledgements
 from logd.runtime.disk_driver import DiskDriver, QueuedAppend
+from logd.runtime.refusals import appended_then, not_led_here
 from logd.storage import Appended, LogKey, LogView, PartitionLog
 
 
@@ -125,6 +125,8 @@ class Partition:
         self._driver = around.driver
         #: End of what is committed, and readable by consumers.
         self.high_watermark = min(high_watermark, log.view.written_end_offset)
+        log.cleaning.assume_forgotten(self.high_watermark)
+        self._told_replicated_end = 0
         self._leader: PartitionLeader | None = None
         self._must_begin = False
         self._state: PartitionImage | None = None
@@ -168,10 +170,16 @@ class Partition:
 
     @property
     def replicated_end(self) -> int:
-        """Every replica has what lies below: a delete that one of them missed is not forgotten.
-        How far others are is not known here; alone, it is what is committed."""
-        alone = len(self.state.replicas) == 1
-        return self.high_watermark if alone else self.view.start_offset
+        """Every replica has what lies below, and it is committed: a delete that one of them missed
+        is not forgotten. A leader knows, others know what it told; nothing at first."""
+        leader = self._leader
+        end_offset = self._told_replicated_end if leader is None else leader.replicated_end
+        return max(min(end_offset, self.high_watermark), self.view.start_offset)
+
+    @property
+    def forgotten_end(self) -> int:
+        """Below it, deletes may be missing from this log."""
+        return self.log.cleaning.state.forgotten_end
 
     def check_led_here(self) -> None:
         """Raise NotLeaderError where another node leads, or nobody."""
@@ -193,6 +201,11 @@ class Partition:
         """Take over who leads, who is in sync, and which nodes are in service as which process."""
         before, self._state = self._state, state
         self._node_epochs = node_epochs
+        if before is None or (before.leader_epoch, before.replicas) != (
+            state.leader_epoch,
+            state.replicas,
+        ):
+            self._told_replicated_end = 0
         if before is None and state.replicas == (self._around.own_id,):
             # What the only replica has kept was acknowledged, or may have been.
             self.high_watermark = self.own_end
@@ -202,7 +215,7 @@ class Partition:
         self.leader_epoch = state.leader_epoch
         self._leader = None
         self._must_begin = False
-        self._waiting.fail(self._appended_then(str(self._moved())))
+        self._waiting.fail(appended_then(str(self._moved())))
         if self.is_led_here:
             self._begin_to_lead()
         self._notify()
@@ -310,7 +323,7 @@ class Partition:
         if self._leader is None or len(self.state.replicas) == 1:
             return
         self._waiting.fail(
-            self._appended_then(
+            appended_then(
                 f"{self.name} may be led by another node: this one has no contact to the cluster"
             )
         )
@@ -326,6 +339,10 @@ class Partition:
     def learn_high_watermark(self, offset: int) -> None:
         """What the leader says is committed, of what is here."""
         self.high_watermark = offset
+
+    def learn_replicated_end(self, offset: int) -> None:
+        """What the leader says every replica has."""
+        self._told_replicated_end = offset
 
     # --- appends -----------------------------------------------------------------------------
 
@@ -349,7 +366,7 @@ class Partition:
             records = appended.next_offset - appended.base_offset
             self.traffic.produced(records, len(queued.batch))
         if queued.leader_epoch != self.leader_epoch:
-            future.set_exception(self._appended_then(str(self._moved())))
+            future.set_exception(appended_then(str(self._moved())))
             return
         if queued.acks != -1:
             future.set_result(self._outcome(appended, 1))
@@ -371,15 +388,6 @@ class Partition:
             replicas=replicas,
             log_start_offset=self.log.view.start_offset,
             duplicate=appended.duplicate,
-        )
-
-    @staticmethod
-    def _appended_then(what: str) -> OutcomeUnknownError:
-        """What a batch is answered that is in this log, and may or may not stay: whoever took it
-        for refused would give its sequence to another one."""
-        return OutcomeUnknownError(
-            f"the batch was appended, but is not acknowledged: {what}",
-            hint="send it again; a producer id makes that safe",
         )
 
     def _moved(self) -> NotLeaderError:
@@ -488,13 +496,3 @@ class Partition:
 
     def unlisten(self, listener: Callable[[], None]) -> None:
         self._listeners.pop(listener, None)
-
-
-def not_led_here(name: str, state: PartitionImage) -> NotLeaderError:
-    """What a client is told that came to the wrong node, or at a bad time."""
-    leader_id = state.leader_id
-    where = f"by node {leader_id}" if leader_id != NO_NODE else "by nobody at the moment"
-    error = NotLeaderError(f"{name} is led {where}", hint="refresh the metadata, then try again")
-    error.leader_id = leader_id
-    error.leader_epoch = state.leader_epoch
-    return error

@@ -31,8 +31,9 @@ from logd.runtime.housekeeping import (
     retention_in_words,
 )
 from logd.runtime.marks import Marks
-from logd.runtime.partition import Partition, Surroundings, not_led_here
+from logd.runtime.partition import Partition, Surroundings
 from logd.runtime.ports import Clock, Disk, Spawn
+from logd.runtime.refusals import not_led_here
 from logd.runtime.replica_fetcher import ReplicaFetcher
 from logd.runtime.replica_progress import ReplicaProgress, replica_progress
 from logd.runtime.steady_clock import SteadyClock

@@ -317,6 +317,8 @@ class _Copying:
         if chunk.error is not None:
             _logger.debug("%s cannot be copied now: %s", self.partition.name, chunk.error)
         self._chunk = chunk
+        if chunk.leader_epoch == self.leader_epoch and chunk.error is None:
+            self.partition.learn_replicated_end(chunk.replicated_end)
         diverging = chunk.diverging
         self.handle(
             Chunk(
@@ -325,6 +327,7 @@ class _Copying:
                 high_watermark=chunk.high_watermark,
                 log_start_offset=chunk.log_start_offset,
                 append_time_ms=chunk.append_time_ms,
+                forgotten_end=chunk.forgotten_end,
                 diverging=(Diverges(diverging.epoch, diverging.end_offset) if diverging else None),
                 too_low=chunk.too_low,
                 refused=chunk.error is not None,
@@ -348,7 +351,7 @@ class _Copying:
                 self.link.send(self.position(effect.end_offset, effect.last_epoch))
             case AppendChunk():
                 assert self._chunk is not None, "only a chunk that arrived is appended"
-                self._append(self._chunk)
+                self._append(self._chunk, effect.forgotten_end)
             case TruncateTo():
                 cut = self._driver.truncate(partition, effect.offset)
                 self._later(cut, lambda end: self.handle(Truncated(end, self._last_epoch())))
@@ -368,11 +371,13 @@ class _Copying:
             case Alarm():
                 _logger.critical("%s is not copied any more: %s", partition.name, effect.text)
 
-    def _append(self, chunk: ReplicaChunk) -> None:
+    def _append(self, chunk: ReplicaChunk, forgotten_end: int) -> None:
         append_ms = chunk.append_time_ms
         if append_ms < 0:
             append_ms = self._clock.wall_ms()
-        done = self._driver.append_copied(self.partition, chunk.records, append_ms)
+        done = self._driver.append_copied(
+            self.partition, chunk.records, append_ms, forgotten_end=forgotten_end
+        )
         self._later(done, lambda end: self.handle(Appended(end, self._last_epoch())))
 
     def _later(self, done: asyncio.Future[Any], then: Callable[[Any], None]) -> None:

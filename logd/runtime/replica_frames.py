@@ -53,6 +53,10 @@ class ReplicaChunk:
     append_time_ms: int = -1
     high_watermark: int = 0
     log_start_offset: int = 0
+    #: Every replica has what lies below, as far as the leader knows.
+    replicated_end: int = 0
+    #: Deletes below it may be missing from the leader's log.
+    forgotten_end: int = 0
     #: The logs differ below the position.
     diverging: EpochEnd | None = None
     #: The position lies below the start of the leader's log.

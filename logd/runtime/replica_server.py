@@ -46,9 +46,10 @@ class _News(NamedTuple):
     leader_epoch: int
     high_watermark: int
     start_offset: int
+    replicated_end: int
 
 
-_NOTHING_TOLD: Final = _News(-1, -1, -1)
+_NOTHING_TOLD: Final = _News(-1, -1, -1, -1)
 
 
 @dataclass(slots=True)
@@ -287,13 +288,21 @@ class ReplicaSession:
             append_time_ms=append_time_ms,
             high_watermark=told.high_watermark,
             log_start_offset=told.start_offset,
+            replicated_end=told.replicated_end,
+            forgotten_end=asked.partition.forgotten_end,
         )
 
 
 def _news_of(asked: _Asked) -> _News:
     """What there is to tell in the leadership of the position, which may be over."""
     partition = asked.partition
-    return _News(asked.position.leader_epoch, partition.high_watermark, partition.view.start_offset)
+    return _News(
+        asked.position.leader_epoch,
+        partition.high_watermark,
+        partition.view.start_offset,
+        # Only what compacts has a use for it.
+        partition.replicated_end if partition.config.compacts else 0,
+    )
 
 
 def _not_led(asked: _Asked) -> ReplicaChunk:

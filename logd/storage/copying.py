@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logd_wire import BatchHeader, verify_batch
+from logd_wire import BatchHeader, empty_batch, read_header, verify_batch
 from logd_wire.errors import CorruptBatchError
 
 from logd.storage.partition_log import PartitionLog
@@ -11,8 +11,9 @@ from logd.storage.partition_log import PartitionLog
 def append_copied(log: PartitionLog, batches: bytes, *, append_ms: int) -> int:
     """Append whole batches that another replica stored one after the other; return the new end.
 
-    What is here already, at the beginning, is passed over. An empty log that starts inside of the
-    first batch takes it whole. Every batch is verified before it is written. Not durable yet.
+    What is here already, at the beginning, is passed over; of an empty batch, which stands for what
+    was compacted there, a part may be. An empty log that starts inside of the first batch takes it
+    whole. Every batch is verified before it is written. Not durable yet.
     Raises CorruptBatchError (the batches before it are kept), NotLeaderError (an epoch that is
     over), StorageFullError, StorageFailedError and OSError.
     """
@@ -27,6 +28,9 @@ def append_copied(log: PartitionLog, batches: bytes, *, append_ms: int) -> int:
                 log.append_stored(batch, header, append_ms=append_ms)
             elif header.base_offset < end and log.is_empty:
                 log.begin_inside(batch, header, append_ms=append_ms)
+            elif header.base_offset < end and not header.records_count and header.producer_id < 0:
+                rest = empty_batch(end, header.next_offset, header.leader_epoch)
+                log.append_stored(rest, read_header(rest), append_ms=append_ms)
             else:
                 raise CorruptBatchError(
                     f"a batch of another replica begins at offset {header.base_offset}, this one "

@@ -256,8 +256,7 @@ MUTANTS = (
     Mutant(
         "written-is-acknowledged",
         "follower",
-        "            self._state = _State.WRITING\n            return [*effects, AppendChunk()]\n",
-        "            self._state = _State.WRITING\n"
+        "            return [*effects, AppendChunk(missed)]\n",
         "            return [*effects, AppendChunk(), SendPosition(self._end_offset + 1, 4)]\n",
         "test_follower.py::test_records_are_appended_and_acknowledged_when_they_are_durable",
     ),

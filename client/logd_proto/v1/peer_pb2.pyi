@@ -285,7 +285,7 @@ class ReplicateResponse(_message.Message):
     def __init__(self, chunks: _Optional[_Iterable[_Union[ReplicaChunk, _Mapping]]] = ...) -> None: ...
 
 class ReplicaChunk(_message.Message):
-    __slots__ = ("topic_id", "partition", "leader_epoch", "records", "append_time_ms", "high_watermark", "log_start_offset", "diverging", "too_low", "error")
+    __slots__ = ("topic_id", "partition", "leader_epoch", "records", "append_time_ms", "high_watermark", "log_start_offset", "diverging", "too_low", "error", "replicated_end", "forgotten_end")
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     LEADER_EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -296,6 +296,8 @@ class ReplicaChunk(_message.Message):
     DIVERGING_FIELD_NUMBER: _ClassVar[int]
     TOO_LOW_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    REPLICATED_END_FIELD_NUMBER: _ClassVar[int]
+    FORGOTTEN_END_FIELD_NUMBER: _ClassVar[int]
     topic_id: bytes
     partition: int
     leader_epoch: int
@@ -306,7 +308,9 @@ class ReplicaChunk(_message.Message):
     diverging: EpochEnd
     too_low: bool
     error: _common_pb2.Error
-    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., records: _Optional[bytes] = ..., append_time_ms: _Optional[int] = ..., high_watermark: _Optional[int] = ..., log_start_offset: _Optional[int] = ..., diverging: _Optional[_Union[EpochEnd, _Mapping]] = ..., too_low: bool = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ...) -> None: ...
+    replicated_end: int
+    forgotten_end: int
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., records: _Optional[bytes] = ..., append_time_ms: _Optional[int] = ..., high_watermark: _Optional[int] = ..., log_start_offset: _Optional[int] = ..., diverging: _Optional[_Union[EpochEnd, _Mapping]] = ..., too_low: bool = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ..., replicated_end: _Optional[int] = ..., forgotten_end: _Optional[int] = ...) -> None: ...
 
 class EpochEnd(_message.Message):
     __slots__ = ("epoch", "end_offset")

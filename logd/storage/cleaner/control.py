@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from logd_wire.errors import StorageFailedError
+from logd_wire.errors import StorageFailedError, StorageFullError
 
 from logd.storage.access import LogContext
 from logd.storage.cleaner.plan import (
@@ -17,7 +18,13 @@ from logd.storage.cleaner.plan import (
     plan_cleaning,
 )
 from logd.storage.cleaner.result import CleaningResult
-from logd.storage.cleaner.state import CleanState, load_state, lower_state, store_state
+from logd.storage.cleaner.state import (
+    UNKNOWN_END,
+    CleanState,
+    load_state,
+    lower_state,
+    store_state,
+)
 from logd.storage.cleaner.swap import begin_swap, discard, swap_in
 from logd.storage.config import LogConfig
 from logd.storage.deletion import Deletion
@@ -111,6 +118,8 @@ class CleaningControl:
         self._sync.check_usable()
         inputs, cleaned = self._log.cleaning_inputs(), result.files[number]
         sources = [one for one in inputs.segments[:-1] if one.base_offset in cleaned.sources]
+        if not self._notes_forgotten(result.forgotten_end):
+            return False
         if (
             result.generation != inputs.generation
             or [one.base_offset for one in sources] != list(cleaned.sources)
@@ -138,15 +147,52 @@ class CleaningControl:
         self._log.replace_segments(sources, segment)
         return True
 
-    def finish(self, result: CleaningResult) -> None:
-        """All files of a pass are in place: so far the log is clean."""
+    def _notes_forgotten(self, end_offset: int) -> bool:
+        try:
+            self.forget_below(end_offset)
+        except StorageFullError:
+            return False
+        return True
+
+    def finish(self, result: CleaningResult) -> bool:
+        """All files of a pass are in place: so far the log is clean. False: it has been cut since,
+        and counts as it did before."""
         self._sync.check_usable()
+        if result.generation != self._log.cleaning_inputs().generation:
+            return False
+        state = self.state._replace(
+            first_dirty=result.mapped_end,
+            horizon_ms=result.horizon_ms,
+            cleaned_at_ms=result.now_ms,
+        )
+        with contextlib.suppress(StorageFullError):
+            self._store(state)
+        self.state = state
+        return True
+
+    def forget_below(self, offset: int) -> None:
+        """Tombstones below `offset` are about to be missing; durable on return.
+
+        `swap` does it for a pass that drops some. Whoever copies records from a log that lacks some
+        does it before. Raises StorageFullError, StorageFailedError and OSError.
+        """
+        self._sync.check_usable()
+        if offset <= self.state.forgotten_end:
+            return
+        state = self.state._replace(forgotten_end=offset)
+        self._store(state)
+        self.state = state
+
+    def assume_forgotten(self, end_offset: int) -> None:
+        """Where it is not known below which offset tombstones are missing: below `end_offset`."""
+        if self.state.forgotten_end == UNKNOWN_END:
+            self.state = self.state._replace(forgotten_end=end_offset)
+
+    def _store(self, state: CleanState) -> None:
         context = self._context
-        state = CleanState(result.mapped_end, result.horizon_ms, result.now_ms)
         self._sync.guarded(
             lambda: store_state(context.files, context.directory, context.identity, state)
         )
-        self.state = state
 
     def discard(self, result: CleaningResult) -> None:
         """Remove what is left of a pass that was given up."""

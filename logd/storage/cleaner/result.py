@@ -45,12 +45,14 @@ class CleanedFile:
 
 @dataclass(frozen=True, slots=True)
 class CleaningResult:
-    """One pass. The log is clean below `mapped_end` once all `files` are in place."""
+    """One pass. The log is clean below `mapped_end` once all `files` are in place. The tombstones
+    that it drops lie below `forgotten_end`; 0: it drops none."""
 
     generation: int
     tag: str
     mapped_end: int
     horizon_ms: int
+    forgotten_end: int
     now_ms: int
     files: tuple[CleanedFile, ...]
     bytes_read: int

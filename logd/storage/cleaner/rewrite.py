@@ -87,6 +87,7 @@ class _Cleaning:
         self._writer: GroupWriter | None = None
         self._done: list[CleanedFile] = []
         self._horizon_ms = NO_HORIZON
+        self._forgotten_end = 0
         self._bytes_read = 0
         self._records = [0, 0]
 
@@ -107,6 +108,7 @@ class _Cleaning:
             tag=plan.tag,
             mapped_end=self._mapped_end,
             horizon_ms=self._horizon_ms,
+            forgotten_end=self._forgotten_end,
             now_ms=plan.now_ms,
             files=tuple(self._done),
             bytes_read=self._bytes_read,
@@ -230,6 +232,8 @@ class _Cleaning:
                 keeps = True
             else:
                 keeps = not may_drop_tombstones or offset >= plan.tombstones_kept_from
+                if not keeps:
+                    self._forgotten_end = offset + 1
             if keeps and not has_value:
                 has_tombstone = True
             verdicts.append(keeps)

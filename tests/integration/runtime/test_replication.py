@@ -46,8 +46,8 @@ def isr(cluster: MemoryCluster) -> list[int]:
     return sorted(copy_on(cluster, leading(cluster)).state.isr)
 
 
-async def all_alike(cluster: MemoryCluster) -> bytes:
-    """The bytes of the partition, once all are in sync and know the same to be committed."""
+async def all_in_sync(cluster: MemoryCluster) -> None:
+    """Wait until all are in sync and know the same to be committed."""
 
     def are_alike() -> bool:
         found = [copy_on(cluster, node) for node in NODES]
@@ -58,6 +58,11 @@ async def all_alike(cluster: MemoryCluster) -> bytes:
         return len(ends) == 1 and all(len(each.state.isr) == 3 for each in found)
 
     await until(lambda: up(cluster) == list(NODES) and are_alike())
+
+
+async def all_alike(cluster: MemoryCluster) -> bytes:
+    """The bytes of the partition, once all are in sync."""
+    await all_in_sync(cluster)
     topic_id, start = copy_on(cluster, 1).id.topic_id, copy_on(cluster, 1).view.start_offset
     copies = [
         batches_from(start, read_segments(cluster.processes[node].files, topic_id, 0))

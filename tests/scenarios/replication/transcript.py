@@ -182,6 +182,7 @@ class Session:
             high_watermark=int(options.get("hw", "0")),
             log_start_offset=numbers[0] if too_low else int(options.get("start", "0")),
             append_time_ms=0,
+            forgotten_end=int(options.get("forgotten", "0")),
             diverging=Diverges(*numbers) if name == "diverges" else None,
             too_low=too_low,
             refused=name == "cannot-serve",
@@ -201,8 +202,8 @@ def _shown(effect: LeaderEffect | FollowerEffect) -> str:
             return f"propose isr={','.join(f'{node}@{epoch}' for node, epoch in isr)} from {change}"
         case SendPosition(end, epoch):
             return f"position {end} after epoch {epoch}"
-        case AppendChunk():
-            return "append"
+        case AppendChunk(forgotten_end):
+            return f"append, deletes missing below {forgotten_end}" if forgotten_end else "append"
         case TruncateTo(offset):
             return f"truncate to {offset}"
         case RestartAt(offset):

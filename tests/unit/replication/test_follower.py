@@ -235,3 +235,40 @@ def test_who_is_below_the_start_begins_there() -> None:
 def test_nothing_is_forgotten_that_still_fits() -> None:
     machine = asked()
     assert machine.handle(chunk(too_low=True, start=10)) == [RetryAt(RETRY_MS)]
+
+
+# --- what the leader has forgotten ---------------------------------------------------------------
+
+
+def test_who_may_miss_deletes_starts_over() -> None:
+    machine = asked(high_watermark=8)
+    answer = chunk(size_bytes=9, forgotten=11, start=3, high_watermark=20)
+    assert machine.handle(answer) == [HighWatermarkMoved(3), RestartAt(3)]
+    assert machine.handle(Restarted(3)) == [SendPosition(3, -1)]
+    assert machine.handle(answer) == [AppendChunk(11)], "and says what it misses from now on"
+    assert machine.handle(Appended(6, 2)) == [HighWatermarkMoved(6), SendPosition(6, 2)]
+    assert machine.handle(answer) == [AppendChunk(11)], "copied as a whole, it goes on"
+
+
+def test_who_has_what_was_forgotten_goes_on() -> None:
+    machine = asked(high_watermark=10)
+    answer = chunk(size_bytes=9, forgotten=10, high_watermark=10)
+    assert machine.handle(answer) == [AppendChunk()]
+
+
+def test_what_is_forgotten_while_a_copy_is_made_makes_it_start_over() -> None:
+    machine = asked(start_offset=10, high_watermark=10)
+    assert machine.handle(chunk(size_bytes=9, forgotten=20)) == [AppendChunk(20)]
+    assert machine.handle(Appended(14, 2)) == [SendPosition(14, 2)]
+    answer = chunk(size_bytes=9, forgotten=21)
+    assert machine.handle(answer) == [HighWatermarkMoved(10), RestartAt(10)]
+
+
+def test_a_log_does_not_start_over_below_its_own_start() -> None:
+    machine = asked(start_offset=4, high_watermark=8)
+    answer = chunk(size_bytes=9, forgotten=11, start=2)
+    assert machine.handle(answer) == [HighWatermarkMoved(4), RestartAt(4)]
+
+
+def test_news_without_records_say_nothing_of_what_is_missing() -> None:
+    assert asked().handle(chunk(forgotten=11)) == [SendPosition(10, 2)]

@@ -148,3 +148,30 @@ def test_latest_is_served_once_the_own_epoch_is_committed() -> None:
         leader.handle(at(2, end_offset))
         served.append(leader.serves_latest)
     assert served == [False, True, True]
+
+
+# --- what every replica has ----------------------------------------------------------------------
+
+
+def test_every_replica_counts_also_out_of_sync() -> None:
+    machine = leading((1, 2))
+    machine.handle(at(2, 10))
+    assert machine.replicated_end == -1, "one has said nothing yet"
+    machine.handle(at(3, 4))
+    assert (machine.replicated_end, machine.high_watermark) == (4, 10)
+    machine.handle(at(3, 12))
+    assert machine.replicated_end == 10
+    machine.handle(at(3, 2))
+    assert machine.replicated_end == 2
+
+
+def test_what_a_process_had_promises_nothing_of_the_next_one() -> None:
+    machine = leading()
+    machine.handle(at(2, 10))
+    machine.handle(at(3, 10))
+    assert machine.replicated_end == 10
+    node_epochs = {**NODE_EPOCHS, NodeId(3): 23}
+    machine.handle(Assigned(assignment(partition_epoch=1, node_epochs=node_epochs), 0))
+    assert machine.replicated_end == -1
+    machine.handle(at(3, 8, node_epoch=23))
+    assert machine.replicated_end == 8

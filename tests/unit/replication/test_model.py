@@ -45,6 +45,37 @@ class Replication(RuleBasedStateMachine):
         self.world.trim(self.world.nodes[node_id])
 
     @rule(node_id=which)
+    def compact(self, node_id: NodeId) -> None:
+        self.world.compact(self.world.nodes[node_id])
+
+    @rule(node_id=which, end=st.integers(0, 20))
+    def roll_back(self, node_id: NodeId, end: int) -> None:
+        self.world.roll_back(self.world.nodes[node_id], end)
+
+    @rule(node_id=which, end=st.integers(0, 12), count=st.integers(0, 8), rounds=st.integers(0, 6))
+    def fall_behind(self, node_id: NodeId, end: int, count: int, rounds: int) -> None:
+        """Everybody has much, one is away and loses some of it, the others forget; it comes back,
+        and is copied from one leader or two, who go on forgetting."""
+        world, node = self.world, self.world.nodes[node_id]
+        others = {*world.nodes} - {node_id}
+        for each in world.nodes.values():
+            for _ in range(count):
+                world.produce(each)
+        self.calm({*world.nodes}, 8)
+        world.crash(node, 0)
+        world.fence(node_id)
+        self.calm(others, 6)
+        world.roll_back(node, end)
+        for other in sorted(others):
+            world.compact(world.nodes[other])
+        self.calm({*world.nodes}, rounds)
+        self.crash_leader(0)
+        self.calm(others, 2)
+        for other in sorted(others):
+            world.compact(world.nodes[other])
+        self.calm({*world.nodes}, 6)
+
+    @rule(node_id=which)
     def store(self, node_id: NodeId) -> None:
         self.world.store(self.world.nodes[node_id])
 

@@ -3,11 +3,16 @@
 The controller elects by the rules of `logd.metadata.elections`. Positions may be delivered late,
 twice, in any order or never; what comes with a stream comes once, or not at all. Proposals may be
 taken at any time, and twice. A crash keeps what was durable, and any part of what was only written.
+
+A record puts one of a few keys, or deletes it. Any node may compact what is committed in its log:
+that takes older records of a key away, and deletes that every replica has. A disk may be rolled
+back, as far as its replica is not among those that may lead.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from logd.metadata.elections import Situation, settled, with_isr
 from logd.metadata.records import PartitionImage
@@ -50,6 +55,22 @@ from tests.unit.replication.rig import LAG_MS, epochs, nodes
 #: The epoch and the number of a record; None below the start of a log that was restarted.
 Record = tuple[int, int] | None
 CHUNK_RECORDS = 3
+#: The number of a record that was compacted.
+GONE: Final = 0
+
+
+def key_of(record: Record) -> int:
+    """-1: it has none, because it is not there any more."""
+    return -1 if record is None or record[1] == GONE else record[1] % 3
+
+
+def deletes(record: Record) -> bool:
+    return record is not None and record[1] % 2 == 0
+
+
+def newest(log: list[Record], start: int, end: int) -> dict[int, int]:
+    """The offset of the newest record of each key."""
+    return {key_of(log[at]): at for at in range(start, end) if key_of(log[at]) >= 0}
 
 
 @dataclass(frozen=True)
@@ -66,6 +87,7 @@ class Position:
 class Answer:
     chunk: Chunk
     records: tuple[Record, ...]
+    replicated_end: int
 
 
 @dataclass(frozen=True)
@@ -96,6 +118,10 @@ class Node:
     leader_epoch: int = -1
     stream: int = 0
     answers: list[Answer] = field(default_factory=list)
+    #: Deletes below it may be missing.
+    forgotten_end: int = 0
+    #: What the leader said every replica has.
+    told_end: int = 0
     #: Of the chunk that is being appended.
     appending: tuple[Record, ...] = ()
     pending: FollowerEvent | None = None
@@ -220,6 +246,7 @@ class World:
         self._finish(node)
         node.durable = len(node.log)
         node.leader_epoch = state.leader_epoch
+        node.told_end = 0
         node.leader = node.follower = None
         if state.leader_id == node.node_id:
             self._lead(node, assignment)
@@ -266,6 +293,32 @@ class World:
     def trim(self, node: Node) -> None:
         if node.is_up and node.leader is not None:
             node.start = max(node.start, node.leader.high_watermark)
+
+    def compact(self, node: Node) -> None:
+        """Every horizon has passed; the plan and the swap are one moment."""
+        if not node.is_up or node.pending is not None:
+            return
+        known = node.told_end if node.leader is None else node.leader.replicated_end
+        end, kept_from = node.high_watermark, min(known, node.high_watermark)
+        last = newest(node.log, node.start, end)
+        for at in range(node.start, end):
+            record = node.log[at]
+            if record is None or record[1] == GONE:
+                continue
+            forgets = last[key_of(record)] == at and deletes(record) and at < kept_from
+            if forgets:
+                node.forgotten_end = max(node.forgotten_end, at + 1)
+            if forgets or last[key_of(record)] != at:
+                node.log[at] = (record[0], GONE)
+
+    def roll_back(self, node: Node, end: int) -> None:
+        """What was durable is gone, on a replica that need not have it."""
+        if node.is_up or node.node_id in (*self.state.isr, *self.state.eligible):
+            return
+        del node.log[max(end, node.start) :]
+        node.durable = len(node.log)
+        node.high_watermark = node.stored = min(node.high_watermark, node.stored, node.durable)
+        node.high_watermark = max(node.high_watermark, node.start)
 
     def crash(self, node: Node, kept: int) -> None:
         """`kept` of the records that were only written survive."""
@@ -323,7 +376,21 @@ class World:
         assert len(holders) >= self.min_isr, "committed on too few"
 
     def _agrees(self, node: Node, end: int) -> None:
-        assert node.log[node.start : end] == self.committed[node.start : end]
+        """What is there is what was committed there; the last of each key is, unless a later one
+        takes its place, or it is a delete."""
+        last = newest(self.committed, 0, len(self.committed))
+        for at in range(node.start, end):
+            here, record = node.log[at], self.committed[at]
+            assert here is not None and record is not None and here[0] == record[0]
+            if here != record:
+                assert here[1] == GONE
+                assert last[key_of(record)] != at or deletes(record), "a key is lost"
+
+    def _resurrects_nothing(self, node: Node) -> None:
+        last = newest(self.committed, 0, len(self.committed))
+        for key, at in newest(node.log, node.start, node.high_watermark).items():
+            if last[key] < node.high_watermark and deletes(self.committed[last[key]]):
+                assert at == last[key], "a key that was deleted is back"
 
     def deliver(self, position: Position) -> None:
         """A position arrives at whoever leads in its epoch; it may arrive again."""
@@ -347,13 +414,16 @@ class World:
             high_watermark=node.high_watermark,
             log_start_offset=node.start,
             append_time_ms=self.now_ms,
+            forgotten_end=node.forgotten_end,
             diverging=verdict if isinstance(verdict, Diverges) else None,
             too_low=isinstance(verdict, TooLow),
             refused=False,
             now_ms=self.now_ms,
         )
         if position.stream == follower.stream:
-            follower.answers = [Answer(chunk, tuple(records))]
+            assert node.leader is not None
+            told = min(node.leader.replicated_end, node.high_watermark)
+            follower.answers = [Answer(chunk, tuple(records), told)]
 
     # --- following -------------------------------------------------------------------------------
 
@@ -372,12 +442,17 @@ class World:
             # An answer belongs to one position: another one of the stream is not given.
             node.stream += 1
             node.appending = answer.records
+            if answer.chunk.leader_epoch == node.leader_epoch:
+                node.told_end = answer.replicated_end
             self.to_follower(node, answer.chunk)
 
     def to_follower(self, node: Node, event: FollowerEvent) -> None:
         if node.follower is None:
             return
-        for effect in node.follower.handle(event):
+        effects = node.follower.handle(event)
+        for number, effect in enumerate(effects):
+            if isinstance(effect, HighWatermarkMoved) and effect.offset <= node.high_watermark:
+                assert isinstance(effects[number + 1], RestartAt), "the high watermark went back"
             self._carry_out(node, effect)
 
     def _carry_out(self, node: Node, effect: FollowerEffect) -> None:
@@ -394,7 +469,8 @@ class World:
                         effect.last_epoch,
                     )
                 )
-            case AppendChunk():
+            case AppendChunk(forgotten_end):
+                node.forgotten_end = max(node.forgotten_end, forgotten_end)
                 node.log += node.appending
                 node.pending = Appended(len(node.log), node.last_epoch)
             case TruncateTo(offset):
@@ -402,14 +478,16 @@ class World:
                 node.durable = offset
                 node.pending = Truncated(offset, node.last_epoch)
             case RestartAt(offset):
+                assert node.node_id not in (*self.state.isr, *self.state.eligible)
                 node.log = [None] * offset
+                node.forgotten_end = 0
                 node.start = node.durable = offset
                 node.pending = Restarted(offset)
             case TrimTo(offset):
                 assert node.start < offset <= node.high_watermark
                 node.start = offset
             case HighWatermarkMoved(offset):
-                assert node.high_watermark < offset <= node.durable or node.pending is not None
+                assert offset <= node.durable or node.pending is not None
                 node.high_watermark = offset
             case RetryAt():
                 pass
@@ -429,6 +507,7 @@ class World:
             assert node.start <= len(node.log)
             assert node.high_watermark <= min(len(self.committed), node.durable)
             self._agrees(node, node.high_watermark)
+            self._resurrects_nothing(node)
         for node_id in (*self.state.isr, *self.state.eligible):
             node = self.nodes[node_id]
             assert node.durable >= len(self.committed), "who may lead lacks what is committed"
