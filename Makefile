@@ -25,7 +25,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 # What a change to any of these may bring is installed again; nothing else is ever upgraded.
 INPUTS := pyproject.toml client/pyproject.toml client/setup.py $(wildcard client/native/*) constraints.txt
 
-.PHONY: help demo cluster-test test proof lint format types layers sim bench proto dist ci clean
+.PHONY: help demo cluster-test test proof lint format types layers sim bench bench-full proto dist ci clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | \
@@ -61,8 +61,11 @@ layers: $(DEV) ## who may import whom
 sim: $(DEV) ## the simulation alone, SEEDS=0:100 (or the one that failed)
 	$(BIN)/python -m tests.sim.run --seeds $(SEEDS)
 
-bench: $(DEV) ## throughput and latency, beside a bare gRPC stream of the same payloads
+bench: $(DEV) ## this project beside its peers, which it installs for itself, in under 8 minutes
 	$(BIN)/python -m bench
+
+bench-full: $(DEV) ## the same with every setting, for an hour or two
+	$(BIN)/python -m bench --full
 
 proto: $(GENERATOR)/.ready ## generate client/logd_proto from proto/
 	$(GENERATOR)/bin/python tools/gen_proto.py

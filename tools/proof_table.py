@@ -123,7 +123,7 @@ PROOFS: tuple[Proof, ...] = (
     Proof(
         "speed",
         "throughput and latency beside a bare gRPC stream of the same payloads",
-        (sys.executable, "-m", "bench"),
+        (sys.executable, "-m", "bench.alone"),
     ),
     Proof(
         "ten-runs",

@@ -1,4 +1,4 @@
-"""What `make bench` measures: rows of `logd bench` arguments."""
+"""What `python -m bench.alone` measures: rows of `logd bench` arguments."""
 
 from __future__ import annotations
 

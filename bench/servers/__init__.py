@@ -1,0 +1,1 @@
+"""Servers under measurement: started on the loopback interface, on folders of their own."""
