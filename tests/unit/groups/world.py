@@ -23,6 +23,7 @@ from logd.groups import (
     Groups,
     Heartbeat,
     HeartbeatReply,
+    MemberDescription,
     OffsetCommitted,
     Topics,
     TopicView,
@@ -355,6 +356,6 @@ class World:
             loads = [len(each.held) for each in self.consumers.values()]
             assert max(loads) - min(loads) <= 1
 
-    def members(self) -> tuple[object, ...]:
+    def members(self) -> tuple[MemberDescription, ...]:
         known = {each.group_id for each in self.groups.listing()}
         return self.groups.describe(GROUP, self.now_ms).members if GROUP in known else ()
