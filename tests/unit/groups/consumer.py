@@ -11,6 +11,7 @@ from logd.groups import (
     Heartbeat,
     HeartbeatReply,
     OffsetToCommit,
+    Partitions,
 )
 from logd.model.ids import TopicPartitionId
 from tests.unit.groups.rig import GROUP, REBALANCE_MS, SESSION_MS
@@ -46,6 +47,11 @@ class Consumer:
             return set()
         return {each for each in self.held if each in self.positions}
 
+    def working_on(self, now_ms: int) -> set[TopicPartitionId]:
+        """What it may deliver from, or has not given up: nobody else may have that."""
+        giving = set() if self.frozen or self.lapsed(now_ms) else self.giving
+        return self.delivering(now_ms) | giving
+
     def lapsed(self, now_ms: int) -> bool:
         """Whether it may be taken for gone, or has taken too long to give up."""
         silent = self.answered_ms >= 0 and now_ms >= self.answered_ms + SESSION_MS
@@ -80,8 +86,13 @@ class Consumer:
             rebalance_timeout_ms=REBALANCE_MS,
             session_timeout_ms=SESSION_MS,
             topics=self.topics if everything else None,
-            owned=frozenset(self.held | self.giving) if everything and not joining else None,
+            owned=self.owned() if everything and not joining else None,
         )
+
+    def owned(self) -> Partitions:
+        """What it has taken up and not given up. What it was given and has not read the offset of
+        is not in it: a late copy of what it says must not be taken for giving that up."""
+        return frozenset(self.positions)
 
     def commit(self) -> Commit:
         self.sequence += 1
@@ -100,7 +111,7 @@ class Consumer:
         if reply.assignment is None:
             assert reply.member_epoch == self.epoch
             return
-        lost = self.held - reply.assignment
+        lost = (self.held - reply.assignment) & self.positions.keys()
         self.giving |= lost
         self.held = set(reply.assignment)
         self.epoch = reply.member_epoch

@@ -1,8 +1,9 @@
 """A coordinator, members, and a network between them that loses, delays and doubles.
 
-After every step: one owner of each partition in the log and, among members that are awake, in what
-they deliver; no commit from an epoch that is over; no committed offset goes back; nothing below a
-committed offset is left out. When the faults end all members have what they shall have.
+After every step: one owner of each partition in the log, and of what members that are awake deliver
+or have not given up; no commit from an epoch that is over; none that was acknowledged is lost, none
+goes back; nothing below a committed offset is left out. When the faults end all members have what
+they shall have.
 """
 
 from __future__ import annotations
@@ -239,6 +240,10 @@ class World:
         """A request reaches the coordinator; `again`: another copy is on its way still."""
         request = self.requests[index] if again else self.requests.pop(index)
         answer = self._answer(request.asked)
+        if isinstance(request.asked, Commit) and isinstance(answer, tuple):
+            for asked, refusal in zip(request.asked.offsets, answer, strict=True):
+                partition = TopicPartitionId(asked.topic_id, asked.partition)
+                assert refusal is not None or self.oracle.offsets[partition] >= asked.offset
         self.responses.append(Response(request, len(self.log), answer))
 
     def _answer(self, asked: Asked) -> Answer:
@@ -305,7 +310,7 @@ class World:
     def check(self) -> None:
         holders: dict[TopicPartitionId, str] = {}
         for consumer in self.consumers.values():
-            for partition in consumer.delivering(self.now_ms):
+            for partition in consumer.working_on(self.now_ms):
                 other = holders.setdefault(partition, consumer.member_id)
                 assert other == consumer.member_id, f"{partition}: {other}, {consumer.member_id}"
         for partition, offset in self.oracle.offsets.items():
