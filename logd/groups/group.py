@@ -105,9 +105,15 @@ class Group:
         self.highest_epoch = max(self.highest_epoch, record.epoch)
 
     def _keep(self, record: MemberKept) -> None:
+        self._forget_instance(record.member_id)
         self.kept[record.member_id] = record
         if record.instance_id:
             self.instances[record.instance_id] = record.member_id
+
+    def _forget_instance(self, member_id: str) -> None:
+        before = self.kept.get(member_id)
+        if before is not None and self.instances.get(before.instance_id) == member_id:
+            del self.instances[before.instance_id]
 
     def _hold(self, record: CurrentMember) -> None:
         member_id = record.member_id
@@ -120,7 +126,7 @@ class Group:
                     f" while {owner!r} holds it"
                 )
         self.current[member_id] = record
-        self.highest_epoch = max(self.highest_epoch, record.epoch)
+        self.highest_epoch = max(self.highest_epoch, record.epoch, record.previous_epoch)
 
     def _release(self, member_id: str) -> None:
         before = self.current.pop(member_id, None)
@@ -135,9 +141,8 @@ class Group:
             case TargetEpochKey():
                 self.target_epoch = 0
             case MemberKey(member_id=member_id):
-                kept = self.kept.pop(member_id, None)
-                if kept is not None and self.instances.get(kept.instance_id) == member_id:
-                    del self.instances[kept.instance_id]
+                self._forget_instance(member_id)
+                self.kept.pop(member_id, None)
             case TargetKey(member_id=member_id):
                 self.targets.pop(member_id, None)
             case CurrentKey(member_id=member_id):

@@ -18,9 +18,11 @@ from logd.groups.records import MemberKept
 from logd.groups.requests import JOINING, LEAVING_STATIC, Heartbeat
 from logd.groups.settings import GroupSettings
 from logd.groups.subscriptions import Subscriptions
+from logd.model.names import INTERNAL_PREFIX, check_topic_name
 
 GROUP_ID_CHARACTERS_MAX: Final = 249
 MEMBER_ID_CHARACTERS_MAX: Final = 249
+PATTERN_CHARACTERS_MAX: Final = 1_000
 
 
 def check_group_id(group_id: str) -> None:
@@ -46,8 +48,10 @@ def check_heartbeat(request: Heartbeat, settings: GroupSettings, known: Subscrip
             f"a subscription to {len(request.topics)} topics",
             hint=f"name {settings.topics_max} at most, or use a pattern",
         )
+    for name in request.topics or ():
+        check_topic_name(name.removeprefix(INTERNAL_PREFIX))
     if request.pattern:
-        known.check_pattern(request.pattern)
+        _check_pattern(request.pattern, known)
     if request.assignor is not None and request.assignor not in ASSIGNORS:
         raise InvalidGroupError(
             f"there is no assignor {request.assignor[:64]!r}",
@@ -56,6 +60,16 @@ def check_heartbeat(request: Heartbeat, settings: GroupSettings, known: Subscrip
         )
     if request.member_epoch == JOINING:
         _check_joining(request, settings)
+
+
+def _check_pattern(pattern: str, known: Subscriptions) -> None:
+    if len(pattern) > PATTERN_CHARACTERS_MAX:
+        raise InvalidGroupError(
+            f"a pattern of {len(pattern)} characters",
+            hint=f"it has {PATTERN_CHARACTERS_MAX} at most",
+            code=ErrorCode.INVALID_PATTERN,
+        )
+    known.check_pattern(pattern)
 
 
 def _check_joining(request: Heartbeat, settings: GroupSettings) -> None:

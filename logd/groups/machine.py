@@ -28,7 +28,6 @@ from logd.groups.membership import (
     Draft,
     describe_anew,
     join,
-    move_on,
     remove,
     retarget,
     take_place,
@@ -127,7 +126,8 @@ class Groups:
     def topics_changed(self, topics: Topics, now_ms: int) -> Decision[None]:
         """The topics are these, of all the cluster. Nobody is answered before this was called once,
         with metadata no older than those that made this node the coordinator: what is not in them
-        is taken for deleted."""
+        is taken for deleted. The first call also completes what an earlier coordinator left half
+        done."""
         known, subscriptions = self._subscriptions.known, self._subscriptions
         changed = subscriptions.changed(topics)
         affected = set() if known else set(self._groups)
@@ -182,8 +182,10 @@ class Groups:
         if current.state is MemberState.UNREVOKED:
             self._watches.told(member, now_ms)
         described = described_anew(member, request)
-        if described is not member or group.target_epoch != group.epoch:
-            return self._stay_otherwise(request, group, described, now_ms)
+        if described is not member:
+            draft = Draft(group)
+            describe_anew(draft, described, request.owned, self._subscriptions)
+            return self._decided(request, group, draft, now_ms)
         target = group.targets.get(member.member_id, NOTHING)
         epoch = group.highest_epoch + 1
         step = advanced(current, target, group.owners, owned=request.owned, epoch=epoch)
@@ -192,18 +194,6 @@ class Groups:
         self._look_at_step(member, current, step)
         self._watches.owing(member, step, target, now_ms)
         return Decision((step,), self._reply(request, member, step))
-
-    def _stay_otherwise(
-        self, request: Heartbeat, group: Group, described: MemberKept, now_ms: int
-    ) -> Decision[HeartbeatReply]:
-        """A member reads other topics, or a decision of an earlier coordinator is half done."""
-        draft = Draft(group)
-        if described is not group.kept[request.member_id]:
-            describe_anew(draft, described, request.owned, self._subscriptions)
-        else:
-            retarget(draft, self._subscriptions)
-            move_on(draft, request.member_id, request.owned)
-        return self._decided(request, group, draft, now_ms)
 
     def _join(self, request: Heartbeat, now_ms: int) -> Decision[HeartbeatReply]:
         group, before, current = self._find(request, joining=True)
@@ -226,12 +216,10 @@ class Groups:
         self, request: Heartbeat, group: Group, member: MemberKept, now_ms: int
     ) -> Decision[HeartbeatReply]:
         """A member joins that is in the group: it did not hear the answer, or it gave up waiting
-        and everything it held, or this is a late copy. What it holds by its epoch stays its own."""
+        and everything it held, or this is a late copy. What it may hold stays its own, in a new
+        epoch: what it said and committed before counts no longer."""
         check_instance(group, request)
-        before, current = group.kept[member.member_id], group.current[member.member_id]
         self._watches.begin(member, now_ms, heard=True)
-        if member == before:
-            return Decision((), self._reply(request, before, current))
         draft = Draft(group)
         describe_anew(draft, member, None, self._subscriptions)
         return self._decided(request, group, draft, now_ms)

@@ -66,14 +66,19 @@ def take_place(draft: Draft, member: MemberKept, old_id: str, subscriptions: Sub
 def describe_anew(
     draft: Draft, member: MemberKept, owned: Partitions | None, subscriptions: Subscriptions
 ) -> None:
-    """A member said something else about itself than before. Its epoch changes in any case, so
+    """A member says who it is, or reads other topics than before. Its epoch changes in any case, so
     that a late copy of what it said before does not count."""
     group = draft.group
     before = group.kept[member.member_id]
-    draft.add(member)
+    if member != before:
+        draft.add(member)
     if _reads_otherwise(before, member):
         retarget(draft, subscriptions)
-    move_on(draft, member.member_id, owned, renew=True)
+    current = group.current[member.member_id]
+    target = group.targets.get(member.member_id, NOTHING)
+    epoch = group.highest_epoch + 1
+    step = advanced(current, target, group.owners, owned=owned, epoch=epoch)
+    draft.add(renewed(current, epoch) if step is None else step)
 
 
 def remove(draft: Draft, member_ids: Iterable[str], subscriptions: Subscriptions) -> None:
@@ -112,18 +117,6 @@ def targets_of(group: Group, subscriptions: Subscriptions) -> tuple[str, Targets
     for member_id, partitions in group.targets.items():
         held.update(dict.fromkeys(partitions, member_id))
     return assignor, ASSIGNORS[assignor](members, subscriptions.topics, held)
-
-
-def move_on(draft: Draft, member_id: str, owned: Partitions | None, *, renew: bool = False) -> None:
-    """Let a member take its next step, if it has one; `renew`: or else give it an epoch alone."""
-    group = draft.group
-    current, target = group.current[member_id], group.targets.get(member_id, NOTHING)
-    epoch = group.highest_epoch + 1
-    step = advanced(current, target, group.owners, owned=owned, epoch=epoch)
-    if step is None and renew:
-        step = renewed(current, epoch)
-    if step is not None:
-        draft.add(step)
 
 
 def _enter(draft: Draft, member_id: str, kept_for_it: Partitions, epoch: int) -> None:

@@ -183,6 +183,7 @@ class Committer:
         stored = self._offsets.of(request.group_id).get(partition)
         return (
             stored is not None
+            and request.member_id != ""
             and request.sequence > 0
             and stored.member_epoch == request.member_epoch
             and request.sequence <= stored.sequence

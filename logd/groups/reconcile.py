@@ -79,11 +79,14 @@ def renewed(current: CurrentMember, epoch: int) -> CurrentMember:
 
 
 def gone_for_now(current: CurrentMember, target: Partitions) -> CurrentMember:
-    """A static member that went: it holds nothing; of what it held its target is kept for it."""
+    """A static member that went: it holds nothing; of what it held its target is kept for it.
+
+    The epoch that it had is remembered: nobody else may get it.
+    """
     return replace(
         current,
         epoch=LEAVING_STATIC,
-        previous_epoch=LEAVING_STATIC,
+        previous_epoch=max(current.epoch, current.previous_epoch),
         state=MemberState.UNRELEASED,
         assigned=current.assigned & target,
         revoking=NOTHING,

@@ -144,7 +144,8 @@ class CurrentMember:
     #: Another one with each such record, above all before; -2: a static member that went and will
     #: come back, and holds nothing: `assigned` is kept for it.
     epoch: int
-    #: The epoch before: what the member says when the last answer did not reach it.
+    #: The epoch before: what the member says when the last answer did not reach it. With -2: the
+    #: epoch that it had.
     previous_epoch: int
     state: MemberState
     assigned: Partitions
