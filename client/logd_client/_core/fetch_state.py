@@ -111,6 +111,12 @@ class FetchState:
         self.announcements: deque[Announcement] = deque()
         self.announcing: Announcement | None = None
 
+    @property
+    def has_announcements(self) -> bool:
+        """Whether the application has to be told something before it reads on. Reads from within
+        such a call go on."""
+        return bool(self.announcements) and self.announcing is None
+
     def finish(self, readers: Iterable[PartitionReader]) -> None:
         """The application is done with what it was handed of these."""
         held = False

@@ -159,7 +159,7 @@ class Fetcher:
             self._check()
             with self.lock:
                 self._came_back(only)
-                if self.state.announcements:
+                if self.state.has_announcements:
                     return found
                 ready = [reader for reader in self.state.ready if _wanted(reader, only)]
             for reader in ready:
@@ -332,7 +332,7 @@ class Fetcher:
             self._check()
             with self.lock:
                 self._current = None
-                if self.state.announcements:
+                if self.state.has_announcements:
                     return None
                 ready = [reader for reader in self.state.ready if _wanted(reader, None)]
             for reader in ready:
@@ -355,7 +355,7 @@ class Fetcher:
         with self.lock:
             if state.woken or state.closed or state.failure is not None:
                 return False
-            if state.announcements or state.final_failure is not None:
+            if state.has_announcements or state.final_failure is not None:
                 return False
             over = state.lease is not None and state.lease.over()
             if not over and any(_wanted(reader, only) for reader in state.ready):

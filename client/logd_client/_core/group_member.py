@@ -1,10 +1,13 @@
 """One member of a consumer group, as the member itself sees it.
 
 It says what it has to say to the coordinator, one heartbeat at a time, and knows what it holds and
-until when. `held` is what it has not given up: what is taken away stays in it until `given_up`,
-and each heartbeat says so. Nothing of it may be delivered at or after `deadline_ms`, a session
-after the last answered heartbeat was *sent*: the coordinator's own clock for this member started
-later, so it gives nothing of this to anybody else before.
+until when. While it has nothing to say, its heartbeat lets the coordinator keep the answer back
+until there is news; it does not wait for that one when something comes up.
+
+`held` is what it has not given up: what is taken away stays in it until `given_up`, and each full
+heartbeat says so. Nothing of it may be delivered at or after `deadline_ms`, a session after the
+last answered heartbeat was *sent*: the coordinator's own clock for this member started later, so it
+gives nothing of this to anybody else before.
 
 No clock and no I/O: times are monotonic milliseconds, handed in.
 """
@@ -66,13 +69,17 @@ class Phase(Enum):
 
 
 class Beat(NamedTuple):
-    """One heartbeat. `full`: it says everything; None: unchanged since it was last said."""
+    """One heartbeat. `full`: it says everything; None: unchanged since it was last said.
+
+    `wait_ms`: how long the answer may be kept back while there is no news.
+    """
 
     sent_ms: float
     epoch: int
-    full: bool
-    subscription: Subscription | None
-    owned: frozenset[Held] | None
+    full: bool = False
+    subscription: Subscription | None = None
+    owned: frozenset[Held] | None = None
+    wait_ms: float = 0.0
 
 
 class Answer(NamedTuple):
@@ -135,7 +142,9 @@ class GroupMember:
         self._target: frozenset[Held] = frozenset()
         self._giving_up: set[Held] = set()
         self._in_flight: Beat | None = None
+        #: When the next one is due, whatever is in flight; infinity: when there is an answer.
         self._beat_at_ms = math.inf
+        self._interval_ms = 0.0
         self._joining_since_ms = 0.0
         self._attempts = 0
         #: What the coordinator was told last, as far as it has answered; None: all has to be said.
@@ -179,7 +188,7 @@ class GroupMember:
         """When `tick` or `next_beat` has something to do; infinity: not by itself."""
         if self.phase in (Phase.OUT, Phase.FAILED):
             return math.inf
-        beat_ms = math.inf if self._in_flight is not None else self._beat_at_ms
+        beat_ms = math.inf if self._is_busy() else self._beat_at_ms
         return min(beat_ms, self.deadline_ms if self.phase is Phase.STABLE else math.inf)
 
     def tick(self, now_ms: float) -> list[Change]:
@@ -191,31 +200,39 @@ class GroupMember:
 
     def next_beat(self, now_ms: float) -> Beat | None:
         """The heartbeat to be sent now; its outcome goes to `on_answer` or `on_failure`."""
-        if self._in_flight is not None or now_ms < self._beat_at_ms:
+        if self._is_busy() or now_ms < self._beat_at_ms:
             return None
         match self.phase:
             case Phase.OUT | Phase.FAILED:
                 return None
             case Phase.LEAVING:
                 epoch = LEAVE_FOR_A_WHILE if self.static else LEAVE
-                beat = Beat(now_ms, epoch, False, None, None)
+                beat = Beat(now_ms, epoch)
             case Phase.JOINING:
                 beat = Beat(now_ms, JOIN, True, self.subscription, frozenset())
             case Phase.STABLE:
                 beat = self._usual_beat(now_ms)
         self._in_flight = beat
+        self._beat_at_ms = math.inf
         return beat
+
+    def hurry(self, now_ms: float) -> None:
+        """Somebody has reason to think that there is news."""
+        if self.phase in (Phase.JOINING, Phase.STABLE):
+            self._beat_at_ms = min(self._beat_at_ms, now_ms)
+
+    def _is_busy(self) -> bool:
+        """Whether an answer has to come before anything else is said."""
+        return self._in_flight is not None and not self._in_flight.wait_ms
 
     def _usual_beat(self, now_ms: float) -> Beat:
         owned = frozenset(self.held)
-        full = self._said_subscription is None
-        return Beat(
-            now_ms,
-            self.epoch,
-            full,
-            self.subscription if self.subscription != self._said_subscription else None,
-            owned if full or owned != self._said_owned else None,
-        )
+        if self._said_subscription is None:
+            return Beat(now_ms, self.epoch, True, self.subscription, owned)
+        changed = self.subscription if self.subscription != self._said_subscription else None
+        if changed is not None or owned != self._said_owned:
+            return Beat(now_ms, self.epoch, False, changed, owned)
+        return Beat(now_ms, self.epoch, wait_ms=self._interval_ms)
 
     # ---- what the coordinator says -------------------------------------------------------------
 
@@ -233,19 +250,26 @@ class GroupMember:
         if self.phase is Phase.JOINING:
             self.phase = Phase.STABLE
             self._target = frozenset()
-        self.epoch = answer.epoch
-        self.session_ms = answer.session_ms
-        self.deadline_ms = deadline_ms
-        self._beat_at_ms = now_ms + answer.interval_ms
         if beat.subscription is not None:
             self._said_subscription = beat.subscription
         if beat.owned is not None:
             self._said_owned = beat.owned
+        if answer.epoch != self.epoch:
+            # What was said under another epoch is not counted under this one.
+            self._said_subscription = self._said_owned = None
+        self.epoch = answer.epoch
+        self.session_ms = answer.session_ms
+        self.deadline_ms = deadline_ms
+        self._interval_ms = answer.interval_ms or self._interval_ms
         if answer.assignment is not None:
             self._target = answer.assignment
         changes = self._reconcile()
-        if self._said_subscription != self.subscription or self._said_owned != self.held.keys():
+        says_more = self._said_subscription != self.subscription
+        if says_more or self._said_owned != self.held.keys() or not beat.wait_ms:
+            # After the last word the answer may be kept back: the sooner, the sooner comes news.
             self._beat_at_ms = now_ms
+        else:
+            self._beat_at_ms = now_ms + answer.interval_ms
         return changes
 
     def on_failure(self, beat: Beat, error: LogdError, now_ms: float) -> list[Change]:
@@ -262,15 +286,14 @@ class GroupMember:
                 return self._on_left(beat, now_ms)
             self._beat_at_ms = retry_ms
             return []
+        self._beat_at_ms = retry_ms
         if self._waits_for_predecessor(error, now_ms):
-            self._beat_at_ms = retry_ms
             return []
         if _is_final(error):
             self.phase, self.failure = Phase.FAILED, error
             return self._lose(error.message)
         if isinstance(error, RebalanceError):
             return self._rejoin(now_ms, retry_ms, error.message)
-        self._beat_at_ms = retry_ms
         return self.tick(now_ms)
 
     def _waits_for_predecessor(self, error: LogdError, now_ms: float) -> bool:

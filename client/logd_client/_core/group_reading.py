@@ -159,7 +159,7 @@ class GroupReading:
             return {
                 reader.tp: reader.finished
                 for reader in self._readers(list(readers) if partitions is None else partitions)
-                if reader.finished is not None and reader.finished != reader.committed
+                if reader.finished is not None and reader.finished != reader.settled
             }
 
     def finish_all(self) -> dict[TopicPartition, int]:
@@ -172,7 +172,7 @@ class GroupReading:
             return {
                 tp: reader.finished
                 for tp, reader in state.readers.items()
-                if reader.finished is not None and reader.finished != reader.committed
+                if reader.finished is not None and reader.finished != reader.settled
             }
 
     def finish_records(
@@ -200,34 +200,43 @@ class GroupReading:
                 reader = self._state.readers.get(tp)
                 if reader is not None:
                     reader.committed = offset
+                    # Whoever committed more than is finished said where to go on: that stays.
+                    reader.settled = (
+                        offset if reader.finished is None else min(offset, reader.finished)
+                    )
 
     # ---- handlers ------------------------------------------------------------------------------
 
-    def is_current(self, reader: PartitionReader) -> bool:
-        """Whether the partition is ours still, in the same assignment, and stays so for now."""
+    def is_held(self, reader: PartitionReader) -> bool:
+        """Whether the partition is ours still, in the same assignment."""
         with self._lock:
             lease = self._state.lease
-            return (
-                self._state.readers.get(reader.tp) is reader
-                and not reader.hold & Hold.REVOKING
-                and not (lease is not None and lease.over())
-            )
+            over = lease is not None and lease.over()
+            return self._state.readers.get(reader.tp) is reader and not over
+
+    def is_current(self, reader: PartitionReader, position: int | None) -> bool:
+        """Whether it is, stays so for now, and nobody has sought elsewhere meanwhile."""
+        going = bool(reader.hold & Hold.REVOKING)
+        return self.is_held(reader) and not going and reader.position == position
 
     def resolve(self, reader: PartitionReader, next_offset: int) -> None:
         """The handler is done with everything below `next_offset`."""
         with self._lock:
             reader.finished = next_offset
 
-    def settle(self, reader: PartitionReader, next_offset: int | None) -> None:
+    def settle(
+        self, reader: PartitionReader, next_offset: int | None, *, unless_moved: int | None
+    ) -> None:
         """The handler has nothing of `reader` in hand any more.
 
-        `next_offset`: where it goes on if not behind what it was handed.
+        `next_offset`: where it goes on if not behind what it was handed, which is `unless_moved`;
+        where somebody has sought meanwhile, that counts.
         """
         state = self._state
         with self._lock:
             if state.readers.get(reader.tp) is not reader:
                 return
-            if next_offset is not None:
+            if next_offset is not None and reader.position == unless_moved:
                 state.abandon(reader)
                 reader.move_to(next_offset)
                 state.attend(reader)

@@ -80,6 +80,7 @@ class PartitionReader:
         "paused",
         "position",
         "reset",
+        "settled",
         "subscription_id",
         "topic_id",
         "tp",
@@ -107,6 +108,8 @@ class PartitionReader:
         self.finished: int | None = None
         #: As the group keeps it; None: not known.
         self.committed: int | None = None
+        #: What of `finished` needs no commit any more; None: nothing.
+        self.settled: int | None = None
         #: Where reading began, or the lowest offset that was sought since; -1: nowhere yet.
         self.first_offset = -1
         self.looking_up = False

@@ -241,7 +241,7 @@ class Subscriptions:
         with self._state.lock:
             reader.looking_up = False
             if reader.committed is None:
-                reader.committed = committed
+                reader.committed = reader.settled = committed
             if reader.generation == generation and reader.position is None:
                 reader.move_to(offset)
                 reader.begin_at(offset)

@@ -19,11 +19,13 @@ from logd_wire.errors import (
 from logd_client._core.fetch_state import FetchConfig, FetchState, News
 from logd_client._core.fetcher import Deserialize, Fetcher
 from logd_client._core.group_member import Subscription
+from logd_client._core.group_reading import GroupReading
 from logd_client._core.partition_reader import Frame, PartitionReader, Reset
 from logd_client._core.ports import FreeLock, Lock
 from logd_client._core.subscriptions import Plan, Subscriptions, no_offset
 from logd_client._engine.cluster import Cluster, ClusterConfig
 from logd_client._engine.coordinator import passes
+from logd_client._engine.dead_letters import DeadLetters
 from logd_client._engine.fetch_link import FetchLink
 from logd_client._engine.group import GroupConfig, GroupSession
 from logd_client._engine.offsets import Answer, Spec, list_offsets
@@ -77,13 +79,16 @@ class ConsumerEngine:
         state = FetchState(config.fetch, lock or FreeLock(), self._wake)
         self.fetcher = fetcher or Fetcher(state, reading or FreeLock(), deserialize)
         self.subscriptions = Subscriptions(state, rng, self.cluster.metadata.leader)
+        self.dead_letters = DeadLetters(transport, clock, rng, config.cluster)
+        self.reading = GroupReading(self.fetcher)
         self.group = (
             GroupSession(
                 config.group,
                 self.cluster,
                 clock,
                 rng,
-                fetcher=self.fetcher,
+                reading=self.reading,
+                reset=config.fetch.reset,
                 call_on_loop=self._call_on_loop,
             )
             if config.group is not None
@@ -380,6 +385,11 @@ class ConsumerEngine:
         for tp, answer in found.items():
             self.fetcher.seek(tp, answer.offset)
 
+    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Have the group keep these; errors as `GroupOffsets.commit`."""
+        if self.group is not None:
+            await self.group.offsets.commit(offsets)
+
     async def lag(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Records between the position and the end, as of now."""
         ends = await self.offsets(dict.fromkeys(partitions, Spec.latest()))
@@ -419,6 +429,7 @@ class ConsumerEngine:
         self.fetcher.close()
         if self.group is not None:
             await self.group.close()
+        await self.dead_letters.close()
         for timer in (self._timer, self._refresh_timer):
             if timer is not None:
                 timer.cancel()

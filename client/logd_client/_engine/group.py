@@ -19,7 +19,6 @@ from typing import Any, Final
 from logd_wire.errors import LogdError, RebalanceError
 
 from logd_client._core.fetch_state import Lease, News
-from logd_client._core.fetcher import Fetcher
 from logd_client._core.group_member import (
     Beat,
     Change,
@@ -87,11 +86,12 @@ class GroupSession:
         clock: Clock,
         rng: Rng,
         *,
-        fetcher: Fetcher,
+        reading: GroupReading,
+        reset: Reset,
         call_on_loop: Callable[[Callable[[], None]], object],
     ) -> None:
         self.config = config
-        self.reading = GroupReading(fetcher)
+        self.reading = reading
         self.coordinator = Coordinator(cluster, clock, rng, config.group_id)
         self.member = GroupMember(
             _new_member_id(rng),
@@ -106,13 +106,14 @@ class GroupSession:
             self.reading,
             identity=self._identity,
             ids=lambda: self._ids if self.subscribed else None,
+            hurry=self._hurry,
         )
         self.subscribed = False
         #: When a heartbeat was answered last; None: never.
         self.heard_ms: float | None = None
         self._cluster = cluster
         self._clock = clock
-        self._reset = fetcher.state.config.reset
+        self._reset = reset
         self._call_on_loop = call_on_loop
         self._loop = asyncio.get_running_loop()
         self._codec = HeartbeatCodec(
@@ -128,6 +129,8 @@ class GroupSession:
         self._commit_now = asyncio.Event()
         self._left = asyncio.Event()
         self._handovers: dict[asyncio.Task[None], None] = {}
+        #: Heartbeats that are not answered yet.
+        self._calls: dict[asyncio.Task[None], None] = {}
         self._beating: asyncio.Task[None] | None = None
         self._committing: asyncio.Task[None] | None = None
         self._leaving = False
@@ -161,7 +164,7 @@ class GroupSession:
         if self.config.auto_commit and self._committing is None:
             self._committing = self._start(self._commit_by_itself(), "commit")
 
-    def stop_reading(self) -> tuple[TopicPartition, ...]:
+    async def stop_reading(self) -> tuple[TopicPartition, ...]:
         """Hand out nothing more; returns what the application was told that it has."""
         self._leaving = True
         self._cancel_handovers()
@@ -176,7 +179,7 @@ class GroupSession:
         it within a moment."""
         if not self.subscribed:
             return
-        self.stop_reading()
+        await self.stop_reading()
         self._carry_out(self.member.tick(self._clock.monotonic_ms()))
         await self._last_commit(list(self._ids))
         self._ids.clear()
@@ -203,6 +206,7 @@ class GroupSession:
 
     async def _end_tasks(self) -> None:
         tasks = [each for each in (self._beating, self._committing) if each is not None]
+        tasks += self._calls
         self._beating = self._committing = None
         for task in tasks:
             task.cancel()
@@ -216,7 +220,9 @@ class GroupSession:
             self._carry_out(self.member.tick(now_ms))
             beat = self.member.next_beat(now_ms)
             if beat is not None:
-                self._carry_out(await self._send(beat))
+                call = self._start(self._say(beat), "heartbeat")
+                self._calls[call] = None
+                call.add_done_callback(lambda done: self._calls.pop(done, None))
                 continue
             self._news.clear()
             await self._wait(self._news, self.member.next_deadline_ms() - now_ms)
@@ -225,19 +231,25 @@ class GroupSession:
             self.reading.fail(self.member.failure)
         self._left.set()
 
-    async def _send(self, beat: Beat) -> list[Change]:
-        timeout_ms = min(ATTEMPT_TIMEOUT_MS, self.member.session_ms / _ATTEMPTS_PER_SESSION)
-        request = self._codec.request(beat)
+    async def _say(self, beat: Beat) -> None:
+        """One heartbeat and what follows from it."""
+        patience_ms = min(ATTEMPT_TIMEOUT_MS, self.member.session_ms / _ATTEMPTS_PER_SESSION)
         try:
             message = await self.coordinator.attempt(
-                GROUP_HEARTBEAT, request, timeout_ms=timeout_ms
+                GROUP_HEARTBEAT, self._codec.request(beat), timeout_ms=beat.wait_ms + patience_ms
             )
         except LogdError as error:
             logger.info("group %s: heartbeat: %s", self.config.group_id, error)
-            return self.member.on_failure(beat, error, self._clock.monotonic_ms())
-        changes = self.member.on_answer(beat, answer_of(message), self._clock.monotonic_ms())
-        self.heard_ms = self._clock.monotonic_ms()
-        return changes
+            changes = self.member.on_failure(beat, error, self._clock.monotonic_ms())
+        else:
+            self.heard_ms = self._clock.monotonic_ms()
+            changes = self.member.on_answer(beat, answer_of(message), self.heard_ms)
+        self._carry_out(changes)
+        self._news.set()
+
+    def _hurry(self) -> None:
+        self.member.hurry(self._clock.monotonic_ms())
+        self._news.set()
 
     def _identity(self) -> Identity:
         if not self.subscribed:

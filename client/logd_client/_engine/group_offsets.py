@@ -37,6 +37,7 @@ class GroupOffsets:
     """See the module.
 
     `identity` says who commits; `ids`: topic ids of what the member holds, None without a member.
+    `hurry`: the member's epoch is old, ask for the new one.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class GroupOffsets:
         *,
         identity: Callable[[], Identity],
         ids: Callable[[], Mapping[TopicPartition, bytes] | None],
+        hurry: Callable[[], None],
     ) -> None:
         self._cluster = cluster
         self._clock = clock
@@ -55,6 +57,7 @@ class GroupOffsets:
         self._reading = reading
         self._identity = identity
         self._ids = ids
+        self._hurry = hurry
         #: Commits go one after the other: an older one must not overtake a newer one.
         self._turn = asyncio.Lock()
         #: Set whenever the member's epoch changes.
@@ -63,7 +66,7 @@ class GroupOffsets:
 
     async def fetch(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """What the group has committed, of those of which it has something."""
-        wanted = await self._with_ids(partitions)
+        wanted = await self._with_ids(partitions, must_hold=False)
         if not wanted:
             return {}
         speaker = self._identity()
@@ -127,6 +130,7 @@ class GroupOffsets:
 
         What was lost in between may be another member's, even if it came back.
         """
+        self._hurry()
         while self._identity() == speaker:
             self.moved.clear()
             left_ms = deadline_ms - self._clock.monotonic_ms()
@@ -154,24 +158,29 @@ class GroupOffsets:
         if refused:
             raise refused[0]
 
-    async def _with_ids(self, partitions: Iterable[TopicPartition]) -> list[Held]:
-        """With topic ids. RebalanceError for what a member does not hold."""
+    async def _with_ids(
+        self, partitions: Iterable[TopicPartition], *, must_hold: bool = True
+    ) -> list[Held]:
+        """With topic ids. RebalanceError for what a member does not hold, if it must."""
         wanted = list(partitions)
         ids = self._ids()
-        if ids is not None:
+        if ids is not None and must_hold:
             for tp in wanted:
                 if tp not in ids:
                     raise not_ours(tp)
-            return [Held(ids[tp], tp) for tp in wanted]
-        metadata = self._cluster.metadata
-        if any(metadata.topic(tp.topic) is None for tp in wanted):
-            await self._cluster.refresh(sorted({tp.topic for tp in wanted}))
-        held: list[Held] = []
-        for tp in wanted:
-            state = metadata.topic(tp.topic)
-            if state is None or state.error is not None:
-                raise UnknownTopicError(
-                    f"topic {tp.topic!r} does not exist", hint="see `logd topic list`"
-                )
-            held.append(Held(state.topic_id, tp))
-        return held
+        ids = ids or {}
+        unknown = sorted({tp.topic for tp in wanted if tp not in ids and not self._knows(tp)})
+        if unknown:
+            await self._cluster.refresh(unknown)
+        return [Held(ids.get(tp) or self._id_of(tp), tp) for tp in wanted]
+
+    def _knows(self, tp: TopicPartition) -> bool:
+        return self._cluster.metadata.topic(tp.topic) is not None
+
+    def _id_of(self, tp: TopicPartition) -> bytes:
+        state = self._cluster.metadata.topic(tp.topic)
+        if state is None or state.error is not None:
+            raise UnknownTopicError(
+                f"topic {tp.topic!r} does not exist", hint="see `logd topic list`"
+            )
+        return state.topic_id
