@@ -124,7 +124,10 @@ class HeartbeatCodec:
 
     def request(self, beat: Beat) -> group_pb2.GroupHeartbeatRequest:
         message = group_pb2.GroupHeartbeatRequest(
-            group_id=self._group_id, member_id=self._member_id, member_epoch=beat.epoch
+            group_id=self._group_id,
+            member_id=self._member_id,
+            member_epoch=beat.epoch,
+            max_wait_ms=round(beat.wait_ms),
         )
         if beat.full:
             message.MergeFrom(group_pb2.GroupHeartbeatRequest(**self._template))

@@ -58,6 +58,7 @@ class GroupOffsets:
         self._identity = identity
         self._ids = ids
         self._hurry = hurry
+        self._sequence = 0
         #: Commits go one after the other: an older one must not overtake a newer one.
         self._turn = asyncio.Lock()
         #: Set whenever the member's epoch changes.
@@ -104,10 +105,13 @@ class GroupOffsets:
         while True:
             speaker = self._identity()
             held = await self._with_ids(offsets)
+            # A late copy of an earlier call must not undo this one.
+            self._sequence += 1
             request = group_pb2.CommitOffsetsRequest(
                 group_id=self._coordinator.group_id,
                 member_id=speaker.member_id,
                 member_epoch=speaker.epoch,
+                sequence=self._sequence if speaker.member_id else 0,
             )
             for topic_id, tp in held:
                 request.offsets.add(

@@ -149,7 +149,7 @@ def test_a_dotted_configuration_works_unchanged() -> None:
         ("Producer", "linger.msec", "did you mean 'linger.ms'"),
         ("Producer", "bootstrap.server", "did you mean 'bootstrap.servers'"),
         ("Consumer", "auto.offset.rest", "did you mean 'auto.offset.reset'"),
-        ("Consumer", "qwertz", "there are auto.offset.reset, .*"),
+        ("Consumer", "qwertz", "there are auto.commit.interval.ms, .*"),
         ("Admin", "acks", "not an option of Admin"),
     ],
 )

@@ -84,9 +84,7 @@ def test_a_decision_that_was_cut_is_completed() -> None:
 def test_two_owners_in_a_log_are_not_taken() -> None:
     there = Coordinator()
     there.join("a")
-    stolen = CurrentMember(
-        GROUP, "b", 9, 0, MemberState.STABLE, parts("orders", 1), frozenset()
-    )
+    stolen = CurrentMember(GROUP, "b", 9, 0, MemberState.STABLE, parts("orders", 1), frozenset())
     with pytest.raises(InconsistentLogError, match="'b' while 'a' holds it"):
         there.groups.replay(stolen)
 

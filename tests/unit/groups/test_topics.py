@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from logd_wire.errors import ErrorCode, InvalidGroupError, InvalidRequestError, InvalidTopicNameError
+from logd_wire.errors import (
+    ErrorCode,
+    InvalidGroupError,
+    InvalidRequestError,
+    InvalidTopicNameError,
+)
 
 from tests.unit.groups.rig import GROUP, Coordinator, parts, topics
 
