@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -39,7 +40,7 @@ def test_a_group_and_its_offsets_outlive_a_power_loss() -> None:
         member = Member(caller, 1, "orders")
         await settled(member)
         assert member.held == {("orders", number) for number in range(4)}
-        who = {"member_id": member.id, "member_epoch": member.epoch}
+        who: dict[str, Any] = {"member_id": member.id, "member_epoch": member.epoch}
         assert not (await caller.commit(topic_id, 7, **who)).HasField("error")
         await cluster.crash()
         await cluster.restart()
@@ -140,7 +141,7 @@ def test_another_node_takes_over_with_everything_that_was_committed(power_loss: 
         await settled(one, two)
         held = (set(one.held), set(two.held))
         owner = one if ("orders", 0) in one.held else two
-        who = {"member_id": owner.id, "member_epoch": owner.epoch}
+        who: dict[str, Any] = {"member_id": owner.id, "member_epoch": owner.epoch}
         for offset in range(1, 10):
             assert not (await caller.commit(topic_id, offset, **who)).HasField("error")
         before = await caller.coordinator()
