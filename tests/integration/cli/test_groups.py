@@ -89,8 +89,9 @@ def test_a_group_is_moved_only_with_yes(node: Shell, orders: str, tmp_path: Path
 
 def test_a_group_that_lives_is_neither_moved_nor_deleted(node: Shell, orders: str) -> None:
     bootstrap = node.environ["LOGD_BOOTSTRAP"]
-    options = {"group_id": "mailers", "auto_offset_reset": "earliest"}
-    with Consumer(orders, bootstrap_servers=bootstrap, **options) as consumer:
+    with Consumer(
+        orders, bootstrap_servers=bootstrap, group_id="mailers", auto_offset_reset="earliest"
+    ) as consumer:
         assert consumer.getone(timeout=30) is not None
         for arguments in (
             ("seek", "mailers", "--to", "start"),

@@ -348,3 +348,38 @@ def test_the_lag_is_told_in_records_and_in_time_by_whoever_leads() -> None:
             assert {each.partition for each in lag.partitions} == {0, 1, 2}
 
     run(scenario, nodes=3)
+
+
+def test_the_metrics_tell_the_lag_of_every_group_from_its_coordinator() -> None:
+    async def scenario(cluster: MemoryCluster) -> None:
+        topic_id = await orders(cluster, records=0)
+        async with cluster.producer() as producer:
+            for _ in range(4):
+                await producer.send_and_wait("orders", b"x", partition=0)
+                await asyncio.sleep(10)
+        committed = {"behind": 0, "near": 3, "done": 4}
+        for group_id, offset in committed.items():
+            await GroupCaller(cluster, group_id).commit(topic_id, offset)
+        member = Member(GroupCaller(cluster, "near"), 1, "orders")
+        member.session_timeout_ms = 45_000
+        await settled(member)
+        await asyncio.sleep(12)
+        told = [process.node.gauges().groups for process in cluster.processes.values()]
+        assert sum(each.count for each in told) == 3
+        assert sum(each.loading for each in told) == 0
+        assert dict(one for each in told for one in each.members) == {
+            "behind": 0,
+            "near": 1,
+            "done": 0,
+        }
+        lags = {(lag.group_id, lag.partition): lag for each in told for lag in each.lags}
+        assert {key[0]: lag.records for key, lag in lags.items() if key[1] == 0} == {
+            "behind": 4,
+            "near": 1,
+            "done": 0,
+        }
+        assert lags["near", 1].records == -1, "assigned, and nothing committed"
+        assert lags["done", 0].lag_ms == 0
+        assert 30_000 <= lags["behind", 0].lag_ms - lags["near", 0].lag_ms < 31_000
+
+    run(scenario, nodes=3)
