@@ -135,6 +135,25 @@ def test_the_session_counts_from_the_heartbeat_that_was_sent() -> None:
     assert beat_of(member, 10 + SESSION_MS).epoch == JOIN
 
 
+def test_giving_up_has_the_rebalance_timeout_from_the_heartbeat_that_says_it() -> None:
+    member = GroupMember("m", SimRng(1), session_ms=SESSION_MS, rebalance_ms=1_000)
+    member.subscribe(SUBSCRIPTION, 0)
+    member.on_answer(beat_of(member, 0), answer(1, P0, P1), 5)
+    member.on_answer(beat_of(member, 5), answer(2, P1), 20)
+    assert member.deadline_ms == 5 + SESSION_MS
+    member.on_answer(beat_of(member, 30), answer(2, unchanged=True), 40)
+    assert member.deadline_ms == 1_030
+    assert member.given_up([P0], 1_000) == []
+    assert member.deadline_ms == 30 + SESSION_MS
+    member.on_answer(beat_of(member, 1_000), answer(3), 1_010)
+    beat_of(member, 1_010)
+    assert member.tick(2_009) == []
+    (change,) = member.tick(2_010)
+    assert isinstance(change, Lost) and change.partitions == (P1,)
+    assert "rebalance_timeout_ms" in change.why
+    assert beat_of(member, 2_010).epoch == JOIN
+
+
 def test_an_answer_that_comes_a_session_late_is_none() -> None:
     member = joined(P0)
     beat = beat_of(member, 10)
