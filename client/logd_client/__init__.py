@@ -63,6 +63,13 @@ from logd_client._delivery import BulkDelivery, Delivery
 from logd_client._group_calls import Batch
 from logd_client.admin import Admin
 from logd_client.consumer import Consumer
+from logd_client.group_values import (
+    GroupDescription,
+    GroupInfo,
+    GroupLag,
+    GroupMemberInfo,
+    OffsetChange,
+)
 from logd_client.producer import Producer
 from logd_client.read_errors import ReadError
 from logd_client.rebalance import RebalanceListener
@@ -117,6 +124,10 @@ __all__ = [
     "ErrorCode",
     "FencedError",
     "ForkError",
+    "GroupDescription",
+    "GroupInfo",
+    "GroupLag",
+    "GroupMemberInfo",
     "GroupNotEmptyError",
     "GroupNotFoundError",
     "InstanceIdError",
@@ -134,6 +145,7 @@ __all__ = [
     "NotLeaderError",
     "Offset",
     "OffsetAndTimestamp",
+    "OffsetChange",
     "OffsetOutOfRangeError",
     "OutOfOrderSequenceError",
     "OutcomeUnknownError",

@@ -33,7 +33,7 @@ _LIMITS: Final[dict[type[Message], RequestLimits]] = {
     log_pb2.FetchRequest: RequestLimits(MIB, 100_000),
     log_pb2.HelloRequest: RequestLimits(16 * KIB, 1_000),
     # What 10 000 offsets are, and what the coordinator can keep in one batch of its log.
-    group_pb2.CommitOffsetsRequest: RequestLimits(MIB, 80_000),
+    group_pb2.CommitOffsetsRequest: RequestLimits(MIB, 60_010),
     # One entry of the raft log may have 100 000 payloads; others of a frame are split before.
     peer_pb2.RaftRequest: RequestLimits(MESSAGE_BYTES_MAX, 150_000),
     peer_pb2.IdentifyRequest: RequestLimits(16 * KIB, 1_000),

@@ -43,6 +43,7 @@ from logd.model.names import GROUP_TOPIC
 from logd.model.node_config import NodeConfig
 from logd.runtime.group_driver import GroupDriver, GroupSurroundings
 from logd.runtime.group_lag import Lag, Position, lags, positions, queries
+from logd.runtime.group_watch import GroupWatch
 from logd.runtime.log_bounds import LogBounds
 from logd.runtime.metadata_driver import MetadataDriver
 from logd.runtime.partition import Partition
@@ -109,15 +110,18 @@ class GroupCoordinator:
         self._topics: Topics = {}
         self._seen = ClusterImage()
         self._changed = Signal()
-
-    @property
-    def drivers(self) -> Mapping[int, GroupDriver]:
-        """Coordinators of this node, loaded or not, by partition number."""
-        return self._drivers
+        self.watch = GroupWatch(
+            self._drivers,
+            metrics=config.metrics,
+            bounds=bounds,
+            image=lambda: metadata.image,
+            clock=clock,
+        )
 
     def start(self) -> None:
         """Begin to look at the clock."""
         self._spawn(self._tick_loop(), "groups")
+        self._spawn(self.watch.run(), "group lags")
 
     async def _tick_loop(self) -> None:
         while True:
@@ -241,10 +245,10 @@ class GroupCoordinator:
             partition = TopicPartitionId(each.topic_id, each.partition)
             if each.offset > self._bounds.own_end(partition):
                 asked.append(BoundsQuery(partition))
-        answers = await self._bounds.of(asked, timeout_ms=COMMIT_TIMEOUT_MS) if asked else {}
+        answers = await self._bounds.of(asked, timeout_ms=COMMIT_TIMEOUT_MS)
         return {
-            partition: answer.high_watermark
-            for partition, answer in answers.items()
+            query.partition: answer.high_watermark
+            for query, answer in zip(asked, answers, strict=True)
             if isinstance(answer, Bounds)
         }
 

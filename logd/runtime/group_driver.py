@@ -158,7 +158,7 @@ class GroupDriver:
 
     def _unload(self, why: object) -> None:
         """Judge by what the log says, from now on."""
-        _logger.warning("%s: groups are loaded again: %s", self.partition.name, why)
+        _logger.info("%s: groups are loaded again: %s", self.partition.name, why)
         self._machine = self._last = None
         self._parked.release_all()
         self._news.set()

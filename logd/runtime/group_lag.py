@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from logd_wire.errors import LogdError
@@ -50,11 +50,10 @@ def queries(found: Iterable[Position]) -> list[BoundsQuery]:
     return [BoundsQuery(each.partition, each.offset) for each in found]
 
 
-def lags(
-    found: Iterable[Position], answers: Mapping[TopicPartitionId, BoundsAnswer], wall_ms: int
-) -> list[Lag]:
-    """Put together what the coordinator and what the leaders know."""
-    return [_lag(each, answers[each.partition], wall_ms) for each in found]
+def lags(found: Iterable[Position], answers: Iterable[BoundsAnswer], wall_ms: int) -> list[Lag]:
+    """Put together what the coordinator and what the leaders know, one answer each."""
+    pairs = zip(found, answers, strict=True)
+    return [_lag(position, answer, wall_ms) for position, answer in pairs]
 
 
 def _lag(position: Position, answer: BoundsAnswer, wall_ms: int) -> Lag:

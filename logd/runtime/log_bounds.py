@@ -67,23 +67,27 @@ class LogBounds:
 
     async def of(
         self, queries: Sequence[BoundsQuery], *, timeout_ms: int = TIMEOUT_MS
-    ) -> dict[TopicPartitionId, BoundsAnswer]:
-        """Where each partition begins and ends, or why nobody says."""
-        answers: dict[TopicPartitionId, BoundsAnswer] = {}
-        by_leader: dict[NodeId, list[BoundsQuery]] = {}
-        for query in queries:
+    ) -> list[BoundsAnswer]:
+        """Where each partition begins and ends, or why nobody says; in the order of the queries."""
+        answers: dict[int, BoundsAnswer] = {}
+        by_leader: dict[NodeId, list[int]] = {}
+        for number, query in enumerate(queries):
             try:
-                by_leader.setdefault(self._leader_of(query.partition), []).append(query)
+                by_leader.setdefault(self._leader_of(query.partition), []).append(number)
             except LogdError as error:
-                answers[query.partition] = error
+                answers[number] = error
         asked = [
-            _Asked(node_id, tuple(some[first : first + QUERIES_MAX]))
+            (some[first : first + QUERIES_MAX], node_id)
             for node_id, some in sorted(by_leader.items())
             for first in range(0, len(some), QUERIES_MAX)
         ]
-        for each in await asyncio.gather(*(self._ask(one, timeout_ms) for one in asked)):
-            answers |= each
-        return answers
+        shares = [
+            self._ask(_Asked(node_id, tuple(queries[number] for number in some)), timeout_ms)
+            for some, node_id in asked
+        ]
+        for (some, _), share in zip(asked, await asyncio.gather(*shares), strict=True):
+            answers.update(zip(some, share, strict=True))
+        return [answers[number] for number in range(len(queries))]
 
     def _leader_of(self, partition: TopicPartitionId) -> NodeId:
         state = self._image().topic(partition.topic_id).partition(partition.partition)
@@ -91,13 +95,11 @@ class LogBounds:
             raise NotLeaderError(f"{partition} is led by nobody at the moment", hint="try again")
         return self._own_id if state.leader_id == NO_NODE else state.leader_id
 
-    async def _ask(self, asked: _Asked, timeout_ms: int) -> dict[TopicPartitionId, BoundsAnswer]:
-        names = [query.partition for query in asked.queries]
+    async def _ask(self, asked: _Asked, timeout_ms: int) -> Sequence[BoundsAnswer]:
         try:
-            answers = await self._answers(asked, timeout_ms)
+            return await self._answers(asked, timeout_ms)
         except LogdError as error:
-            return dict.fromkeys(names, error)
-        return dict(zip(names, answers, strict=True))
+            return [error] * len(asked.queries)
 
     async def _answers(self, asked: _Asked, timeout_ms: int) -> Sequence[BoundsAnswer]:
         if asked.node_id == self._own_id:

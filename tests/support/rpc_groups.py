@@ -75,7 +75,7 @@ class FakeGroups:
     async def lag(self, group_id: str) -> list[Lag]:
         self._ready().describe(group_id, self.now_ms)
         found = positions(self._groups, group_id)
-        return lags(found, {each.partition: Bounds(0, self.end, 400) for each in found}, 1_000)
+        return lags(found, [Bounds(0, self.end, 400) for _ in found], 1_000)
 
     async def listing(self) -> list[GroupListing]:
         return list(self._ready().listing())

@@ -126,9 +126,9 @@ def test_a_chain_of_readers_levels_what_no_single_move_does() -> None:
         "b": Subscriber(frozenset({"one", "two"})),
         "c": Subscriber(frozenset({"two"})),
     }
-    held = {each: "a" for each in parts("one", 0, 1, 2)}
-    held |= {each: "b" for each in parts("two", 0, 1)}
-    held |= {each: "c" for each in parts("two", 2)}
+    held = dict.fromkeys(parts("one", 0, 1, 2), "a")
+    held |= dict.fromkeys(parts("two", 0, 1), "b")
+    held |= dict.fromkeys(parts("two", 2), "c")
     targets = uniform(members, known, held)
     assert {member_id: len(each) for member_id, each in targets.items()} == {
         "a": 2,
