@@ -152,7 +152,7 @@ class Groups:
                 yield group_id
 
     def _targets_differ(self, group: Group) -> bool:
-        return targets_of(group, self._subscriptions)[1] != group.targets
+        return targets_of(group, self._subscriptions) != group.targets
 
     # --- members ---------------------------------------------------------------------------------
 

@@ -2,6 +2,9 @@
 
 A draft is a copy of the group that the records of the decision are applied to as they are made, so
 that each is judged by those before it; the group itself changes when they are replayed.
+
+A new group epoch is above all epochs before and comes before the tombstones of members: however
+much of a decision is in the log, and whatever compaction takes of it, no epoch is given again.
 """
 
 from __future__ import annotations
@@ -54,12 +57,15 @@ def take_place(draft: Draft, member: MemberKept, old_id: str, subscriptions: Sub
     before = group.kept[old_id]
     old = group.current.get(old_id, joined(group.group_id, old_id))
     target = group.targets.get(old_id, NOTHING)
-    for forgotten in (CurrentKey, TargetKey, MemberKey):
-        draft.add(Forgotten(forgotten(group.group_id, old_id)))
+    epoch = group.highest_epoch + 1
+    draft.add(GroupEpoch(group.group_id, epoch, group.assignor))
+    _forget(draft, old_id)
     draft.add(member)
     draft.add(TargetMember(group.group_id, member.member_id, target))
     if _reads_otherwise(before, member):
         retarget(draft, subscriptions)
+    else:
+        draft.add(TargetEpoch(group.group_id, epoch))
     _enter(draft, member.member_id, old.assigned, group.highest_epoch + 1)
 
 
@@ -83,18 +89,21 @@ def describe_anew(
 
 def remove(draft: Draft, member_ids: Iterable[str], subscriptions: Subscriptions) -> None:
     """Members are gone; whatever they held is free."""
-    for member_id in member_ids:
-        for forgotten in (CurrentKey, TargetKey, MemberKey):
-            draft.add(Forgotten(forgotten(draft.group.group_id, member_id)))
-    retarget(draft, subscriptions)
+    retarget(draft, subscriptions, removed=frozenset(member_ids))
 
 
-def retarget(draft: Draft, subscriptions: Subscriptions) -> None:
+def retarget(
+    draft: Draft, subscriptions: Subscriptions, removed: frozenset[str] = frozenset()
+) -> None:
     """Begin a group epoch, with targets for it."""
     group = draft.group
     epoch = group.highest_epoch + 1
-    assignor, targets = targets_of(group, subscriptions)
+    staying = [each for each in group.kept.values() if each.member_id not in removed]
+    assignor = preferred_assignor(each.assignor for each in staying)
     draft.add(GroupEpoch(group.group_id, epoch, assignor))
+    for member_id in sorted(removed):
+        _forget(draft, member_id)
+    targets = targets_of(group, subscriptions)
     for member_id in sorted(targets):
         if targets[member_id] != group.targets.get(member_id):
             draft.add(TargetMember(group.group_id, member_id, targets[member_id]))
@@ -105,10 +114,9 @@ def retarget(draft: Draft, subscriptions: Subscriptions) -> None:
             draft.add(gone_for_now(current, target))
 
 
-def targets_of(group: Group, subscriptions: Subscriptions) -> tuple[str, Targets]:
-    """Return the assignor that is in force, and what the members shall hold by it: it goes out from
-    the targets before, and from what they hold now."""
-    assignor = preferred_assignor(member.assignor for member in group.kept.values())
+def targets_of(group: Group, subscriptions: Subscriptions) -> Targets:
+    """Return what the members shall hold, by the group's assignor, which goes out from the targets
+    before and from what they hold now."""
     members = {
         member.member_id: Subscriber(subscriptions.of(member), member.instance_id, member.rack)
         for member in group.kept.values()
@@ -116,7 +124,12 @@ def targets_of(group: Group, subscriptions: Subscriptions) -> tuple[str, Targets
     held = dict(group.owners)
     for member_id, partitions in group.targets.items():
         held.update(dict.fromkeys(partitions, member_id))
-    return assignor, ASSIGNORS[assignor](members, subscriptions.topics, held)
+    return ASSIGNORS[group.assignor](members, subscriptions.topics, held)
+
+
+def _forget(draft: Draft, member_id: str) -> None:
+    for forgotten in (CurrentKey, TargetKey, MemberKey):
+        draft.add(Forgotten(forgotten(draft.group.group_id, member_id)))
 
 
 def _enter(draft: Draft, member_id: str, kept_for_it: Partitions, epoch: int) -> None:

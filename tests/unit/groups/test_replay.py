@@ -8,6 +8,7 @@ from logd.groups import (
     LEAVING,
     CurrentMember,
     Forgotten,
+    GroupEpoch,
     GroupRecord,
     InconsistentLogError,
     MemberKept,
@@ -105,3 +106,17 @@ def test_every_record_has_a_key_of_its_own() -> None:
     assert len(members) == 6
     tombstones = [record for record in log if isinstance(record, Forgotten)]
     assert all(key_of(each) == each.key for each in tombstones)
+
+
+def test_no_epoch_is_given_again_wherever_a_log_is_cut() -> None:
+    """The member that leaves has the highest epoch of all, and compaction takes its records."""
+    there = Coordinator()
+    there.join("a")
+    there.join("b")
+    there.settle()
+    there.heartbeat("b", LEAVING)
+    log = there.log
+    for end in range(1, len(log) + 1):
+        given = [each.epoch for each in log[:end] if isinstance(each, CurrentMember | GroupEpoch)]
+        after = Coordinator(log=compacted(log[:end], end))
+        assert after.join("z").member_epoch > max(given, default=0)
