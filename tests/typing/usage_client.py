@@ -218,7 +218,7 @@ async def asynchronous_member() -> None:
     async with aio.Consumer(
         "orders", group_id="g", value_deserializer=order_from_bytes
     ) as consumer:
-        consumer.subscribe(["orders"], on_assign=lambda partitions: print(partitions))
+        consumer.subscribe(["orders"], on_assign=print)
         await consumer.commit()
         assert_type(await consumer.committed(TopicPartition("t", 0)), int | None)
         await consumer.run(handle_order_later, on_error=on_error.stop())

@@ -5,9 +5,10 @@ until when. While it has nothing to say, its heartbeat lets the coordinator keep
 until there is news; it does not wait for that one when something comes up.
 
 `held` is what it has not given up: what is taken away stays in it until `given_up`, and each full
-heartbeat says so. Nothing of it may be delivered at or after `deadline_ms`, a session after the
-last answered heartbeat was *sent*: the coordinator's own clock for this member started later, so it
-gives nothing of this to anybody else before.
+heartbeat says so. Nothing of it may be delivered at or after `deadline_ms`: a session after the
+last answered heartbeat was *sent*, or the rebalance timeout after it was first said that something
+is being given up, and it still is. The coordinator's own clocks for this member started later, so
+it gives nothing of this to anybody else before.
 
 No clock and no I/O: times are monotonic milliseconds, handed in.
 """
@@ -122,6 +123,7 @@ class GroupMember:
         rng: Rng,
         *,
         session_ms: float,
+        rebalance_ms: float = math.inf,
         static: bool = False,
         backoff: Backoff | None = None,
     ) -> None:
@@ -133,8 +135,11 @@ class GroupMember:
         self.subscription = Subscription()
         #: What was not given up; a dict keeps the order in which it came.
         self.held: dict[Held, None] = {}
-        self.deadline_ms = -math.inf
         self.session_ms = session_ms
+        self._rebalance_ms = rebalance_ms
+        self._heard_until_ms = -math.inf
+        #: When everything that is being given up must be; infinity: nothing is.
+        self._give_up_by_ms = math.inf
         #: Why the phase is FAILED.
         self.failure: LogdError | None = None
         self._rng = rng
@@ -150,6 +155,11 @@ class GroupMember:
         #: What the coordinator was told last, as far as it has answered; None: all has to be said.
         self._said_subscription: Subscription | None = None
         self._said_owned: frozenset[Held] | None = None
+
+    @property
+    def deadline_ms(self) -> float:
+        """Until when what is held may be delivered; minus infinity: nothing is."""
+        return min(self._heard_until_ms, self._give_up_by_ms)
 
     @property
     def settled(self) -> bool:
@@ -178,6 +188,8 @@ class GroupMember:
         for partition in partitions:
             self.held.pop(partition, None)
             self._giving_up.discard(partition)
+        if not self._giving_up:
+            self._give_up_by_ms = math.inf
         self._beat_at_ms = now_ms
         # It may have come back meanwhile.
         return self._reconcile() if self.phase is Phase.STABLE else []
@@ -192,10 +204,15 @@ class GroupMember:
         return min(beat_ms, self.deadline_ms if self.phase is Phase.STABLE else math.inf)
 
     def tick(self, now_ms: float) -> list[Change]:
-        """Everything is lost once nothing was heard for a session."""
+        """Everything is lost once nothing was heard for a session, or giving up took too long."""
         if self.phase is not Phase.STABLE or now_ms < self.deadline_ms:
             return []
         why = f"the coordinator was not heard for {self.session_ms / 1000:g} s"
+        if now_ms < self._heard_until_ms:
+            why = (
+                f"the application was not done with what goes within {self._rebalance_ms / 1000:g} "
+                "s (rebalance_timeout_ms)"
+            )
         return self._rejoin(now_ms, now_ms, why)
 
     def next_beat(self, now_ms: float) -> Beat | None:
@@ -227,6 +244,8 @@ class GroupMember:
 
     def _usual_beat(self, now_ms: float) -> Beat:
         owned = frozenset(self.held)
+        if self._giving_up and self._give_up_by_ms == math.inf:
+            self._give_up_by_ms = now_ms + self._rebalance_ms
         if self._said_subscription is None:
             return Beat(now_ms, self.epoch, True, self.subscription, owned)
         changed = self.subscription if self.subscription != self._said_subscription else None
@@ -259,7 +278,7 @@ class GroupMember:
             self._said_subscription = self._said_owned = None
         self.epoch = answer.epoch
         self.session_ms = answer.session_ms
-        self.deadline_ms = deadline_ms
+        self._heard_until_ms = deadline_ms
         self._interval_ms = answer.interval_ms or self._interval_ms
         if answer.assignment is not None:
             self._target = answer.assignment
@@ -347,7 +366,8 @@ class GroupMember:
         self.held.clear()
         self._giving_up.clear()
         self._target = frozenset()
-        self.deadline_ms = -math.inf
+        self._heard_until_ms = -math.inf
+        self._give_up_by_ms = math.inf
 
     def _on_left(self, beat: Beat, now_ms: float) -> list[Change]:
         if beat.epoch not in (LEAVE, LEAVE_FOR_A_WHILE):

@@ -97,6 +97,7 @@ class GroupSession:
             _new_member_id(rng),
             rng,
             session_ms=config.session_timeout_ms,
+            rebalance_ms=config.rebalance_timeout_ms,
             static=config.instance_id is not None,
         )
         self.offsets = GroupOffsets(
@@ -233,6 +234,8 @@ class GroupSession:
 
     async def _say(self, beat: Beat) -> None:
         """One heartbeat and what follows from it."""
+        # What it says may bring the deadline nearer.
+        self.reading.may_read_until(self.member.deadline_ms)
         patience_ms = min(ATTEMPT_TIMEOUT_MS, self.member.session_ms / _ATTEMPTS_PER_SESSION)
         try:
             message = await self.coordinator.attempt(
