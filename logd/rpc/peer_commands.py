@@ -190,6 +190,7 @@ def _create_message(command: CreateTopic) -> pb.CreateTopicCommand:
         replication_factor=command.replication_factor,
         config=command.config,
         validate_only=command.validate_only,
+        internal=command.internal,
     )
 
 
@@ -201,6 +202,7 @@ def _create(message: pb.CreateTopicCommand) -> CreateTopic:
         message.replication_factor,
         dict(message.config),
         message.validate_only,
+        message.internal,
     )
 
 

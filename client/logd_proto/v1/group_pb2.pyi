@@ -30,7 +30,7 @@ class FindCoordinatorResponse(_message.Message):
     def __init__(self, coordinator: _Optional[_Union[_common_pb2.LeaderHint, _Mapping]] = ...) -> None: ...
 
 class GroupHeartbeatRequest(_message.Message):
-    __slots__ = ("group_id", "member_id", "member_epoch", "instance_id", "rack", "rebalance_timeout_ms", "session_timeout_ms", "subscription", "subscription_pattern", "assignor", "owned", "client_id")
+    __slots__ = ("group_id", "member_id", "member_epoch", "instance_id", "rack", "rebalance_timeout_ms", "session_timeout_ms", "subscription", "subscription_pattern", "assignor", "owned", "client_id", "max_wait_ms")
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
     MEMBER_EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +43,7 @@ class GroupHeartbeatRequest(_message.Message):
     ASSIGNOR_FIELD_NUMBER: _ClassVar[int]
     OWNED_FIELD_NUMBER: _ClassVar[int]
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    MAX_WAIT_MS_FIELD_NUMBER: _ClassVar[int]
     group_id: str
     member_id: str
     member_epoch: int
@@ -55,7 +56,8 @@ class GroupHeartbeatRequest(_message.Message):
     assignor: str
     owned: OwnedPartitions
     client_id: str
-    def __init__(self, group_id: _Optional[str] = ..., member_id: _Optional[str] = ..., member_epoch: _Optional[int] = ..., instance_id: _Optional[str] = ..., rack: _Optional[str] = ..., rebalance_timeout_ms: _Optional[int] = ..., session_timeout_ms: _Optional[int] = ..., subscription: _Optional[_Union[TopicNames, _Mapping]] = ..., subscription_pattern: _Optional[str] = ..., assignor: _Optional[str] = ..., owned: _Optional[_Union[OwnedPartitions, _Mapping]] = ..., client_id: _Optional[str] = ...) -> None: ...
+    max_wait_ms: int
+    def __init__(self, group_id: _Optional[str] = ..., member_id: _Optional[str] = ..., member_epoch: _Optional[int] = ..., instance_id: _Optional[str] = ..., rack: _Optional[str] = ..., rebalance_timeout_ms: _Optional[int] = ..., session_timeout_ms: _Optional[int] = ..., subscription: _Optional[_Union[TopicNames, _Mapping]] = ..., subscription_pattern: _Optional[str] = ..., assignor: _Optional[str] = ..., owned: _Optional[_Union[OwnedPartitions, _Mapping]] = ..., client_id: _Optional[str] = ..., max_wait_ms: _Optional[int] = ...) -> None: ...
 
 class TopicNames(_message.Message):
     __slots__ = ("topics",)
@@ -84,16 +86,18 @@ class GroupHeartbeatResponse(_message.Message):
     def __init__(self, member_id: _Optional[str] = ..., member_epoch: _Optional[int] = ..., heartbeat_interval_ms: _Optional[int] = ..., session_timeout_ms: _Optional[int] = ..., assignment: _Optional[_Union[OwnedPartitions, _Mapping]] = ...) -> None: ...
 
 class CommitOffsetsRequest(_message.Message):
-    __slots__ = ("group_id", "member_id", "member_epoch", "offsets")
+    __slots__ = ("group_id", "member_id", "member_epoch", "offsets", "sequence")
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
     MEMBER_EPOCH_FIELD_NUMBER: _ClassVar[int]
     OFFSETS_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     group_id: str
     member_id: str
     member_epoch: int
     offsets: _containers.RepeatedCompositeFieldContainer[OffsetCommit]
-    def __init__(self, group_id: _Optional[str] = ..., member_id: _Optional[str] = ..., member_epoch: _Optional[int] = ..., offsets: _Optional[_Iterable[_Union[OffsetCommit, _Mapping]]] = ...) -> None: ...
+    sequence: int
+    def __init__(self, group_id: _Optional[str] = ..., member_id: _Optional[str] = ..., member_epoch: _Optional[int] = ..., offsets: _Optional[_Iterable[_Union[OffsetCommit, _Mapping]]] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class OffsetCommit(_message.Message):
     __slots__ = ("topic_id", "partition", "offset", "leader_epoch", "metadata")
