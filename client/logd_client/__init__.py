@@ -9,6 +9,9 @@
         for record in consumer:
             print(record.offset, record.value)
 
+    with Consumer("events", group_id="mailers", auto_offset_reset="earliest") as consumer:
+        consumer.run(send_mail, on_error=on_error.retry(3))
+
 `logd_client.aio` has the same names for asyncio.
 """
 
@@ -20,23 +23,30 @@ from logd_wire.errors import (
     BufferFullError,
     ClosedError,
     ConfigError,
+    CoordinatorLoadingError,
     CorruptBatchError,
     DataLossError,
     ErrorCode,
     FencedError,
     ForkError,
+    GroupNotEmptyError,
+    GroupNotFoundError,
+    InstanceIdError,
     InvalidConfigError,
+    InvalidGroupError,
     InvalidRecordError,
     InvalidRequestError,
     InvalidTopicNameError,
     LogdError,
     NetworkError,
     NoOffsetError,
+    NotCoordinatorError,
     NotLeaderError,
     OffsetOutOfRangeError,
     OutcomeUnknownError,
     OutOfOrderSequenceError,
     OverloadedError,
+    RebalanceError,
     RecordTooLargeError,
     SerializationError,
     ShuttingDownError,
@@ -48,16 +58,27 @@ from logd_wire.errors import (
     UnsupportedCompressionError,
 )
 
+from logd_client import on_error
 from logd_client._delivery import BulkDelivery, Delivery
+from logd_client._group_calls import Batch
 from logd_client.admin import Admin
 from logd_client.consumer import Consumer
+from logd_client.group_values import (
+    GroupDescription,
+    GroupInfo,
+    GroupLag,
+    GroupMemberInfo,
+    OffsetChange,
+)
 from logd_client.producer import Producer
 from logd_client.read_errors import ReadError
+from logd_client.rebalance import RebalanceListener
 from logd_client.serializers import json_deserializer, json_serializer, string_deserializer
 from logd_client.values import (
     ClusterInfo,
     CompactedPartition,
     ConfigEntry,
+    ConsumerStatus,
     Deserializer,
     MemberInfo,
     NodeInfo,
@@ -65,6 +86,7 @@ from logd_client.values import (
     OffsetAndTimestamp,
     Partitioner,
     PartitionInfo,
+    PartitionStatus,
     ProducerRecord,
     ProgressInfo,
     QuorumInfo,
@@ -84,6 +106,7 @@ from logd_client.version import __version__
 __all__ = [
     "Admin",
     "AuthError",
+    "Batch",
     "BootstrapError",
     "BufferFullError",
     "BulkDelivery",
@@ -93,6 +116,8 @@ __all__ = [
     "ConfigEntry",
     "ConfigError",
     "Consumer",
+    "ConsumerStatus",
+    "CoordinatorLoadingError",
     "CorruptBatchError",
     "DataLossError",
     "Delivery",
@@ -100,7 +125,15 @@ __all__ = [
     "ErrorCode",
     "FencedError",
     "ForkError",
+    "GroupDescription",
+    "GroupInfo",
+    "GroupLag",
+    "GroupMemberInfo",
+    "GroupNotEmptyError",
+    "GroupNotFoundError",
+    "InstanceIdError",
     "InvalidConfigError",
+    "InvalidGroupError",
     "InvalidRecordError",
     "InvalidRequestError",
     "InvalidTopicNameError",
@@ -109,14 +142,17 @@ __all__ = [
     "NetworkError",
     "NoOffsetError",
     "NodeInfo",
+    "NotCoordinatorError",
     "NotLeaderError",
     "Offset",
     "OffsetAndTimestamp",
+    "OffsetChange",
     "OffsetOutOfRangeError",
     "OutOfOrderSequenceError",
     "OutcomeUnknownError",
     "OverloadedError",
     "PartitionInfo",
+    "PartitionStatus",
     "Partitioner",
     "Producer",
     "ProducerRecord",
@@ -126,6 +162,8 @@ __all__ = [
     "RaftLogPage",
     "RaftRecordInfo",
     "ReadError",
+    "RebalanceError",
+    "RebalanceListener",
     "Record",
     "RecordMetadata",
     "RecordTooLargeError",
@@ -145,5 +183,6 @@ __all__ = [
     "__version__",
     "json_deserializer",
     "json_serializer",
+    "on_error",
     "string_deserializer",
 ]

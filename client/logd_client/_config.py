@@ -16,15 +16,18 @@ from logd_client._core.fetch_state import FetchConfig
 from logd_client._core.partition_reader import Reset
 from logd_client._engine.cluster import ClusterConfig
 from logd_client._engine.consumer import ConsumerConfig
+from logd_client._engine.group import GroupConfig
 from logd_client._engine.producer import ProducerConfig
 from logd_client.values import Partitioner
 
 DEFAULT_PORT: Final = 7171
+GROUP_NAME_CHARACTERS_MAX: Final = 249
 
 Acks = Literal[0, 1, "all"]
 CompressionName = Literal["none", "gzip", "lz4", "zstd", "snappy"]
 AutoOffsetReset = Literal["earliest", "latest", "error"]
 OnCorrupt = Literal["stop", "skip"]
+AssignmentStrategy = Literal["uniform", "range"]
 
 
 class ProducerOptions(TypedDict, total=False):
@@ -49,6 +52,12 @@ class ConsumerOptions(TypedDict, total=False):
 
     client_id: str | None
     group_id: str | None
+    group_instance_id: str | None
+    enable_auto_commit: bool
+    auto_commit_interval_ms: float
+    session_timeout_ms: float
+    rebalance_timeout_ms: float
+    partition_assignment_strategy: AssignmentStrategy | None
     auto_offset_reset: AutoOffsetReset
     on_corrupt: OnCorrupt
     fetch_max_wait_ms: float
@@ -151,7 +160,7 @@ def consumer_config(
     cluster: ClusterConfig,
     topics: tuple[str, ...],
     *,
-    group_id: str | None,
+    group: GroupConfig | None,
     auto_offset_reset: str,
     on_corrupt: str,
     fetch_max_wait_ms: float,
@@ -160,12 +169,6 @@ def consumer_config(
     max_partition_fetch_bytes: int,
 ) -> ConsumerConfig:
     """Checked settings of a consumer. Raises ConfigError."""
-    if group_id is not None:
-        raise ConfigError(
-            "group_id: consumer groups are not there yet in this release",
-            hint="leave group_id out; choose partitions with assign([...]) or Consumer(topic), "
-            "keep position(...) yourself and go on with seek(...)",
-        )
     for topic in topics:
         if not isinstance(topic, str):
             raise ConfigError(
@@ -186,9 +189,49 @@ def consumer_config(
             ),
             reset=resets[auto_offset_reset],
             skip_corrupt=on_corrupt == "skip",
+            committed_first=group is not None,
         ),
         topics=topics,
+        group=group,
     )
+
+
+def group_config(
+    group_id: str | None,
+    *,
+    group_instance_id: str | None,
+    enable_auto_commit: bool,
+    auto_commit_interval_ms: float,
+    session_timeout_ms: float,
+    rebalance_timeout_ms: float,
+    partition_assignment_strategy: str | None,
+) -> GroupConfig | None:
+    """Checked settings of a member; None without a group. Raises ConfigError."""
+    if group_id is None:
+        if group_instance_id is not None:
+            raise ConfigError("group_instance_id is of use only with a group_id")
+        return None
+    _name_of("group_id", group_id)
+    if group_instance_id is not None:
+        _name_of("group_instance_id", group_instance_id)
+    if partition_assignment_strategy is not None:
+        choice("partition_assignment_strategy", partition_assignment_strategy, ("uniform", "range"))
+    return GroupConfig(
+        group_id,
+        instance_id=group_instance_id,
+        session_timeout_ms=integer("session_timeout_ms", session_timeout_ms, 1, 2**31 - 1),
+        rebalance_timeout_ms=integer("rebalance_timeout_ms", rebalance_timeout_ms, 1, 2**31 - 1),
+        assignor=partition_assignment_strategy,
+        auto_commit=enable_auto_commit,
+        auto_commit_interval_ms=number("auto_commit_interval_ms", auto_commit_interval_ms, 1),
+    )
+
+
+def _name_of(option: str, value: object) -> None:
+    if not isinstance(value, str) or not 0 < len(value) <= GROUP_NAME_CHARACTERS_MAX:
+        raise ConfigError(
+            f"{option} is {value!r}", hint=f"text of 1 to {GROUP_NAME_CHARACTERS_MAX} characters"
+        )
 
 
 def number(name: str, value: object, low: float, high: float = math.inf) -> float:
@@ -246,6 +289,12 @@ _PRODUCER: Final[dict[str, Callable[[str], object]]] = {
 _CONSUMER: Final[dict[str, Callable[[str], object]]] = {
     **_COMMON,
     "group_id": str,
+    "group_instance_id": str,
+    "enable_auto_commit": _boolean,
+    "auto_commit_interval_ms": float,
+    "session_timeout_ms": float,
+    "rebalance_timeout_ms": float,
+    "partition_assignment_strategy": str,
     "auto_offset_reset": str,
     "on_corrupt": str,
     "fetch_max_wait_ms": float,

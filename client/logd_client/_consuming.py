@@ -8,9 +8,10 @@ from typing import Any
 
 from logd_wire.errors import ConfigError
 
-from logd_client._config import cluster_config, consumer_config, integer, number
+from logd_client._config import cluster_config, consumer_config, group_config, integer, number
 from logd_client._core.fetcher import Deserialize, Fetcher
 from logd_client._engine.consumer import ConsumerEngine
+from logd_client._engine.group import GroupSession
 from logd_client._engine.offsets import Spec
 from logd_client._io_thread import IoThread
 from logd_client._runtime import Environment, Life
@@ -41,12 +42,14 @@ class ReadingFront:
         consumer_timeout_ms: float | None,
         key_deserializer: Any,
         value_deserializer: Any,
+        grouping: Mapping[str, Any],
         **fetching: Any,
     ) -> None:
         cluster = cluster_config(
             bootstrap_servers, client_id, request_timeout_ms, metadata_max_age_ms
         )
-        config = consumer_config(cluster, topics, **fetching)
+        group = group_config(**grouping)
+        config = consumer_config(cluster, topics, group=group, **fetching)
         self.config = config
         self.max_poll_records = integer("max_poll_records", max_poll_records, 1)
         self.iteration_seconds: float | None = None
@@ -68,8 +71,10 @@ class ReadingFront:
             )
 
         self.life: Life[ConsumerEngine] = Life("consumer", make)
-        #: Whether the partitions of `config.topics` are assigned.
+        #: Whether the partitions of `config.topics` are assigned, or the group is joined.
         self.started = not topics
+        #: Whether partitions were assigned by hand.
+        self.assigned = False
 
     @property
     def fetcher(self) -> Fetcher:
@@ -83,12 +88,24 @@ class ReadingFront:
                 "this consumer was made for topics, whose partitions it reads all",
                 hint="leave the topics out of Consumer(...) to assign partitions",
             )
-        self.fetcher.assign(wanted)
+        engine = self.life.use()
+        if engine.group is not None:
+            self._check_unsubscribed(engine.group)
+            self.life.call_soon(engine.group.keep_committing)
+        self.assigned = bool(wanted)
+        engine.fetcher.assign(wanted)
+
+    def _check_unsubscribed(self, group: GroupSession) -> None:
+        if group.subscribed or not self.started:
+            raise ConfigError(
+                "the group says what this consumer reads", hint="unsubscribe() first, then assign"
+            )
 
     def known(self, tp: TopicPartition) -> TopicPartition:
         """`tp` as one of ours; a partition of our topics need not have been looked up yet."""
         partition = checked(tp)
-        if partition.topic in self.config.topics and not self.started:
+        ours = partition.topic in self.config.topics and self.config.group is None
+        if ours and not self.started:
             self.fetcher.add([partition], self.config.fetch.reset)
         return partition
 

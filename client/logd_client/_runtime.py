@@ -8,6 +8,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -103,10 +104,20 @@ class Life(Generic[E]):
         assert self.io is not None
         return self.io.run(coroutine, what, timeout)
 
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run `coroutine` of the engine on the I/O thread, without waiting."""
+        assert self.io is not None
+        return self.io.submit(coroutine)
+
     async def arun(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run `coroutine` of the engine on the I/O thread and await it on this loop."""
         assert self.io is not None
         return await asyncio.wrap_future(self.io.submit(coroutine))
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Run `callback` on the I/O thread."""
+        assert self.io is not None
+        self.io.call_soon(callback)
 
     def end(self) -> E | None:
         """Refuse further use; return the engine if it has to be closed by the caller."""

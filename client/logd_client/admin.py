@@ -8,7 +8,9 @@ from typing import Any, ClassVar, Self
 
 from logd_client._administering import directory_bytes, new_life, trim_points
 from logd_client._config import options_from
+from logd_client._engine.group_admin import Place
 from logd_client._runtime import Environment
+from logd_client.group_values import GroupDescription, GroupInfo, GroupLag, OffsetChange
 from logd_client.values import (
     ClusterInfo,
     CompactedPartition,
@@ -17,6 +19,7 @@ from logd_client.values import (
     QuorumInfo,
     RaftLogPage,
     TopicInfo,
+    TopicPartition,
 )
 
 
@@ -199,6 +202,53 @@ class Admin:
         """Every partition whose replicas are moving, by (topic, partition)."""
         call = self._life.use().list_reassignments()
         return self._life.run(call, "list_reassignments")
+
+    def list_groups(self) -> list[GroupInfo]:
+        """Every consumer group, by id."""
+        return self._life.run(self._life.use().groups.list_groups(), "list_groups")
+
+    def describe_group(self, group_id: str) -> GroupDescription:
+        """Members, assignments and state of a group. Raises GroupNotFoundError."""
+        return self._life.run(self._life.use().groups.describe_group(group_id), "describe_group")
+
+    def group_lag(self, group_id: str) -> list[GroupLag]:
+        """How far a group is behind, in records and in time, by topic and partition. Raises
+        GroupNotFoundError."""
+        return self._life.run(self._life.use().groups.group_lag(group_id), "group_lag")
+
+    def group_offsets(self, group_id: str) -> dict[TopicPartition, int]:
+        """What a group has committed: the next offset to read of each partition."""
+        return self._life.run(self._life.use().groups.committed(group_id), "group_offsets")
+
+    def alter_group_offsets(
+        self,
+        group_id: str,
+        to: Place | None = None,
+        *,
+        shift: int | None = None,
+        topics: Iterable[str] = (),
+        dry_run: bool = True,
+    ) -> list[OffsetChange]:
+        """Move a group that has no members; tells what changes, and changes it unless `dry_run`.
+
+        `to` is `Offset.BEGINNING`, `Offset.END`, the first records at or after a datetime, or
+        offsets by partition; `shift` moves what is committed by so many records, within what the
+        log has. `topics` none: those where something is committed. Raises GroupNotEmptyError,
+        UnknownTopicError, OffsetOutOfRangeError."""
+        call = self._life.use().groups.alter_offsets(
+            group_id, to, shift=shift, topics=topics, dry_run=dry_run
+        )
+        return self._life.run(call, "alter_group_offsets")
+
+    def delete_group_offsets(self, group_id: str, partitions: Iterable[TopicPartition]) -> None:
+        """Forget committed offsets. Raises GroupNotEmptyError for topics that members read."""
+        call = self._life.use().groups.delete_offsets(group_id, partitions)
+        self._life.run(call, "delete_group_offsets")
+
+    def delete_group(self, group_id: str) -> None:
+        """Forget a group without members, with its offsets. Raises GroupNotFoundError,
+        GroupNotEmptyError."""
+        self._life.run(self._life.use().groups.delete_group(group_id), "delete_group")
 
     def describe_configs(self) -> list[ConfigEntry]:
         """Configuration of the node that answers, each value with its source."""

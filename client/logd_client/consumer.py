@@ -7,14 +7,20 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, overload
+from typing import Any, ClassVar, Self, TypeVar, Unpack, overload
 
 from logd_wire.errors import (
     ClosedError,
     TimeoutError,
 )
 
-from logd_client._config import AutoOffsetReset, ConsumerOptions, OnCorrupt, options_from
+from logd_client._config import (
+    AssignmentStrategy,
+    AutoOffsetReset,
+    ConsumerOptions,
+    OnCorrupt,
+    options_from,
+)
 from logd_client._consuming import (
     ReadingFront,
     only_of,
@@ -24,6 +30,8 @@ from logd_client._consuming import (
 )
 from logd_client._core.fetcher import Fetcher
 from logd_client._engine.offsets import Spec
+from logd_client._group_calls import GroupCalls
+from logd_client._grouping import GroupFront
 from logd_client._io_thread import wait_event
 from logd_client._runtime import Environment
 from logd_client.values import (
@@ -45,14 +53,22 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Consumer(Generic[K_co, V_co]):
-    """Reads records of all partitions of `topics`, or of those given to `assign`.
+class Consumer(GroupCalls[K_co, V_co]):
+    """Reads records of all partitions of `topics`, or of those given to `assign`; with a
+    `group_id` those that the group gives to this member of it.
 
-    A partition begins at the position given by a seek; without one `auto_offset_reset` decides,
-    and its default "error" raises NoOffsetError at the first read. Groups are not there yet: keep
-    `position(...)` yourself. Nothing happens before the first use. Times are in milliseconds,
-    sizes in bytes, as the names say; `timeout` arguments are seconds.
+    A partition begins at the position given by a seek, or where its group has committed; without
+    both `auto_offset_reset` decides, and its default "error" raises NoOffsetError at the first
+    read. Nothing happens before the first use. Times are in milliseconds, sizes in bytes, as the
+    names say; `timeout` arguments are seconds.
 
+    In a group what was returned is finished when the reader comes back for more, and only what is
+    finished is committed by itself (`enable_auto_commit`), from time to time, when a partition
+    goes, and at `close`. Whoever reads with several threads or tasks commits records instead. The
+    heartbeat does not depend on the reader: a handler may take as long as it likes, and keeps its
+    partitions; only when one of them has to go, it has `rebalance_timeout_ms` to come back.
+
+    * `group_instance_id`: the name of a member that keeps its partitions over a restart.
     * `on_corrupt`: "stop" raises DataLossError or CorruptBatchError (with topic, partition,
       offset) before data that cannot be read; "skip" logs it and goes on behind it.
     * `fetch_max_bytes`: what one node may send ahead of the reader.
@@ -99,6 +115,12 @@ class Consumer(Generic[K_co, V_co]):
         bootstrap_servers: str | Sequence[str] = "localhost:7171",
         client_id: str | None = None,
         group_id: str | None = None,
+        group_instance_id: str | None = None,
+        enable_auto_commit: bool = True,
+        auto_commit_interval_ms: float = 5_000,
+        session_timeout_ms: float = 45_000,
+        rebalance_timeout_ms: float = 60_000,
+        partition_assignment_strategy: AssignmentStrategy | None = None,
         auto_offset_reset: AutoOffsetReset = "error",
         on_corrupt: OnCorrupt = "stop",
         fetch_max_wait_ms: float = 500,
@@ -117,7 +139,15 @@ class Consumer(Generic[K_co, V_co]):
             topics,
             bootstrap_servers,
             client_id=client_id,
-            group_id=group_id,
+            grouping={
+                "group_id": group_id,
+                "group_instance_id": group_instance_id,
+                "enable_auto_commit": enable_auto_commit,
+                "auto_commit_interval_ms": auto_commit_interval_ms,
+                "session_timeout_ms": session_timeout_ms,
+                "rebalance_timeout_ms": rebalance_timeout_ms,
+                "partition_assignment_strategy": partition_assignment_strategy,
+            },
             auto_offset_reset=auto_offset_reset,
             on_corrupt=on_corrupt,
             fetch_max_wait_ms=fetch_max_wait_ms,
@@ -132,6 +162,7 @@ class Consumer(Generic[K_co, V_co]):
             value_deserializer=value_deserializer,
         )
         self._life = self._front.life
+        self._grouping = GroupFront(self._front)
 
     @classmethod
     def from_config(cls, conf: Mapping[str, Any], *topics: str) -> Consumer[Any, Any]:
@@ -180,6 +211,7 @@ class Consumer(Generic[K_co, V_co]):
         only = only_of(partitions)
         deadline = time.monotonic() + timeout
         while True:
+            self._tell()
             found = fetcher.take(count, only)
             if found or not self._wait(fetcher, only, deadline):
                 return found
@@ -190,6 +222,7 @@ class Consumer(Generic[K_co, V_co]):
         fetcher = self._reader()
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
+            self._tell()
             record = fetcher.take_one(only)
             if record is not None or not self._wait(fetcher, only, deadline):
                 return record
@@ -220,7 +253,11 @@ class Consumer(Generic[K_co, V_co]):
     def _reader(self) -> Fetcher:
         engine = self._life.use()
         if not self._front.started:
-            self._life.run(engine.start(), "metadata")
+            front = self._grouping
+            if front.configured:
+                self._life.run(engine.join(front.subscription, front.callbacks.told), "joining")
+            else:
+                self._life.run(engine.start(), "metadata")
             self._front.started = True
         return engine.fetcher
 
@@ -319,13 +356,17 @@ class Consumer(Generic[K_co, V_co]):
     # ---- the end ---------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Stop reading; a read that waits ends. Idempotent."""
-        engine = self._life.end()
-        if engine is not None:
-            engine.fetcher.close()
-            # Bounded: a signal handler may have interrupted a thread that holds the lock.
-            with contextlib.suppress(TimeoutError):
-                self._life.run(engine.close(), "closing the consumer", CLOSE_SECONDS)
+        """Stop reading; a read that waits ends. A group is told, what is finished committed, and
+        partitions go to the other members at once. Idempotent."""
+        try:
+            self._hand_over()
+        finally:
+            engine = self._life.end()
+            if engine is not None:
+                engine.fetcher.close()
+                # Bounded: a signal handler may have interrupted a thread that holds the lock.
+                with contextlib.suppress(TimeoutError):
+                    self._life.run(engine.close(), "closing the consumer", CLOSE_SECONDS)
 
     def __enter__(self) -> Self:
         return self

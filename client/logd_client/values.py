@@ -333,6 +333,44 @@ class TopicInfo:
     durability: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """One partition that is assigned. Offsets are those to go on from; None: not known.
+
+    `lag`: records that can be read behind the position, as far as the leader has said.
+    """
+
+    position: int | None
+    committed: int | None
+    high_watermark: int | None
+    lag: int | None
+    paused: bool
+    #: Why it cannot be read on; empty: it can.
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerStatus:
+    """How a consumer stands. Ages are in milliseconds; None: never, or no group.
+
+    `state`: `assigned` (no group says what is read), `out`, `joining`, `stable`, `leaving`,
+    `failed`.
+    """
+
+    state: str
+    partitions: Mapping[TopicPartition, PartitionStatus]
+    #: Since a node sent something, be it only that there is nothing new.
+    fetch_age_ms: float | None
+    group_id: str | None = None
+    member_id: str | None = None
+    member_epoch: int | None = None
+    coordinator: str | None = None
+    #: Since a heartbeat was answered.
+    heartbeat_age_ms: float | None = None
+    #: How long what is assigned may still be read without another answer.
+    session_left_ms: float | None = None
+
+
 def time_to_ms(when: Time) -> int:
     """Milliseconds since the Unix epoch; a naive datetime is read as local time."""
     if isinstance(when, datetime):

@@ -7,6 +7,9 @@
     │   ├── FencedError, OutOfOrderSequenceError
     │   ├── InvalidRequestError ─ InvalidConfigError, InvalidTopicNameError, TopicExistsError
     │   ├── StorageFullError, StorageFailedError, OverloadedError, ShuttingDownError
+    │   ├── NotCoordinatorError, CoordinatorLoadingError, GroupNotFoundError
+    │   ├── RebalanceError ─ InstanceIdError
+    │   ├── InvalidRequestError ─ GroupNotEmptyError, InvalidGroupError
     │   └── OutcomeUnknownError, AuthError
     └── of the client alone (code < 0)
         ├── ConfigError, BootstrapError, NetworkError, TimeoutError, BufferFullError
@@ -63,6 +66,20 @@ class ErrorCode(IntEnum):
     NOT_ENOUGH_REPLICAS = 36
     NOT_ENOUGH_REPLICAS_AFTER_APPEND = 37
     OFFSET_NOT_AVAILABLE = 38
+    NOT_COORDINATOR = 39
+    COORDINATOR_LOADING = 40
+    UNKNOWN_MEMBER = 41
+    FENCED_MEMBER_EPOCH = 42
+    STALE_MEMBER_EPOCH = 43
+    UNRELEASED_INSTANCE_ID = 44
+    FENCED_INSTANCE_ID = 45
+    GROUP_NOT_FOUND = 46
+    GROUP_NOT_EMPTY = 47
+    INVALID_GROUP_ID = 48
+    GROUP_FULL = 49
+    OFFSET_METADATA_TOO_LARGE = 50
+    UNSUPPORTED_ASSIGNOR = 51
+    INVALID_PATTERN = 52
 
     CONFIG = -1
     BOOTSTRAP = -2
@@ -94,6 +111,8 @@ RETRIABLE_CODES: frozenset[ErrorCode] = frozenset(
         ErrorCode.NOT_ENOUGH_REPLICAS,
         ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
         ErrorCode.OFFSET_NOT_AVAILABLE,
+        ErrorCode.NOT_COORDINATOR,
+        ErrorCode.COORDINATOR_LOADING,
         ErrorCode.NETWORK,
         ErrorCode.BUFFER_FULL,
     }
@@ -250,6 +269,48 @@ class OffsetNotAvailableError(LogdError):
     code = ErrorCode.OFFSET_NOT_AVAILABLE
 
 
+class NotCoordinatorError(NotLeaderError):
+    """Another node coordinates the group; the hint is as with NotLeaderError."""
+
+    code = ErrorCode.NOT_COORDINATOR
+
+
+class CoordinatorLoadingError(LogdError):
+    """The coordinator has just taken over and reads its log."""
+
+    code = ErrorCode.COORDINATOR_LOADING
+
+
+class RebalanceError(LogdError):
+    """The group does not know this member any more, or not in this epoch: what it held may be
+    another's by now. It drops everything and joins again (UNKNOWN_MEMBER, FENCED_MEMBER_EPOCH), or
+    asks again with the epoch that it was told last (STALE_MEMBER_EPOCH)."""
+
+    code = ErrorCode.FENCED_MEMBER_EPOCH
+
+
+class InstanceIdError(RebalanceError):
+    """Two consumers use one `group_instance_id` at a time."""
+
+    code = ErrorCode.UNRELEASED_INSTANCE_ID
+
+
+class GroupNotFoundError(LogdError):
+    code = ErrorCode.GROUP_NOT_FOUND
+
+
+class GroupNotEmptyError(InvalidRequestError):
+    """The group has members, and this may be done only while it has none."""
+
+    code = ErrorCode.GROUP_NOT_EMPTY
+
+
+class InvalidGroupError(InvalidRequestError):
+    """A group id, pattern, assignor or offset text that cannot be taken."""
+
+    code = ErrorCode.INVALID_GROUP_ID
+
+
 class AuthError(LogdError):
     code = ErrorCode.AUTHORIZATION_FAILED
 
@@ -307,6 +368,13 @@ _CLASSES: dict[ErrorCode, type[LogdError]] = {
     ErrorCode.FENCED_LEADER_EPOCH: NotLeaderError,
     ErrorCode.NOT_CONTROLLER: NotLeaderError,
     ErrorCode.REQUEST_TIMED_OUT: TimeoutError,
+    ErrorCode.UNKNOWN_MEMBER: RebalanceError,
+    ErrorCode.STALE_MEMBER_EPOCH: RebalanceError,
+    ErrorCode.FENCED_INSTANCE_ID: InstanceIdError,
+    ErrorCode.GROUP_FULL: InvalidGroupError,
+    ErrorCode.OFFSET_METADATA_TOO_LARGE: InvalidGroupError,
+    ErrorCode.UNSUPPORTED_ASSIGNOR: InvalidGroupError,
+    ErrorCode.INVALID_PATTERN: InvalidGroupError,
     **{
         cls.code: cls
         for cls in (
@@ -331,6 +399,13 @@ _CLASSES: dict[ErrorCode, type[LogdError]] = {
             OverloadedError,
             ShuttingDownError,
             OutcomeUnknownError,
+            NotCoordinatorError,
+            CoordinatorLoadingError,
+            RebalanceError,
+            InstanceIdError,
+            GroupNotFoundError,
+            GroupNotEmptyError,
+            InvalidGroupError,
             AuthError,
             ConfigError,
             BootstrapError,

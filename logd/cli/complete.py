@@ -40,6 +40,19 @@ def topic_names(ctx: typer.Context, incomplete: str) -> list[str]:
     return sorted(name for name in within_budget(ask) if name.startswith(incomplete))
 
 
+def group_ids(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Consumer groups that begin with what was typed."""
+    invocation = invocation_of(ctx)
+
+    def ask() -> list[str]:
+        from logd.cli.connect import open_admin
+
+        with open_admin(invocation) as admin:
+            return [info.group_id for info in admin.list_groups()]
+
+    return [name for name in within_budget(ask) if name.startswith(incomplete)]
+
+
 def node_ids(ctx: typer.Context, incomplete: str) -> list[str]:
     """Nodes whose ids begin with what was typed."""
     invocation = invocation_of(ctx)

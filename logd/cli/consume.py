@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -41,10 +41,15 @@ range says otherwise.
   %T time in ms  %K %S sizes of key and value  %% percent  \\n \\t \\xHH
 
 \b
+-g: as a member of a group, with other members; what was printed is committed, and -o start or end
+says where the group begins in partitions of which it has committed nothing.
+
+\b
 Examples:
   logd consume orders                        everything, and what comes
   logd consume orders -o -10 -e              the last 10 of each partition
   logd consume orders -o @-1h:end -J         the last hour, as JSON
+  logd consume orders -g mailers             as a member of the group mailers
   logd consume orders -p 0 -o 100:200 -f '%t[%p]@%o %k=%v\\n'
 """
 
@@ -85,17 +90,24 @@ def consume(
         bool, typer.Option("--meta-only", help="JSON without the value, but with its size.")
     ] = False,
     group: Annotated[
-        str | None, typer.Option("--group", "-g", metavar="GROUP", help="Not there yet.")
+        str | None,
+        typer.Option("--group", "-g", metavar="GROUP", help="Read as a member of this group."),
     ] = None,
 ) -> None:
     """Read records and print them."""
     from logd.cli.offsets import parse_selection
 
     invocation = invocation_of(ctx)
-    _refuse_group(group)
     render = _renderer(invocation, template, json_lines=json_lines, pretty=pretty, meta=meta_only)
     wanted = _filter(grep)
     numbers = parse_partitions(partitions)
+    if group is not None:
+        if numbers is not None:
+            raise UsageProblem("-p with -g: the group says which partitions are read")
+        _consume_as_member(
+            invocation, topics, render, wanted, group, number, offset, exit_at_end=exit_at_end
+        )
+        return
     try:
         selection = parse_selection(offset, int(time.time() * 1000))
     except ValueError as error:
@@ -112,12 +124,28 @@ def consume(
         _print_records(invocation, consumer, ranges, render, wanted, number)
 
 
-def _refuse_group(group: str | None) -> None:
-    if group is not None:
-        raise UsageProblem(
-            "-g: consumer groups are not there yet in this release; without -g every run reads "
-            "on its own, choose where with -o"
-        )
+def _consume_as_member(
+    invocation: Invocation,
+    topics: list[str],
+    render: Render,
+    wanted: Callable[[Any], bool] | None,
+    group: str,
+    number: int | None,
+    offset: str,
+    *,
+    exit_at_end: bool,
+) -> None:
+    from logd.cli.connect import open_admin, open_consumer
+    from logd.cli.group_consuming import read_as_member, reset_of
+
+    options = {"group_id": group, "auto_offset_reset": reset_of(offset)}
+    if number == 0:
+        return
+    with open_admin(invocation) as admin, open_consumer(invocation, **options) as consumer:
+        chosen = _partitions_of(invocation, admin, topics, None)
+        ends = consumer.end_offsets(chosen) if exit_at_end else None
+        consumer.subscribe(topics)
+        _print_all(invocation, read_as_member(consumer, ends, wanted, number), render, number)
 
 
 def _renderer(
@@ -189,10 +217,16 @@ def _print_records(
 ) -> None:
     from logd.cli.consuming import read_ranges
 
+    _print_all(invocation, read_ranges(consumer, ranges, wanted), render, number)
+
+
+def _print_all(
+    invocation: Invocation, found: Iterator[list[Any]], render: Render, number: int | None
+) -> None:
     out = sys.stdout.buffer
     left = number
     count = 0
-    for records in read_ranges(consumer, ranges, wanted):
+    for records in found:
         shown = records if left is None else records[:left]
         if shown:
             out.write(b"".join([render(record) for record in shown]))
@@ -201,6 +235,8 @@ def _print_records(
         if left is not None:
             left -= len(shown)
             if left == 0:
+                # Whoever reads as a member is told that the last ones are shown.
+                next(found, None)
                 break
     if invocation.verbose:
         invocation.say(f"{count} records")

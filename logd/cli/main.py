@@ -25,6 +25,7 @@ from logd.cli import (
     serve,
     topic,
 )
+from logd.cli import group as groups
 from logd.cli.connect import stop_time_limit
 from logd.cli.exits import EXIT_CODES_HELP, ExitCode, TimeLimitPassed, complain, report
 from logd.cli.options import Command, Group, group, invocation_of
@@ -159,6 +160,7 @@ app.command("get", cls=Command, help=get.HELP)(get.get)
 app.command("version", cls=Command, help=VERSION_HELP)(version)
 app.add_typer(dev.app, name="dev")
 app.add_typer(topic.app, name="topic")
+app.add_typer(groups.app, name="group")
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(cluster.config_app, name="config")
 app.add_typer(profile.app, name="profile")

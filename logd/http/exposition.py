@@ -26,6 +26,7 @@ from logd.model.ids import NO_NODE
 from logd.observe import METRICS, Histogram, MetricKind, QuorumStatus
 from logd.observe.meters import OK
 from logd.runtime.gauges import Gauges, PartitionGauges, RecoveryGauges
+from logd.runtime.group_watch import GroupGauges
 
 _NS: Final = 1_000_000_000
 _OPENMETRICS: Final = "application/openmetrics-text"
@@ -68,6 +69,8 @@ _OF_GAUGES: Final[dict[str, Callable[[Gauges], int]]] = {
     "logd_cluster_leaderless_partitions": lambda gauges: gauges.leaderless,
     "logd_cluster_under_replicated_partitions": lambda gauges: gauges.under_replicated,
     "logd_cluster_under_min_isr_partitions": lambda gauges: gauges.under_min_isr,
+    "logd_groups": lambda gauges: gauges.groups.count,
+    "logd_groups_loading_partitions": lambda gauges: gauges.groups.loading,
     "logd_damaged_partitions": lambda gauges: gauges.damaged_partitions,
 }
 
@@ -201,9 +204,20 @@ def _add_gauges(families: _Families, gauges: Gauges) -> None:
             families.add(name, of_partition(found), found.topic, str(found.partition))
     for name, of_recovery in _OF_RECOVERY.items():
         families.add(name, of_recovery(gauges.recovery))
+    _add_groups(families, gauges.groups)
     for name, of_status in _OF_STATUS.items():
         families.add(name, of_status(gauges.status))
     for node_id, lag in gauges.status.lags:
         families.add("logd_raft_replication_lag_entries", lag, str(node_id))
     for role in _ROLES:
         families.add("logd_raft_role", role == gauges.status.role, role)
+
+
+def _add_groups(families: _Families, groups: GroupGauges) -> None:
+    for group_id, members in groups.members:
+        families.add("logd_group_members", members, group_id)
+    for lag in groups.lags:
+        labels = (lag.group_id, lag.topic, str(lag.partition))
+        families.add("logd_group_lag_records", lag.records, *labels)
+        seconds = -1 if lag.lag_ms < 0 else lag.lag_ms / 1000
+        families.add("logd_group_lag_seconds", seconds, *labels)

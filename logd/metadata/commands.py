@@ -62,6 +62,8 @@ class CreateTopic:
     replication_factor: int = -1
     config: Mapping[str, str] = field(default_factory=dict)
     validate_only: bool = False
+    #: A topic of the system itself, whose name begins with `__`; no user asks for one.
+    internal: bool = False
 
 
 @dataclass(frozen=True, slots=True)

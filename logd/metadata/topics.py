@@ -31,7 +31,7 @@ from logd.metadata.refusals import check_id
 from logd.metadata.replay import replay
 from logd.metadata.settings import MetadataSettings
 from logd.model.ids import TopicId, format_id
-from logd.model.names import check_topic_name, collision_key
+from logd.model.names import INTERNAL_PREFIX, check_not_internal, check_topic_name, collision_key
 from logd.model.topic_config import (
     canonical_topic_config,
     check_topic_setting_name,
@@ -46,7 +46,7 @@ def create_topic(
     image: ClusterImage, settings: MetadataSettings, command: CreateTopic
 ) -> Outcome[TopicImage]:
     """Place a new topic on nodes, rather on those in service."""
-    check_topic_name(command.name)
+    check_topic_name(command.name.removeprefix(INTERNAL_PREFIX * command.internal))
     made = image.topics.get(command.topic_id)
     if made is not None and made.name == command.name and not command.validate_only:
         return Outcome((), made)
@@ -119,6 +119,7 @@ def _nodes_for(image: ClusterImage, name: str, replicas: int) -> list[NodeImage]
 def delete_topic(image: ClusterImage, command: DeleteTopic) -> Outcome[TopicImage]:
     """End a topic; its name is free, its id is not used again."""
     topic = _topic(image, command.name)
+    check_not_internal(topic.name, "deleted")
     return Outcome((TopicDeleted(topic.topic_id),), topic)
 
 
@@ -127,6 +128,7 @@ def alter_topic(
 ) -> Outcome[TopicImage]:
     """Change configuration and add partitions, in one step."""
     topic = _topic(image, command.name)
+    check_not_internal(topic.name, "altered")
     records: list[MetadataRecord] = []
     overrides = _altered_config(settings, command, topic)
     if overrides != topic.overrides:

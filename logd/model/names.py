@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from logd_wire.errors import InvalidTopicNameError
+from logd_wire.errors import InvalidRequestError, InvalidTopicNameError
 from logd_wire.limits import TOPIC_NAME_CHARACTERS_MAX
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9._-]+", re.ASCII)
 #: Topics of the system itself begin so.
 INTERNAL_PREFIX: Final = "__"
+#: What consumer groups keep: members, assignments, committed offsets.
+GROUP_TOPIC: Final = "__consumer_offsets"
 _RULE: Final = f"use 1 to {TOPIC_NAME_CHARACTERS_MAX} characters of a-z A-Z 0-9 . _ -"
 
 
@@ -33,6 +35,15 @@ def check_topic_name(name: str) -> None:
         raise InvalidTopicNameError(
             f"topic name {_shown(name)} begins with {INTERNAL_PREFIX}",
             hint="such names are kept for the system itself",
+        )
+
+
+def check_not_internal(name: str, what: str) -> None:
+    """Raise InvalidRequestError for a topic of the system itself; `what` is not done to it."""
+    if is_internal(name):
+        raise InvalidRequestError(
+            f"topic {_shown(name)} is the system's own and cannot be {what}",
+            hint="only the nodes write and shape it; it can be described and consumed",
         )
 
 

@@ -117,6 +117,17 @@ class TopicsSection:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupsSection:
+    """Consumer groups that this node coordinates."""
+
+    session_timeout_ms_default: int
+    session_timeout_ms_min: int
+    session_timeout_ms_max: int
+    offsets_retention_ms: int
+    members_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class MetricsSection:
     """How much detail the metrics show."""
 
@@ -151,6 +162,7 @@ class NodeConfig:
     cleaner: CleanerSection
     topics: TopicsSection
     topic_defaults: Mapping[str, str]
+    groups: GroupsSection
     metrics: MetricsSection
     limits: LimitsSection
 
@@ -292,6 +304,7 @@ def _build(given: Mapping[str, _Given]) -> NodeConfig:
         cleaner=CleanerSection(**sections["cleaner"]),
         topics=TopicsSection(**sections["topics"]),
         topic_defaults=MappingProxyType(_topic_defaults(given)),
+        groups=GroupsSection(**sections["groups"]),
         metrics=MetricsSection(**sections["metrics"]),
         limits=LimitsSection(**sections["limits"]),
     )
@@ -350,6 +363,7 @@ def _check_relations(config: NodeConfig) -> None:
     _check_outside(config)
     _check_peers(config)
     _check_timing(config)
+    _check_groups(config)
 
 
 def _check_outside(config: NodeConfig) -> None:
@@ -431,4 +445,19 @@ def _check_timing(config: NodeConfig) -> None:
             f"node.session_ms is {node.session_ms} ms, less than two heartbeats of "
             f"node.heartbeat_ms, {node.heartbeat_ms} ms",
             hint="one lost heartbeat must not fence a node",
+        )
+
+
+def _check_groups(config: NodeConfig) -> None:
+    groups = config.groups
+    if not (
+        groups.session_timeout_ms_min
+        <= groups.session_timeout_ms_default
+        <= groups.session_timeout_ms_max
+    ):
+        raise InvalidConfigError(
+            f"groups.session_timeout_ms_default is {groups.session_timeout_ms_default} ms, not "
+            f"from groups.session_timeout_ms_min, {groups.session_timeout_ms_min} ms, to "
+            f"groups.session_timeout_ms_max, {groups.session_timeout_ms_max} ms",
+            hint="members that do not say get the default",
         )

@@ -304,6 +304,63 @@ NODE_SETTINGS: Final[tuple[tuple[str, Setting], ...]] = (
         ),
     ),
     (
+        "groups.session_timeout_ms_default",
+        Setting(
+            "groups.session_timeout_ms_default",
+            Kind.DURATION,
+            "45s",
+            "How long a member of a consumer group may be silent when it does not say; then its "
+            "partitions are given to others. Members call three times in it, and every five "
+            "seconds at least.",
+            minimum=100,
+            maximum=_HOUR_MS,
+        ),
+    ),
+    (
+        "groups.session_timeout_ms_min",
+        Setting(
+            "groups.session_timeout_ms_min",
+            Kind.DURATION,
+            "1s",
+            "The shortest session that a member may ask for.",
+            minimum=100,
+            maximum=_HOUR_MS,
+        ),
+    ),
+    (
+        "groups.session_timeout_ms_max",
+        Setting(
+            "groups.session_timeout_ms_max",
+            Kind.DURATION,
+            "1h",
+            "The longest session that a member may ask for.",
+            minimum=100,
+            maximum=_HOUR_MS,
+        ),
+    ),
+    (
+        "groups.offsets_retention_ms",
+        Setting(
+            "groups.offsets_retention_ms",
+            Kind.DURATION,
+            "7d",
+            "Committed offsets of a group without members are forgotten so long after its last "
+            "member had gone and after their commit. A group with members keeps them.",
+            minimum=1_000,
+        ),
+    ),
+    (
+        "groups.members_max",
+        Setting(
+            "groups.members_max",
+            Kind.INTEGER,
+            "1000",
+            "Members of one consumer group.",
+            minimum=1,
+            maximum=10_000,
+        ),
+    ),
+    (
         "metrics.per_partition",
         Setting(
             "metrics.per_partition",
@@ -401,6 +458,10 @@ ALIASES: Final[dict[str, str]] = {
     "broker.session.timeout.ms": "node.session_ms",
     "controller.quorum.voters": "cluster.peers",
     "replica.lag.time.max.ms": "replication.lag_ms_max",
+    "group.consumer.session.timeout.ms": "groups.session_timeout_ms_default",
+    "group.consumer.min.session.timeout.ms": "groups.session_timeout_ms_min",
+    "group.consumer.max.session.timeout.ms": "groups.session_timeout_ms_max",
+    "group.consumer.max.size": "groups.members_max",
 }
 
 SETTINGS_BY_NAME: Final[dict[str, Setting]] = {

@@ -180,6 +180,31 @@ _RECOVERY: Final = (
     _gauge("logd_recovery_cut_bytes", "Bytes of torn tails that were cut off."),
 )
 
+_GROUPS: Final = (
+    _gauge("logd_groups", "Consumer groups that this node coordinates."),
+    _gauge(
+        "logd_groups_loading_partitions",
+        "Partitions of __consumer_offsets that this node leads and does not answer for yet.",
+    ),
+    _gauge("logd_group_members", "Members of a group, from its coordinator.", "group"),
+    _gauge(
+        "logd_group_lag_records",
+        "Records that a group has not finished, from its coordinator, measured every ten seconds; "
+        "-1: nothing is committed, or the partition's leader does not say.",
+        "group",
+        "topic",
+        "partition",
+    ),
+    _gauge(
+        "logd_group_lag_seconds",
+        "How long ago the first record was appended that a group has not finished, 0 when there is "
+        "none; as logd_group_lag_records.",
+        "group",
+        "topic",
+        "partition",
+    ),
+)
+
 _QUORUM: Final = (
     _gauge("logd_raft_role", "1 for the node's role in the metadata quorum, else 0.", "role"),
     _gauge("logd_raft_term", "Term of the metadata quorum, as this node knows it."),
@@ -206,5 +231,6 @@ _QUORUM: Final = (
 
 #: What there is, by name, in the order of the documentation.
 METRICS: Final[dict[str, Metric]] = {
-    metric.name: metric for metric in (*_NODE, *_TRAFFIC, *_PARTITIONS, *_RECOVERY, *_QUORUM)
+    metric.name: metric
+    for metric in (*_NODE, *_TRAFFIC, *_PARTITIONS, *_RECOVERY, *_GROUPS, *_QUORUM)
 }

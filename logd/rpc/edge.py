@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from logd.metadata.image import ClusterImage, NodeImage, TopicImage
 from logd.model.ids import NodeId, TopicId, format_id
+from logd.model.names import check_not_internal
 from logd.observe import RequestMeters
 from logd.rpc.api import Connection
 from logd.rpc.checks import check_name
@@ -19,6 +20,10 @@ from logd.runtime.ports import Clock
 __all__ = ["Edge", "Offload", "Operation", "ThreadOffload"]
 
 T = TypeVar("T")
+
+#: What users do to no topic of the system itself, in words. (What alters one is refused where
+#: it is decided: leaders are transferred like those of other topics.)
+_SHAPES: Final = {Operation.WRITE: "produced to", Operation.DELETE: "trimmed or deleted"}
 
 
 class Offload(Protocol):
@@ -65,8 +70,15 @@ class Edge:
         return self.addresses.get(node.node_id, node.address)
 
     def authorize_topic(self, connection: Connection, operation: Operation, name: str) -> None:
-        """Raise AuthError unless the caller may do this to the topic."""
+        """Raise AuthError unless the caller may do this to the topic, and InvalidRequestError
+        where nobody may: only the nodes write the system's own topics."""
+        if operation in _SHAPES:
+            check_not_internal(name, _SHAPES[operation])
         self.broker.authorize(connection.principal, operation, f"topic:{name}")
+
+    def authorize_group(self, connection: Connection, operation: Operation, group_id: str) -> None:
+        """Raise AuthError unless the caller may do this to the consumer group."""
+        self.broker.authorize(connection.principal, operation, f"group:{group_id}")
 
     def authorize_cluster(self, connection: Connection, operation: Operation) -> None:
         """Raise AuthError unless the caller may do this to the cluster as a whole."""

@@ -66,6 +66,20 @@ _STATUS: Final[dict[ErrorCode, grpc.StatusCode]] = {
     ErrorCode.DECOMPRESSED_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
     ErrorCode.STALE_EPOCH: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorCode.INELIGIBLE_REPLICA: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorCode.NOT_COORDINATOR: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorCode.COORDINATOR_LOADING: grpc.StatusCode.UNAVAILABLE,
+    ErrorCode.UNKNOWN_MEMBER: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorCode.FENCED_MEMBER_EPOCH: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorCode.STALE_MEMBER_EPOCH: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorCode.UNRELEASED_INSTANCE_ID: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorCode.FENCED_INSTANCE_ID: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorCode.GROUP_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    ErrorCode.GROUP_NOT_EMPTY: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorCode.INVALID_GROUP_ID: grpc.StatusCode.INVALID_ARGUMENT,
+    ErrorCode.GROUP_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    ErrorCode.OFFSET_METADATA_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
+    ErrorCode.UNSUPPORTED_ASSIGNOR: grpc.StatusCode.INVALID_ARGUMENT,
+    ErrorCode.INVALID_PATTERN: grpc.StatusCode.INVALID_ARGUMENT,
 }
 
 _incidents = itertools.count(1)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from logd_proto.v1 import admin_pb2, log_pb2
+from logd_proto.v1 import admin_pb2, group_pb2, log_pb2
 
 from logd.rpc.admin import AdminHandlers
 from logd.rpc.api import Methods, StreamMethod, UnaryMethod
 from logd.rpc.edge import Edge
 from logd.rpc.fetch import FetchHandlers
+from logd.rpc.group import GroupHandlers
 from logd.rpc.handshake import HandshakeHandlers
 from logd.rpc.offsets import OffsetHandlers
 from logd.rpc.plain import PlainHandlers
@@ -18,12 +19,13 @@ from logd.rpc.quorum import QuorumHandlers
 
 LOG_SERVICE: Final = log_pb2.DESCRIPTOR.services_by_name["Log"].full_name
 ADMIN_SERVICE: Final = admin_pb2.DESCRIPTOR.services_by_name["Admin"].full_name
+GROUP_SERVICE: Final = group_pb2.DESCRIPTOR.services_by_name["Group"].full_name
 #: Full names of the services that `build_methods` answers.
-SERVICES: Final = (LOG_SERVICE, ADMIN_SERVICE)
+SERVICES: Final = (LOG_SERVICE, ADMIN_SERVICE, GROUP_SERVICE)
 
 
 def build_methods(edge: Edge) -> Methods:
-    """Return the handlers of both services over one broker."""
+    """Return the handlers of all services over one broker."""
     handshake, plain, offsets = HandshakeHandlers(edge), PlainHandlers(edge), OffsetHandlers(edge)
     log = {
         "Hello": UnaryMethod(log_pb2.HelloRequest, handshake.hello),
@@ -45,6 +47,7 @@ def build_methods(edge: Edge) -> Methods:
         unary={
             **{f"/{LOG_SERVICE}/{name}": method for name, method in log.items()},
             **{f"/{ADMIN_SERVICE}/{name}": method for name, method in _admin(edge).items()},
+            **{f"/{GROUP_SERVICE}/{name}": method for name, method in _group(edge).items()},
         },
         streams={f"/{LOG_SERVICE}/{name}": method for name, method in streams.items()},
     )
@@ -70,4 +73,19 @@ def _admin(edge: Edge) -> dict[str, UnaryMethod]:
         "RemoveNode": UnaryMethod(admin_pb2.RemoveNodeRequest, quorum.remove_node),
         "ReplaceNode": UnaryMethod(admin_pb2.ReplaceNodeRequest, quorum.replace_node),
         "DescribeConfig": UnaryMethod(admin_pb2.DescribeConfigRequest, admin.describe_config),
+    }
+
+
+def _group(edge: Edge) -> dict[str, UnaryMethod]:
+    group = GroupHandlers(edge)
+    return {
+        "FindCoordinator": UnaryMethod(group_pb2.FindCoordinatorRequest, group.find_coordinator),
+        "Heartbeat": UnaryMethod(group_pb2.GroupHeartbeatRequest, group.heartbeat, waits=True),
+        "CommitOffsets": UnaryMethod(group_pb2.CommitOffsetsRequest, group.commit_offsets),
+        "FetchOffsets": UnaryMethod(group_pb2.FetchOffsetsRequest, group.fetch_offsets),
+        "ListGroups": UnaryMethod(group_pb2.ListGroupsRequest, group.list_groups),
+        "DescribeGroup": UnaryMethod(group_pb2.DescribeGroupRequest, group.describe_group),
+        "GroupLag": UnaryMethod(group_pb2.GroupLagRequest, group.group_lag),
+        "DeleteOffsets": UnaryMethod(group_pb2.DeleteOffsetsRequest, group.delete_offsets),
+        "DeleteGroup": UnaryMethod(group_pb2.DeleteGroupRequest, group.delete_group),
     }

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
-from logd_proto.v1 import log_pb2, peer_pb2
+from logd_proto.v1 import group_pb2, log_pb2, peer_pb2
 from logd_wire.errors import InvalidRequestError
 from logd_wire.limits import KIB, MESSAGE_BYTES_MAX, MIB
 
@@ -32,6 +32,8 @@ _LIMITS: Final[dict[type[Message], RequestLimits]] = {
     log_pb2.AppendRequest: RequestLimits(MESSAGE_BYTES_MAX, 100_000),
     log_pb2.FetchRequest: RequestLimits(MIB, 100_000),
     log_pb2.HelloRequest: RequestLimits(16 * KIB, 1_000),
+    # What 10 000 offsets are, and what the coordinator can keep in one batch of its log.
+    group_pb2.CommitOffsetsRequest: RequestLimits(MIB, 60_010),
     # One entry of the raft log may have 100 000 payloads; others of a frame are split before.
     peer_pb2.RaftRequest: RequestLimits(MESSAGE_BYTES_MAX, 150_000),
     peer_pb2.IdentifyRequest: RequestLimits(16 * KIB, 1_000),

@@ -9,6 +9,7 @@ from logd_proto.v1 import peer_pb2 as pb
 from logd.rpc.api import Connection, Methods, ServerStream, StreamMethod, UnaryMethod
 from logd.rpc.calls import CallLimits
 from logd.rpc.peer_codec import (
+    ASK_BOUNDS,
     HEARTBEAT,
     IDENTIFY,
     PEER_SERVICE,
@@ -83,6 +84,7 @@ def build_peer_methods(handler: PeerHandler, voters_of: VotersOf) -> Methods:
             IDENTIFY: UnaryMethod(pb.IdentifyRequest, handlers.call),
             SUBMIT: UnaryMethod(pb.SubmitRequest, handlers.call),
             HEARTBEAT: UnaryMethod(pb.HeartbeatRequest, handlers.call),
+            ASK_BOUNDS: UnaryMethod(pb.AskBoundsRequest, handlers.call),
             SNAPSHOT_CHUNK: UnaryMethod(pb.SnapshotChunkRequest, handlers.call),
         },
         streams={

@@ -32,9 +32,13 @@ from logd.consensus.messages import (
 )
 from logd.model.ids import LogIndex, NodeId, Term
 from logd.rpc import peer_values as values
+from logd.rpc.bounds_codec import decode_bounds, decode_query, encode_bounds, encode_query
 from logd.rpc.peer_commands import decode_command, encode_command
 from logd.rpc.peer_replies import decode_reply, encode_reply
+from logd.runtime.log_bounds import QUERIES_MAX
 from logd.runtime.peers import (
+    AskBounds,
+    BoundsTold,
     ChunkTaken,
     Identified,
     Identify,
@@ -54,6 +58,7 @@ IDENTIFY: Final = f"/{PEER_SERVICE}/Identify"
 SUBMIT: Final = f"/{PEER_SERVICE}/Submit"
 HEARTBEAT: Final = f"/{PEER_SERVICE}/Heartbeat"
 SNAPSHOT_CHUNK: Final = f"/{PEER_SERVICE}/SnapshotChunk"
+ASK_BOUNDS: Final = f"/{PEER_SERVICE}/AskBounds"
 REPLICATE: Final = f"/{PEER_SERVICE}/Replicate"
 
 #: What each method of the service answers with, for whoever calls it.
@@ -63,6 +68,7 @@ PEER_RESPONSES: Final[dict[str, type[ProtoMessage]]] = {
     SUBMIT: pb.SubmitResponse,
     HEARTBEAT: pb.HeartbeatResponse,
     SNAPSHOT_CHUNK: pb.SnapshotChunkResponse,
+    ASK_BOUNDS: pb.AskBoundsResponse,
     REPLICATE: pb.ReplicateResponse,
 }
 
@@ -76,9 +82,19 @@ CHUNK_BYTES_MAX: Final = 4 * MIB
 #: Raises LogdError for a payload that it cannot read.
 VotersOf = Callable[[tuple[bytes, ...]], Voters | None]
 
-CallRequest = pb.IdentifyRequest | pb.SubmitRequest | pb.HeartbeatRequest | pb.SnapshotChunkRequest
+CallRequest = (
+    pb.IdentifyRequest
+    | pb.SubmitRequest
+    | pb.HeartbeatRequest
+    | pb.SnapshotChunkRequest
+    | pb.AskBoundsRequest
+)
 CallResponse = (
-    pb.IdentifyResponse | pb.SubmitResponse | pb.HeartbeatResponse | pb.SnapshotChunkResponse
+    pb.IdentifyResponse
+    | pb.SubmitResponse
+    | pb.HeartbeatResponse
+    | pb.SnapshotChunkResponse
+    | pb.AskBoundsResponse
 )
 
 
@@ -306,6 +322,9 @@ def encode_call(sender: PeerIdentity, call: PeerCall) -> tuple[str, CallRequest]
                 size_bytes=call.size_bytes,
                 data=call.data,
             )
+        case AskBounds():
+            queries = map(encode_query, call.queries)
+            return ASK_BOUNDS, pb.AskBoundsRequest(sender=speaker, queries=queries)
         case _:
             assert_never(call)
 
@@ -332,6 +351,9 @@ def decode_call(request: CallRequest) -> PeerCall:
             )
         case pb.SnapshotChunkRequest():
             return _chunk(request)
+        case pb.AskBoundsRequest():
+            values.count_at_most("partitions in one call", len(request.queries), QUERIES_MAX)
+            return AskBounds(tuple(map(decode_query, request.queries)))
         case _:
             assert_never(request)
 
@@ -369,6 +391,8 @@ def encode_answer(answer: PeerAnswer) -> CallResponse:
             return pb.HeartbeatResponse(fenced=answer.fenced)
         case ChunkTaken():
             return pb.SnapshotChunkResponse(position=answer.position)
+        case BoundsTold():
+            return pb.AskBoundsResponse(answers=map(encode_bounds, answer.answers))
         case _:
             assert_never(answer)
 
@@ -390,5 +414,7 @@ def decode_answer(response: ProtoMessage) -> PeerAnswer:
             return NodeHeartbeatAnswer(response.fenced)
         case pb.SnapshotChunkResponse():
             return ChunkTaken(values.number("position", response.position))
+        case pb.AskBoundsResponse():
+            return BoundsTold(tuple(map(decode_bounds, response.answers)))
         case _:
             values.malformed(f"{response.DESCRIPTOR.name} answers no call")

@@ -195,6 +195,7 @@ def _create_message(command: CreateTopic) -> pb.CreateTopicCommand:
         replication_factor=command.replication_factor,
         config=command.config,
         validate_only=command.validate_only,
+        internal=command.internal,
     )
 
 
@@ -206,6 +207,7 @@ def _create(message: pb.CreateTopicCommand) -> CreateTopic:
         message.replication_factor,
         dict(message.config),
         message.validate_only,
+        message.internal,
     )
 
 

@@ -38,6 +38,7 @@ from logd.runtime.budget import ByteBudget, ConnectionBudget
 from logd.runtime.cleaner import Cleaner, CompactionOutcome
 from logd.runtime.consensus_driver import ConsensusDriver, ConsensusStatus
 from logd.runtime.fetch_session import FetchSession
+from logd.runtime.group_coordinator import GroupCoordinator
 from logd.runtime.metadata_driver import MetadataDriver
 from logd.runtime.partition import Chunk, Partition, ProduceOutcome
 from logd.runtime.partitions import Partitions, PartitionStats
@@ -82,6 +83,7 @@ class Broker:
         serving: Callable[[], bool],
         consensus: ConsensusDriver,
         cleaner: Cleaner,
+        groups: GroupCoordinator,
         disk: Disk,
         clock: Clock,
         rng: Rng,
@@ -95,6 +97,8 @@ class Broker:
         self._serving = serving
         self._consensus = consensus
         self._cleaner = cleaner
+        #: Consumer groups, as far as this node coordinates them.
+        self.groups = groups
         self._disk = disk
         self._clock = clock
         self._rng = rng

@@ -19,6 +19,7 @@ from logd.observe import QuorumStatus
 from logd.runtime.broker import Broker
 from logd.runtime.consensus_driver import ConsensusStatus
 from logd.runtime.disk_driver import DiskDriver
+from logd.runtime.group_watch import GroupGauges
 from logd.runtime.partition import Partition
 from logd.runtime.partitions import Partitions
 
@@ -75,6 +76,7 @@ class Gauges:
     under_min_isr: int
     damaged_partitions: int
     recovery: RecoveryGauges
+    groups: GroupGauges
     partitions: tuple[PartitionGauges, ...]
 
 
@@ -104,6 +106,7 @@ def measure(broker: Broker, partitions: Partitions, driver: DiskDriver) -> Gauge
         under_min_isr=_under_min_isr(image, MetadataSettings(topic_defaults=defaults)),
         damaged_partitions=sum(bool(found.view.damage) for found in here),
         recovery=_recovery(here),
+        groups=broker.groups.watch.gauges(),
         partitions=tuple(_of_partition(found, image) for found in islice(here, detailed)),
     )
 

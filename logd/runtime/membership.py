@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from logd_wire.errors import ConfigError, LogdError
+from logd_wire.errors import ConfigError, LogdError, NotLeaderError
 
 from logd.consensus import Identity, RaftTiming, Role
 from logd.consensus.log_types import Voters
@@ -25,15 +25,17 @@ from logd.metadata import (
     RegisterNode,
     SessionTiming,
 )
-from logd.model.ids import ClusterId, DirectoryId, LogIndex
+from logd.model.ids import ClusterId, DirectoryId, LogIndex, TopicPartitionId
 from logd.model.node_config import NodeConfig
 from logd.runtime.addresses import AddressBook
 from logd.runtime.consensus_driver import ConsensusDriver
 from logd.runtime.controller import Controller
 from logd.runtime.formation import RETRY_MS, Formation, Reminder, may_pass
 from logd.runtime.leader_calls import LeaderCalls
+from logd.runtime.log_bounds import LogBounds
 from logd.runtime.log_member import LogMember
 from logd.runtime.metadata_driver import MetadataDriver
+from logd.runtime.partition import Partition
 from logd.runtime.partitions import Partitions
 from logd.runtime.peer_service import Member, PeerService
 from logd.runtime.peers import Identified
@@ -64,12 +66,13 @@ class Membership:
         directory: DataDirectory,
         machine: MetadataMachine,
         partitions: Partitions,
+        follow: Callable[[ClusterImage], None],
         formation: Formation | None,
         ports: Ports,
         spawn: Spawn,
         on_fatal: Callable[[BaseException], None],
     ) -> None:
-        """The directory belongs to a cluster by now."""
+        """The directory belongs to a cluster by now. `follow` is told of every committed image."""
         meta = directory.meta
         assert meta.cluster_id is not None, "formation comes first"
         self.cluster_id = ClusterId(meta.cluster_id)
@@ -78,6 +81,7 @@ class Membership:
         self._node_id = config.node.id
         self._directory = directory
         self._partitions = partitions
+        self._follow = follow
         self._formation = formation
         self._ports = ports
         self._spawn = spawn
@@ -112,6 +116,22 @@ class Membership:
             address_of=self.addresses.of,
         )
         self._make_sessions()
+        self.bounds = LogBounds(
+            own_id=self._node_id,
+            get=partitions.get,
+            find=self._find_led,
+            image=lambda: self.metadata.image,
+            disk=ports.disk,
+            transport=transport,
+            address_of=self.addresses.of,
+        )
+
+    def _find_led(self, key: TopicPartitionId) -> Partition:
+        """A partition whose end this node may name: it leads it, and is in service."""
+        found = self._partitions.find(key, -1, self.metadata.image)
+        if len(found.state.replicas) > 1 and not self.session.serving:
+            raise NotLeaderError(f"node {self._node_id} is out of service", hint="try again")
+        return found
 
     def _log_member(self) -> LogMember:
         raft = self._config.raft
@@ -174,6 +194,7 @@ class Membership:
     def _on_image(self, image: ClusterImage, index: LogIndex) -> None:
         before, self._seen = self._seen, image
         self._partitions.follow_leaders(before, image)
+        self._follow(image)
         voters_before, self._voters = self._voters, self.consensus.voters
         voters = self._voters
         if before.has_same_members(image) and voters == voters_before:
@@ -215,6 +236,7 @@ class Membership:
                 self.controller,
                 self.addresses,
                 ReplicaService(self._partitions.get, self._ports.disk, self._ports.clock),
+                self.bounds,
             )
         )
         if self.consensus.is_sole_voter:

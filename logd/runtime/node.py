@@ -29,6 +29,7 @@ from logd.runtime.cleaner import Cleaner, InlineCleaning
 from logd.runtime.disk_driver import DiskDriver
 from logd.runtime.formation import Formation
 from logd.runtime.gauges import Gauges, measure
+from logd.runtime.group_coordinator import GroupCoordinator
 from logd.runtime.isr_proposals import IsrProposals
 from logd.runtime.membership import Membership
 from logd.runtime.partition import Surroundings
@@ -96,6 +97,7 @@ class Node:
         self._partitions.start()
         self._spawn(self._retention_loop(), "retention")
         self._cleaner.start(self._spawn)
+        self._groups.start()
 
     async def _start(self) -> None:
         ports, config = self.ports, self.config
@@ -215,10 +217,21 @@ class Node:
             directory=self._directory,
             machine=MetadataMachine(settings),
             partitions=self._partitions,
+            follow=lambda image: self._groups.follow(image),  # noqa: PLW0108 - made below
             formation=formation,
             ports=ports,
             spawn=self._spawn,
             on_fatal=self._on_fatal,
+        )
+        self._groups = GroupCoordinator(
+            config=config,
+            serving=lambda: member.session.serving,
+            metadata=member.metadata,
+            bounds=member.bounds,
+            disk=ports.disk,
+            clock=ports.clock,
+            rng=ports.rng,
+            spawn=self._spawn,
         )
         self._replicate(member)
         await member.begin(self.peers)
@@ -234,6 +247,7 @@ class Node:
             serving=lambda: member.session.serving,
             consensus=member.consensus,
             cleaner=self._cleaner,
+            groups=self._groups,
             disk=ports.disk,
             clock=ports.clock,
             rng=ports.rng,
@@ -271,6 +285,7 @@ class Node:
             lag_ms_max=self.config.replication.lag_ms_max,
             propose=proposals,
             serving=lambda: member.session.serving,
+            led=self._groups.led,
         )
         self._partitions.take_part(around, fetcher)
 

@@ -95,6 +95,8 @@ class Surroundings:
     propose: ProposesIsr
     #: Whether the controller counts on this node.
     serving: Callable[[], bool]
+    #: Called when this node has begun to lead a partition.
+    led: Callable[[Partition], None]
 
 
 class Partition:
@@ -252,6 +254,7 @@ class Partition:
         )
         self._tell_leader(OwnEnd(self.own_end, self._around.monotonic_ms()))
         self._notify()
+        self._around.led(self)
 
     def _assignment(self) -> Assignment:
         state = self.state

@@ -14,8 +14,9 @@ A node that nobody here knows of is let through: its registration may be on the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Final, Protocol, assert_never
 
 from logd_wire.errors import (
     ErrorCode,
@@ -33,6 +34,10 @@ from logd.runtime.consensus_driver import ConsensusDriver
 from logd.runtime.controller import Controller
 from logd.runtime.metadata_driver import MetadataDriver
 from logd.runtime.peers import (
+    AskBounds,
+    BoundsAnswer,
+    BoundsQuery,
+    BoundsTold,
     Identified,
     Identify,
     NodeHeartbeat,
@@ -52,6 +57,12 @@ HEARTBEAT_TIMEOUT_MS: Final = 5_000
 _OF_A_LEADER: Final = (AppendRequest, HeartbeatRequest, InstallSnapshot)
 
 
+class BoundsHere(Protocol):
+    """Says where the partitions that this node leads begin and end."""
+
+    async def here(self, queries: Sequence[BoundsQuery]) -> tuple[BoundsAnswer, ...]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """What a node consists of towards others, once it belongs to a cluster."""
@@ -62,6 +73,7 @@ class Member:
     controller: Controller
     addresses: AddressBook
     replicas: ReplicaServer
+    bounds: BoundsHere
 
 
 class PeerService:
@@ -121,6 +133,9 @@ class PeerService:
                 return NodeHeartbeatAnswer(fenced)
             case SnapshotChunk():
                 return await member.consensus.take_chunk(call)
+            case AskBounds():
+                _check_directory(sender, member)
+                return BoundsTold(await member.bounds.here(call.queries))
             case _:
                 assert_never(call)
 

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from logd_wire.errors import LogdError
+
 from logd.consensus.log_types import SnapshotMeta
 from logd.consensus.messages import Message
 from logd.metadata import Command, Reply
-from logd.model.ids import ClusterId, DirectoryId, LogIndex, NodeId, Term
+from logd.model.ids import ClusterId, DirectoryId, LogIndex, NodeId, Term, TopicPartitionId
 from logd.runtime.replica_frames import ReplicaSource, ReplicaStream
 
 
@@ -91,8 +93,42 @@ class ChunkTaken:
     position: int
 
 
-PeerCall = Identify | Submit | NodeHeartbeat | SnapshotChunk
-PeerAnswer = Identified | Submitted | NodeHeartbeatAnswer | ChunkTaken
+@dataclass(frozen=True, slots=True)
+class BoundsQuery:
+    """A partition, and an offset whose append time is asked for; -1: none."""
+
+    partition: TopicPartitionId
+    offset: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class AskBounds:
+    """Where do partitions that you lead begin and end? Answered by `BoundsTold`."""
+
+    queries: tuple[BoundsQuery, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What can be read of a partition. `append_time_ms`: of the record at the offset that was
+    asked for, or the first one after it; -1: there is none, or nobody knows."""
+
+    start_offset: int
+    high_watermark: int
+    append_time_ms: int = -1
+
+
+BoundsAnswer = Bounds | LogdError
+
+
+@dataclass(frozen=True, slots=True)
+class BoundsTold:
+    #: In the order of the queries.
+    answers: tuple[BoundsAnswer, ...]
+
+
+PeerCall = Identify | Submit | NodeHeartbeat | SnapshotChunk | AskBounds
+PeerAnswer = Identified | Submitted | NodeHeartbeatAnswer | ChunkTaken | BoundsTold
 
 
 class PeerTransport(Protocol):

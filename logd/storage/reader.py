@@ -281,20 +281,28 @@ class LogView:
 
     def append_time_at(self, offset: int) -> int:
         """When the batch at `offset` was appended, or one shortly after it; -1: unknown."""
+        return self.append_times_around(offset)[1]
+
+    def append_times_around(self, offset: int) -> tuple[int, int]:
+        """Between which times, ends included, the batch at `offset` was appended; -1: unknown."""
         index = bisect_right(self._segments, offset, key=_base_offset) - 1
         if index < 0:
-            return -1
+            return -1, -1
         segment = self._segments[index]
+        relative = offset - segment.base_offset
         try:
             summarize(self._context, segment)
             handle = self._context.handles.acquire(segment)
         except OSError:
-            return -1
+            return -1, -1
         try:
             entries = index_of(self._context, handle)
-            return entries.append_time_after(offset - segment.base_offset, segment.last_append_ms)
+            return (
+                entries.append_time_before(relative, segment.first_append_ms),
+                entries.append_time_after(relative, segment.last_append_ms),
+            )
         except OSError:
-            return -1
+            return -1, -1
         finally:
             self._context.handles.release(handle)
 

@@ -88,6 +88,14 @@ class SegmentIndex:
         index = bisect_right(self.relative, relative)
         return self.append_times[index] if index < len(self.relative) else last_append_ms
 
+    def append_time_before(self, relative: int, first_append_ms: int) -> int:
+        """Return an append time at or shortly before that of the batch at `relative`.
+
+        `first_append_ms`: of the segment.
+        """
+        index = bisect_right(self.relative, relative) - 1
+        return self.append_times[index] if index >= 0 else first_append_ms
+
 
 class Segment:
     """Counters of one segment. Mutated by the writer only; sealed ones do not change.

@@ -8,19 +8,23 @@ that is handed a client runs against either. Values and keys are bytes or text.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from logd_client._core.accumulator import BatchingConfig
 from logd_client._core.batch import ProducerBatch
 from logd_client._core.fetch_state import FetchConfig
+from logd_client._core.group_member import Subscription
 from logd_client._core.partition_reader import Reset
 from logd_client._engine.cluster import ClusterConfig
 from logd_client._engine.consumer import ConsumerConfig, ConsumerEngine
+from logd_client._engine.group import GroupConfig
 from logd_client._engine.offsets import Spec
 from logd_client._engine.producer import ProducerConfig, ProducerEngine
-from logd_client.values import Record, RecordMetadata, TopicPartition
+from logd_client._engine.status import status_of
+from logd_client.rebalance import Callbacks, OnPartitions
+from logd_client.values import ConsumerStatus, Record, RecordMetadata, TopicPartition
 
 from logd.testing.clock import SimClock
 from logd.testing.network import SimTransport
@@ -144,7 +148,8 @@ class MemoryProducer:
 
 
 class MemoryConsumer:
-    """See `logd_client.aio.Consumer`. `topics`: all their partitions are read."""
+    """See `logd_client.aio.Consumer`. `topics`: all their partitions are read; with a `group_id`
+    those that the group assigns. Times in milliseconds."""
 
     def __init__(
         self,
@@ -155,19 +160,79 @@ class MemoryConsumer:
         topics: Sequence[str] = (),
         *,
         auto_offset_reset: str = "error",
+        group_id: str | None = None,
+        group_instance_id: str | None = None,
+        enable_auto_commit: bool = True,
+        auto_commit_interval_ms: float = 5_000.0,
+        session_timeout_ms: int = 45_000,
+        rebalance_timeout_ms: int = 60_000,
+        partition_assignment_strategy: str | None = None,
     ) -> None:
+        group = None
+        if group_id is not None:
+            group = GroupConfig(
+                group_id,
+                instance_id=group_instance_id,
+                session_timeout_ms=session_timeout_ms,
+                rebalance_timeout_ms=rebalance_timeout_ms,
+                assignor=partition_assignment_strategy,
+                auto_commit=enable_auto_commit,
+                auto_commit_interval_ms=auto_commit_interval_ms,
+            )
         config = ConsumerConfig(
             cluster=ClusterConfig(bootstrap_servers=(address,)),
-            fetch=FetchConfig(reset=Reset(auto_offset_reset)),
+            fetch=FetchConfig(reset=Reset(auto_offset_reset), committed_first=group is not None),
             topics=tuple(topics),
+            group=group,
         )
         self.engine = ConsumerEngine(transport, clock, rng, config)
-        self._started = False
+        self._subscription = Subscription(tuple(topics))
+        self._callbacks = Callbacks()
+        self._started = group is not None and not topics
 
     async def _start(self) -> None:
-        if not self._started:
+        if self._started:
+            return
+        if self.engine.group is not None:
+            await self.engine.join(self._subscription, self._callbacks.told)
+        else:
             await self.engine.start()
-            self._started = True
+        self._started = True
+
+    def subscribe(
+        self,
+        topics: Iterable[str] = (),
+        *,
+        pattern: str | None = None,
+        on_assign: OnPartitions | None = None,
+        on_revoke: OnPartitions | None = None,
+        on_lost: OnPartitions | None = None,
+    ) -> None:
+        """Have the group share out these, with the next read. The callables are plain ones."""
+        self._subscription = Subscription(tuple(topics), pattern or "")
+        self._callbacks = Callbacks(on_assign, on_revoke, on_lost)
+        self._started = False
+
+    async def commit(self, offsets: Mapping[TopicPartition, int] | None = None) -> None:
+        """Commit these, or where reading has come to."""
+        await self.engine.commit(self.engine.reading.finish_all() if offsets is None else offsets)
+
+    async def committed(self, partition: TopicPartition) -> int | None:
+        """What the group has committed; None: nothing."""
+        assert self.engine.group is not None, "without group_id"
+        return (await self.engine.group.offsets.fetch([partition])).get(partition)
+
+    def status(self) -> ConsumerStatus:
+        """How it stands."""
+        return status_of(self.engine)
+
+    def _tell(self) -> None:
+        reading = self.engine.reading
+        while (announcement := reading.next_announcement()) is not None:
+            callback = self._callbacks.of(announcement.news)
+            if callback is not None:
+                callback(list(announcement.partitions))
+            reading.announced(announcement)
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """Read exactly these."""
@@ -203,9 +268,11 @@ class MemoryConsumer:
         fetcher = self.engine.fetcher
         try:
             async with asyncio.timeout(timeout):
-                while not (found := fetcher.take(max_records)):
+                while True:
+                    self._tell()
+                    if found := fetcher.take(max_records):
+                        return found
                     await self._wait_for_news()
-                return found
         except TimeoutError:
             return {}
 
@@ -231,7 +298,12 @@ class MemoryConsumer:
                 yield record
 
     async def close(self) -> None:
-        """Stop reading."""
+        """Stop reading; leave the group."""
+        group = self.engine.group
+        if group is not None and group.subscribed and not self.engine.closed:
+            going = await group.stop_reading()
+            if going and self._callbacks.on_revoke is not None:
+                self._callbacks.on_revoke(list(going))
         await self.engine.close()
 
     async def __aenter__(self) -> Self:

@@ -261,6 +261,8 @@ class ServerSide:
         self._methods: Methods | None = None
         self._streams: dict[int, _NodeStream] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        #: Calls that may wait for something to happen, by number.
+        self._waiting: dict[int, tuple[UnaryCall, str]] = {}
         self._stopping = False
 
     @property
@@ -269,8 +271,12 @@ class ServerSide:
         return bool(self._tasks)
 
     def stop(self) -> None:
-        """The node is about to stop: streams read SHUTTING_DOWN, new calls are refused with it."""
+        """The node is about to stop: streams read SHUTTING_DOWN, new calls are refused with it, and
+        so are those that wait for something to happen."""
         self._stopping = True
+        for number, (call, name) in list(self._waiting.items()):
+            self._tasks[number].cancel()
+            self._refuse(call, name)
         for stream in self._streams.values():
             stream.inbox.end(shutting_down(), at_once=True)
 
@@ -296,6 +302,8 @@ class ServerSide:
             self._refuse(call, name)
             return
         self._start(number, name, self._serve_unary(call, name, method, data))
+        if method.waits:
+            self._waiting[number] = (call, name)
 
     async def _serve_unary(
         self, call: UnaryCall, name: str, method: UnaryMethod, data: bytes
@@ -380,6 +388,7 @@ class ServerSide:
 
     def _ended(self, number: int, name: str, task: asyncio.Task[None]) -> None:
         self._tasks.pop(number, None)
+        self._waiting.pop(number, None)
         if task.cancelled():
             return
         error = task.exception()

@@ -56,6 +56,7 @@ def alone(own_id: NodeId) -> Surroundings:
         lag_ms_max=3_000,
         propose=lambda _partition, _proposal: None,
         serving=lambda: True,
+        led=lambda _partition: None,
     )
 
 
@@ -115,6 +116,7 @@ class ReplicatedBench(Bench):
                 lag_ms_max=LAG_MS,
                 propose=lambda _partition, proposal: self.proposals.append(proposal),
                 serving=lambda: self.serving,
+                led=lambda _partition: None,
             ),
             traffic=self.traffic,
         )

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
-from logd_wire.errors import StorageFailedError
+from logd_wire.errors import LogdError, StorageFailedError
 
 from logd.consensus.log_types import Entry, LogPoint, SnapshotMeta, Voter
 from logd.consensus.messages import AppendRequest
@@ -37,6 +37,7 @@ from logd.model.ids import (
     Offset,
     Term,
     TopicId,
+    TopicPartitionId,
 )
 from logd.runtime.peers import PeerIdentity, SnapshotChunk
 
@@ -228,6 +229,9 @@ _SPECIAL: dict[Any, Callable[[Drawing], Any_]] = {
     SnapshotMeta: _snapshots,
     AppendRequest: _appends,
     SnapshotChunk: _chunks,
+    TopicPartitionId: lambda how: st.builds(TopicPartitionId, ids, how.numbers(INT32_MAX)),
+    # Errors are not compared: a test of their own has them.
+    LogdError: lambda _how: st.nothing(),
     TopicImage: _topics,
     AllocateProducerIds: _allocations,
     ReassignPartition: _reassignments,

@@ -32,6 +32,7 @@ from logd.runtime.budget import ByteBudget, ConnectionBudget
 from logd.runtime.cleaner import CompactionOutcome
 from logd.runtime.consensus_driver import ConsensusStatus
 from logd.runtime.quorum_view import StoredEntry
+from tests.support.rpc_groups import FakeGroups
 from tests.support.rpc_quorum import CLUSTER_ID, FakeQuorum, directory_of
 
 __all__ = ["APPEND_TIME_MS", "CLUSTER_ID", "FakeBroker", "MemoryLog", "MemorySession", "frame"]
@@ -181,6 +182,7 @@ class FakeBroker:
         self.fetch_held_peak = 0
         self.sessions: list[MemorySession] = []
         self._producer_id = 0
+        self.groups = FakeGroups(lambda: self.image)
 
     @property
     def image(self) -> ClusterImage:

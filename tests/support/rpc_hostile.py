@@ -25,6 +25,7 @@ from tests.support.rpc_attacks import (
     transport_cases,
 )
 from tests.support.rpc_forge import field, many, nested_groups
+from tests.support.rpc_hostile_groups import GROUP_UNARY, faulty_groups
 from tests.support.rpc_server import ADMIN, LOG, call
 
 UNARY: Final[dict[str, type[Message]]] = {
@@ -46,7 +47,10 @@ UNARY: Final[dict[str, type[Message]]] = {
     ADMIN + "AddNode": admin_pb2.AddNodeRequest,
     ADMIN + "RemoveNode": admin_pb2.RemoveNodeRequest,
     ADMIN + "ReplaceNode": admin_pb2.ReplaceNodeRequest,
+    **GROUP_UNARY,
 }
+#: Methods that take more values than others.
+_ROOMY: Final = {"Append", "CommitOffsets"}
 NAMES: Final = {
     "empty": "",
     "dot": ".",
@@ -276,7 +280,7 @@ def unary_cases() -> Iterable[Case]:
             ("an open group", b"\x0b"),
         ):
             yield Case(f"{short}: {name}", partial(_expect, method, data, (invalid,)))
-        too_much = many(15, 60_000 if short != "Append" else 110_000)
+        too_much = many(15, 60_000 if short not in _ROOMY else 110_000)
         yield Case(f"{short}: unknown fields", partial(_expect, method, too_much, (invalid,)))
         if short != "Append":
             endless = b"\x7a\x80\x80\x44" + bytes(0x11 << 16)
@@ -305,6 +309,7 @@ def unary_cases() -> Iterable[Case]:
         *_append_numbers(),
         *_admin_numbers(),
         *_texts(),
+        *faulty_groups(),
     )
     for name, method, request, code in faulty:
         short = method.rpartition("/")[2]

@@ -34,6 +34,7 @@ CALLS: Final[dict[str, type[Message]]] = {
     codec.SUBMIT: pb.SubmitRequest,
     codec.HEARTBEAT: pb.HeartbeatRequest,
     codec.SNAPSHOT_CHUNK: pb.SnapshotChunkRequest,
+    codec.ASK_BOUNDS: pb.AskBoundsRequest,
 }
 INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1
@@ -104,6 +105,15 @@ def _requests() -> Iterable[tuple[str, Message]]:
         ("index -2^63", {"incarnation_id": bytes(16), "applied_index": INT64_MIN}),
     ):
         yield name, pb.HeartbeatRequest(sender=SENDER, **fields)
+    for name, query in (
+        ("topic id", pb.BoundsQuery(topic_id=b"x")),
+        ("partition -1", pb.BoundsQuery(topic_id=bytes(16), partition=-1)),
+        ("offset -2", pb.BoundsQuery(topic_id=bytes(16), offset=-2)),
+        ("offset -2^63", pb.BoundsQuery(topic_id=bytes(16), offset=INT64_MIN)),
+    ):
+        yield name, pb.AskBoundsRequest(sender=SENDER, queries=[query])
+    many_queries = [pb.BoundsQuery(topic_id=bytes(16))] * 1_001
+    yield "1001 partitions", pb.AskBoundsRequest(sender=SENDER, queries=many_queries)
     for name, chunk in (
         ("position -1", pb.SnapshotChunkRequest(position=-1)),
         ("position 2^63-1", pb.SnapshotChunkRequest(position=INT64_MAX, size_bytes=INT64_MAX)),

@@ -21,6 +21,9 @@ from logd.rpc.peer_transport import PEER_CHANNEL_OPTIONS, RpcPeerTransport
 from logd.rpc.server import RpcServer
 from logd.runtime.adapters import SystemClock, SystemRng
 from logd.runtime.peers import (
+    AskBounds,
+    Bounds,
+    BoundsTold,
     ChunkTaken,
     Identified,
     Identify,
@@ -98,6 +101,8 @@ class FakePeerHandler:
                 return NodeHeartbeatAnswer(True)
             case SnapshotChunk():
                 return ChunkTaken(call.position + len(call.data))
+            case AskBounds():
+                return BoundsTold(tuple(Bounds(0, 7, 9) for _ in call.queries))
 
     def rounds(self, sender: int) -> list[int]:
         """Rounds of the heartbeats that arrived from one node."""

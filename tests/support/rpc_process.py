@@ -20,6 +20,7 @@ from pathlib import Path
 
 from logd.app import running_node
 from logd.model.node_config import load_node_config
+from logd.runtime.node import Node
 from tests.support.rpc_broker import FakeBroker
 from tests.support.rpc_server import serving
 
@@ -91,9 +92,21 @@ async def _serve_node(directory: str, listener: str) -> None:
     config, entries = load_node_config(flags=flags)
     async with running_node(config, entries) as node:
         await node.broker.create_topic(TOPIC)
+        await _coordinate(node)
         listeners = node.config.listeners
         address = listeners.peer or listeners.grpc
         await _announce_and_wait(int(address.rpartition(":")[2]))
+
+
+async def _coordinate(node: Node) -> None:
+    """Make the node the coordinator of every group, and wait until it is one."""
+    await node.broker.groups.find("g")
+    async with asyncio.timeout(20):
+        while True:
+            groups = node.gauges().groups
+            if groups.coordinated == 16 and not groups.loading:
+                return
+            await asyncio.sleep(0.02)
 
 
 async def _announce_and_wait(port: int) -> None:

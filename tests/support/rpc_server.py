@@ -28,6 +28,7 @@ from tests.support.rpc_broker import FakeBroker
 M = TypeVar("M", bound=Message)
 
 LOG = "/logd.v1.Log/"
+GROUP = "/logd.v1.Group/"
 ADMIN = "/logd.v1.Admin/"
 HEALTH = "/grpc.health.v1.Health/"
 

@@ -8,10 +8,12 @@ from typing import Any, assert_type
 
 from logd_client import (
     Admin,
+    Batch,
     BulkDelivery,
     ClusterInfo,
     CompactedPartition,
     Consumer,
+    ConsumerStatus,
     Delivery,
     LogdError,
     NotLeaderError,
@@ -22,6 +24,7 @@ from logd_client import (
     ProducerRecord,
     QuorumInfo,
     ReadError,
+    RebalanceListener,
     Record,
     RecordMetadata,
     ReplicaProgress,
@@ -30,6 +33,7 @@ from logd_client import (
     aio,
     json_deserializer,
     json_serializer,
+    on_error,
     string_deserializer,
 )
 
@@ -150,6 +154,78 @@ def typed_consumer() -> None:
         assert_type(record.value.number, int)
         assert_type(record.key, str | None)
     assert_type(Consumer("t", value_deserializer=json_deserializer), Consumer[bytes, Any])
+
+
+def handle_order(record: Record[bytes, Order]) -> None:
+    if record.value is not None:
+        assert_type(record.value.number, int)
+
+
+def handle_orders(batch: Batch[bytes, Order]) -> None:
+    assert_type(batch.high_watermark, int)
+    for record in batch:
+        assert_type(record, Record[bytes, Order])
+        if not batch.is_running() or batch.is_stale():
+            return
+        batch.resolve(record)
+        batch.commit_if_necessary()
+
+
+class Listener(RebalanceListener):
+    def on_assign(self, partitions: list[TopicPartition]) -> None:
+        assert_type(partitions, list[TopicPartition])
+
+
+def member_of_a_group(record: Record[bytes, bytes]) -> None:
+    tp = TopicPartition("orders", 0)
+    with Consumer(
+        "orders",
+        group_id="mailers",
+        group_instance_id="mailer-1",
+        enable_auto_commit=False,
+        session_timeout_ms=6_000,
+        partition_assignment_strategy="range",
+        value_deserializer=order_from_bytes,
+    ) as consumer:
+        consumer.subscribe(["orders"], listener=Listener())
+        consumer.subscribe(pattern="orders.*", on_assign=print, on_revoke=print, on_lost=print)
+        consumer.commit()
+        consumer.commit(record)
+        consumer.commit([record])
+        consumer.commit({tp: 12})
+        consumer.commit_async(callback=lambda error, offsets: print(error, offsets[tp]))
+        assert_type(consumer.committed(tp), int | None)
+        assert_type(consumer.subscription(), set[str])
+        assert_type(consumer.status(), ConsumerStatus)
+        assert_type(consumer.status().partitions[tp].lag, int | None)
+        consumer.run(handle_order, on_error=on_error.retry(3, 0.5, then=on_error.skip()))
+        consumer.run(each_batch=handle_orders, on_error=on_error.dead_letter("dead"))
+        consumer.run(lambda record: print(record.value))
+        consumer.unsubscribe()
+    Consumer("t", group_id="g", partition_assignment_strategy="sticky")  # type: ignore[call-overload] # pyright: ignore
+
+
+async def handle_order_later(record: Record[bytes, Order]) -> None:
+    handle_order(record)
+
+
+async def handle_orders_later(batch: aio.Batch[bytes, Order]) -> None:
+    for record in batch:
+        assert_type(record, Record[bytes, Order])
+        batch.resolve(record)
+    await batch.commit_if_necessary()
+
+
+async def asynchronous_member() -> None:
+    async with aio.Consumer(
+        "orders", group_id="g", value_deserializer=order_from_bytes
+    ) as consumer:
+        consumer.subscribe(["orders"], on_assign=print)
+        await consumer.commit()
+        assert_type(await consumer.committed(TopicPartition("t", 0)), int | None)
+        await consumer.run(handle_order_later, on_error=on_error.stop())
+        await consumer.run(each_batch=handle_orders_later)
+        await consumer.unsubscribe()
 
 
 def errors(consumer: Consumer[bytes, bytes]) -> None:

@@ -5,8 +5,11 @@ Every method expects the lock to be held.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from logd_wire.errors import LogdError
@@ -29,6 +32,45 @@ class FetchConfig:
     partition_max_bytes: int = 2**20
     reset: Reset = Reset.ERROR
     skip_corrupt: bool = False
+    #: Whether a partition begins at what the group has committed, if it has.
+    committed_first: bool = False
+
+
+class Lease:
+    """How long partitions may be read: nothing is handed out at or after `until_ms`."""
+
+    __slots__ = ("now_ms", "until_ms")
+
+    def __init__(self, now_ms: Callable[[], float]) -> None:
+        self.now_ms = now_ms
+        self.until_ms = math.inf
+
+    def over(self) -> bool:
+        return self.now_ms() >= self.until_ms
+
+
+class News(Enum):
+    """What became of partitions, as the application is told."""
+
+    ASSIGNED = "assigned"
+    REVOKED = "revoked"
+    LOST = "lost"
+
+
+@dataclass(slots=True, eq=False)
+class Announcement:
+    """One call to the application, made by whoever reads next, from within the read.
+
+    `done` is called once the application has returned.
+    """
+
+    news: News
+    partitions: tuple[TopicPartition, ...]
+    done: Callable[[], None]
+
+
+def _nothing() -> None:
+    return None
 
 
 class FetchState:
@@ -56,7 +98,37 @@ class FetchState:
         self.woken = False
         #: A failure of no single partition; raised once by the next read.
         self.failure: LogdError | None = None
+        #: One that every read raises.
+        self.final_failure: LogdError | None = None
         self.closed = False
+        #: Readers of which something was handed out that the application is not done with.
+        self.in_hand: dict[PartitionReader, None] = {}
+        #: Called when the application is done with something that is held.
+        self.on_finished: Callable[[], None] = _nothing
+        #: How long what is assigned may be handed out; None: for ever.
+        self.lease: Lease | None = None
+        #: What the application has to be told before it reads on.
+        self.announcements: deque[Announcement] = deque()
+        self.announcing: Announcement | None = None
+
+    @property
+    def has_announcements(self) -> bool:
+        """Whether the application has to be told something before it reads on. Reads from within
+        such a call go on."""
+        return bool(self.announcements) and self.announcing is None
+
+    def finish(self, readers: Iterable[PartitionReader]) -> None:
+        """The application is done with what it was handed of these."""
+        held = False
+        for reader in readers:
+            if reader not in self.in_hand:
+                continue
+            del self.in_hand[reader]
+            if reader.position is not None:
+                reader.finished = reader.position
+            held = held or bool(reader.hold)
+        if held:
+            self.on_finished()
 
     def abandon(self, reader: PartitionReader) -> None:
         """Stop fetching `reader` and drop what it has; the caller decides where it goes on."""
@@ -67,6 +139,12 @@ class FetchState:
         self.work.pop(reader, None)
         self.ready.pop(reader, None)
         self.blocked.pop(reader, None)
+
+    def drop(self, reader: PartitionReader) -> None:
+        """Read it no more."""
+        self.abandon(reader)
+        self.in_hand.pop(reader, None)
+        self.readers.pop(reader.tp, None)
 
     def leave(self, reader: PartitionReader) -> None:
         """End the subscription of `reader`, if it has one; what was fetched stays."""

@@ -10,7 +10,13 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from logd_wire.errors import ClosedError, ConfigError, LogdError
+from logd_wire.errors import (
+    ClosedError,
+    ConfigError,
+    ErrorCode,
+    LogdError,
+    RebalanceError,
+)
 
 from logd_client._core.fetch_state import CREDIT_PORTION, FetchState
 from logd_client._core.partition_reader import (
@@ -42,7 +48,8 @@ class Fetcher:
         self.state = state
         self.lock = state.lock
         self._reading = reading
-        self._deserialize = deserialize
+        #: What makes of a record what the application wants.
+        self.deserialize = deserialize
         #: Whose decoded records `take_one` goes through.
         self._current: PartitionReader | None = None
 
@@ -54,7 +61,7 @@ class Fetcher:
         state = self.state
         with self.lock:
             for tp in [tp for tp in state.readers if tp not in wanted]:
-                state.abandon(state.readers.pop(tp))
+                state.drop(state.readers[tp])
             for tp in wanted:
                 if tp not in state.readers:
                     state.readers[tp] = PartitionReader(tp, state.config.reset)
@@ -76,6 +83,12 @@ class Fetcher:
     def reader(self, tp: TopicPartition) -> PartitionReader:
         """The reader of an assigned partition; ConfigError for another one."""
         found = self.state.readers.get(tp)
+        if found is None and self.state.lease is not None:
+            raise RebalanceError(
+                f"{tp[0]}[{tp[1]}] is not assigned to this member of the group now",
+                hint="what is assigned changes with the members; act in on_assign",
+                code=ErrorCode.STALE_MEMBER_EPOCH,
+            )
         if found is None:
             raise ConfigError(
                 f"{tp[0]}[{tp[1]}] is not assigned to this consumer",
@@ -90,10 +103,13 @@ class Fetcher:
                 f"offset {offset} is negative", hint="use seek_to_end() or Offset.END"
             )
         with self.lock:
-            reader = self.reader(tp)
-            self.state.abandon(reader)
-            reader.move_to(offset)
-            self.state.attend(reader)
+            self._move(self.reader(tp), offset)
+
+    def _move(self, reader: PartitionReader, offset: int) -> None:
+        self.state.abandon(reader)
+        reader.move_to(offset)
+        reader.begin_at(offset)
+        self.state.attend(reader)
 
     def position(self, tp: TopicPartition) -> int | None:
         """Offset of the next record that will be handed out; None: not known yet."""
@@ -134,17 +150,20 @@ class Fetcher:
     def take(self, max_records: int, only: frozenset[TopicPartition] | None = None) -> Records:
         """What can be handed out now, at most `max_records`; may be empty.
 
-        Raises what stopped a partition, but only when there is nothing else: records before an
-        error are never lost to it.
+        Whoever calls this is done with all it was handed before (of `only`). Raises what stopped a
+        partition, but only when there is nothing else: records before an error are never lost.
         """
         found: Records = {}
         left = max_records
         with self._reading:
             self._check()
             with self.lock:
+                self._came_back(only)
+                if self.state.has_announcements:
+                    return found
                 ready = [reader for reader in self.state.ready if _wanted(reader, only)]
             for reader in ready:
-                records, error = self._take_from(reader, left)
+                records, error = self._take_from(reader, left, self.deserialize)
                 if records:
                     found[reader.tp] = records
                     left -= len(records)
@@ -161,7 +180,7 @@ class Fetcher:
             if record is not None:
                 return record
         for tp, records in self.take(1, only).items():
-            if self._deserialize is None:
+            if self.deserialize is None and only is None:
                 self._current = self.state.readers.get(tp)
             return records[0]
         return None
@@ -175,6 +194,11 @@ class Fetcher:
             reader = self._current
             if self.state.closed or reader is None or reader.cursor >= len(reader.decoded) - 1:
                 return None
+            lease = self.state.lease
+            if lease is not None and lease.over():
+                return None
+            # The one before came from here too, and whoever asks for the next is done with it.
+            reader.finished = reader.position
             record = reader.decoded[reader.cursor]
             reader.cursor += 1
             reader.position = record.offset + 1
@@ -200,6 +224,8 @@ class Fetcher:
         state = self.state
         if state.closed:
             raise ClosedError("the consumer is closed")
+        if state.final_failure is not None:
+            raise state.final_failure
         failure = state.failure
         if failure is not None:
             with self.lock:
@@ -207,15 +233,24 @@ class Fetcher:
                 state.attend_all()
             raise failure
 
+    def _came_back(self, only: frozenset[TopicPartition] | None) -> None:
+        self._current = None
+        in_hand = self.state.in_hand
+        if in_hand:
+            self.state.finish([each for each in in_hand if only is None or each.tp in only])
+
     def _take_from(
-        self, reader: PartitionReader, count: int
+        self, reader: PartitionReader, count: int, deserialize: Deserialize | None
     ) -> tuple[list[Record[Any, Any]], LogdError | None]:
         taken: list[Record[Any, Any]] = []
         state = self.state
         while True:
             with self.lock:
+                if reader.hold or (state.lease is not None and state.lease.over()):
+                    return taken, None
                 if reader.cursor < len(reader.decoded):
-                    records, error = self._hand_out(reader, count - len(taken))
+                    state.in_hand[reader] = None
+                    records, error = _hand_out(reader, count - len(taken), deserialize)
                     taken = taken + records if taken else records
                     if error is not None:
                         return taken, error
@@ -236,20 +271,6 @@ class Fetcher:
         elif len(ready) > 1 and reader in ready:
             del ready[reader]
             ready[reader] = None
-
-    def _hand_out(
-        self, reader: PartitionReader, count: int
-    ) -> tuple[list[Record[Any, Any]], LogdError | None]:
-        if self._deserialize is None:
-            return reader.hand_out(count), None
-        records: list[Record[Any, Any]] = []
-        while len(records) < count and reader.cursor < len(reader.decoded):
-            try:
-                records.append(self._deserialize(reader.decoded[reader.cursor]))
-            except ReadError as error:
-                return records, error
-            reader.hand_out(1)
-        return records, None
 
     def _decode(self, reader: PartitionReader) -> None:
         """Decode the next batch of `reader`, without the lock while it lasts."""
@@ -300,6 +321,30 @@ class Fetcher:
         self.state.wake()
         return False
 
+    def take_batch(
+        self, max_records: int
+    ) -> tuple[PartitionReader, list[Record[Any, Any]], LogdError | None] | None:
+        """Records of one partition as they came, without the deserializer, or what stopped it.
+
+        Whoever takes them says itself what is finished (`finish`); other takes say nothing here.
+        """
+        with self._reading:
+            self._check()
+            with self.lock:
+                self._current = None
+                if self.state.has_announcements:
+                    return None
+                ready = [reader for reader in self.state.ready if _wanted(reader, None)]
+            for reader in ready:
+                records, error = self._take_from(reader, max_records, None)
+                if records or error is not None:
+                    return reader, records, None if records else error
+        return None
+
+    def forget_current(self) -> None:
+        """The next read goes the long way; called with the lock held."""
+        self._current = None
+
     # ---- waiting -----------------------------------------------------------------------------
 
     def wait_nowait(
@@ -310,7 +355,10 @@ class Fetcher:
         with self.lock:
             if state.woken or state.closed or state.failure is not None:
                 return False
-            if any(_wanted(reader, only) for reader in state.ready):
+            if state.has_announcements or state.final_failure is not None:
+                return False
+            over = state.lease is not None and state.lease.over()
+            if not over and any(_wanted(reader, only) for reader in state.ready):
                 return False
             if state.freed:
                 # Everything was consumed: do not keep credit back while the caller waits.
@@ -351,4 +399,19 @@ class Fetcher:
 
 
 def _wanted(reader: PartitionReader, only: frozenset[TopicPartition] | None) -> bool:
-    return not reader.paused and (only is None or reader.tp in only)
+    return not (reader.paused or reader.hold) and (only is None or reader.tp in only)
+
+
+def _hand_out(
+    reader: PartitionReader, count: int, deserialize: Deserialize | None
+) -> tuple[list[Record[Any, Any]], LogdError | None]:
+    if deserialize is None:
+        return reader.hand_out(count), None
+    records: list[Record[Any, Any]] = []
+    while len(records) < count and reader.cursor < len(reader.decoded):
+        try:
+            records.append(deserialize(reader.decoded[reader.cursor]))
+        except ReadError as error:
+            return records, error
+        reader.hand_out(1)
+    return records, None

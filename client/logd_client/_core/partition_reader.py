@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from enum import Enum
+from enum import Enum, IntFlag
 from typing import Any, Final, NamedTuple
 
 from logd_wire import BatchHeader, Headers, decode_records, read_header
@@ -33,6 +33,18 @@ class Reset(Enum):
     ERROR = "error"
 
 
+class Hold(IntFlag):
+    """Why nothing of a partition is handed out or fetched for now, besides `paused`."""
+
+    NONE = 0
+    #: The application is told first that it has the partition.
+    ASSIGNING = 1
+    #: It is given up.
+    REVOKING = 2
+    #: A handler failed; it is called again later.
+    RESTING = 4
+
+
 class Frame(NamedTuple):
     """Batches as one answer brought them. `account`: the stream whose credit they used."""
 
@@ -49,21 +61,26 @@ class PartitionReader:
         "address",
         "attempts",
         "blocked_until_ms",
+        "committed",
         "cursor",
         "decoded",
         "decoded_next_offset",
         "error",
         "fetch_offset",
+        "finished",
+        "first_offset",
         "frame_position",
         "frames",
         "generation",
         "high_watermark",
+        "hold",
         "leader_epoch",
         "log_start_offset",
         "looking_up",
         "paused",
         "position",
         "reset",
+        "settled",
         "subscription_id",
         "topic_id",
         "tp",
@@ -86,6 +103,15 @@ class PartitionReader:
         self.leader_epoch = -1
         self.topic_id = b""
         self.paused = False
+        self.hold = Hold.NONE
+        #: What the application is done with ends here; None: it has begun with nothing.
+        self.finished: int | None = None
+        #: As the group keeps it; None: not known.
+        self.committed: int | None = None
+        #: What of `finished` needs no commit any more; None: nothing.
+        self.settled: int | None = None
+        #: Where reading began, or the lowest offset that was sought since; -1: nowhere yet.
+        self.first_offset = -1
         self.looking_up = False
         self.error: LogdError | None = None
         self.blocked_until_ms = 0.0
@@ -97,6 +123,12 @@ class PartitionReader:
     def has_data(self) -> bool:
         """Whether something can be handed out (or raised) without waiting."""
         return self.cursor < len(self.decoded) or bool(self.frames) or self.error is not None
+
+    def begin_at(self, offset: int) -> None:
+        """Everything below `offset` is none of the application's business."""
+        self.finished = offset
+        if self.first_offset < 0 or offset < self.first_offset:
+            self.first_offset = offset
 
     def drop_buffer(self) -> None:
         """Forget what is buffered."""

@@ -99,6 +99,7 @@ class Subscriptions:
         if (
             self._state.readers.get(reader.tp) is not reader
             or reader.paused
+            or reader.hold
             or reader.error is not None
             or reader.subscription_id
             or reader.looking_up
@@ -108,7 +109,7 @@ class Subscriptions:
             self._state.blocked[reader] = None
             return
         if reader.position is None:
-            if reader.reset is Reset.ERROR:
+            if reader.reset is Reset.ERROR and not self._state.config.committed_first:
                 self._state.stop(reader, no_offset(reader))
             else:
                 reader.looking_up = True
@@ -233,12 +234,17 @@ class Subscriptions:
                 reader.subscription_id = 0
                 self._retry(reader, error, now_ms)
 
-    def on_position(self, reader: PartitionReader, generation: int, offset: int) -> None:
-        """A lookup was answered."""
+    def on_position(
+        self, reader: PartitionReader, generation: int, offset: int, committed: int | None = None
+    ) -> None:
+        """A lookup was answered. `committed`: what the group has, if it has."""
         with self._state.lock:
             reader.looking_up = False
+            if reader.committed is None:
+                reader.committed = reader.settled = committed
             if reader.generation == generation and reader.position is None:
                 reader.move_to(offset)
+                reader.begin_at(offset)
             self._state.attend(reader)
 
     def on_lookup_failed(
@@ -251,6 +257,8 @@ class Subscriptions:
                 self._state.attend(reader)
             elif error.retriable:
                 self._retry(reader, error, now_ms)
+            elif isinstance(error, ReadError):
+                self._state.stop(reader, error)
             else:
                 self._state.stop(reader, _at(ReadError, reader, error))
 

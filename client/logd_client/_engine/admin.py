@@ -31,6 +31,7 @@ from logd_client._engine.descriptions import (
     raft_log_page,
     topic_info,
 )
+from logd_client._engine.group_admin import GroupAdmin
 from logd_client._engine.ports import Clock, Rng
 from logd_client._transport import methods
 from logd_client._transport.api import Transport
@@ -70,6 +71,7 @@ class AdminEngine:
         self._config = config
         self._backoff = Backoff()
         self.cluster = Cluster(transport, clock, rng, config)
+        self.groups = GroupAdmin(self.cluster, clock, rng)
 
     async def close(self) -> None:
         await self.cluster.close()

@@ -12,17 +12,23 @@ from logd_wire.errors import (
     BootstrapError,
     ClosedError,
     LogdError,
+    RebalanceError,
     UnknownTopicError,
 )
 
-from logd_client._core.fetch_state import FetchConfig, FetchState
+from logd_client._core.fetch_state import FetchConfig, FetchState, News
 from logd_client._core.fetcher import Deserialize, Fetcher
+from logd_client._core.group_member import Subscription
+from logd_client._core.group_reading import GroupReading
 from logd_client._core.partition_reader import Frame, PartitionReader, Reset
 from logd_client._core.ports import FreeLock, Lock
 from logd_client._core.subscriptions import Plan, Subscriptions, no_offset
 from logd_client._engine.cluster import Cluster, ClusterConfig
+from logd_client._engine.coordinator import passes
+from logd_client._engine.dead_letters import DeadLetters
 from logd_client._engine.fetch_link import FetchLink
-from logd_client._engine.offsets import Spec, list_offsets
+from logd_client._engine.group import GroupConfig, GroupSession
+from logd_client._engine.offsets import Answer, Spec, list_offsets
 from logd_client._engine.ports import Clock, Rng
 from logd_client._transport.api import Transport
 from logd_client._transport.errors import from_proto
@@ -36,11 +42,13 @@ _SPECS = {Reset.EARLIEST: Spec.earliest(), Reset.LATEST: Spec.latest()}
 
 @dataclass(frozen=True, slots=True)
 class ConsumerConfig:
-    """`topics`: all their partitions are read, those that come later included."""
+    """`topics`: all their partitions are read, those that come later included; with `group` what
+    the group assigns of them."""
 
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     fetch: FetchConfig = field(default_factory=FetchConfig)
     topics: tuple[str, ...] = ()
+    group: GroupConfig | None = None
 
 
 class ConsumerEngine:
@@ -71,6 +79,23 @@ class ConsumerEngine:
         state = FetchState(config.fetch, lock or FreeLock(), self._wake)
         self.fetcher = fetcher or Fetcher(state, reading or FreeLock(), deserialize)
         self.subscriptions = Subscriptions(state, rng, self.cluster.metadata.leader)
+        self.dead_letters = DeadLetters(transport, clock, rng, config.cluster)
+        self.reading = GroupReading(self.fetcher)
+        self.group = (
+            GroupSession(
+                config.group,
+                self.cluster,
+                clock,
+                rng,
+                reading=self.reading,
+                reset=config.fetch.reset,
+                call_on_loop=self._call_on_loop,
+            )
+            if config.group is not None
+            else None
+        )
+        #: When a node sent something last; None: never.
+        self.heard_ms: float | None = None
         self._links: dict[str, FetchLink] = {}
         self._streams = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -143,6 +168,7 @@ class ConsumerEngine:
     # ---- what comes in -----------------------------------------------------------------------
 
     def _on_frames(self, link: FetchLink, response: log_pb2.FetchResponse) -> None:
+        self.heard_ms = self.clock.monotonic_ms()
         failed = False
         for part in response.partitions:
             if part.HasField("error"):
@@ -184,10 +210,18 @@ class ConsumerEngine:
 
         Raises UnknownTopicError, or BootstrapError when no node was ever reached.
         """
-        self._check_open()
         names = self.config.topics
         if not names:
             return
+        found = await self._partitions_of(names)
+        first = self._refresh_timer is None
+        # A partition that came later is new: nothing of it was missed yet.
+        self.fetcher.add(found, self.config.fetch.reset if first else Reset.EARLIEST)
+        max_age = self.config.cluster.metadata_max_age_ms / 1000
+        self._refresh_timer = self._loop.call_later(max_age, self._refresh_topics)
+
+    async def _partitions_of(self, names: Sequence[str]) -> list[TopicPartition]:
+        self._check_open()
         timeout_ms = self.config.cluster.request_timeout_ms
         await self.cluster.refresh_until_heard(names, patience_ms=timeout_ms)
         found: list[TopicPartition] = []
@@ -196,11 +230,13 @@ class ConsumerEngine:
             if state is None or state.error is not None:
                 raise _unknown(name, None if state is None else state.error)
             found += [TopicPartition(name, number) for number in sorted(state.partitions)]
-        first = self._refresh_timer is None
-        # A partition that came later is new: nothing of it was missed yet.
-        self.fetcher.add(found, self.config.fetch.reset if first else Reset.EARLIEST)
-        max_age = self.config.cluster.metadata_max_age_ms / 1000
-        self._refresh_timer = self._loop.call_later(max_age, self._refresh_topics)
+        return found
+
+    async def join(self, subscription: Subscription, told: frozenset[News]) -> None:
+        """Have the group assign partitions of what is subscribed to; errors as `start`."""
+        assert self.group is not None
+        await self._partitions_of(subscription.topics)
+        self.group.subscribe(subscription, told)
 
     def _refresh_topics(self) -> None:
         self._wanted_topics.update(dict.fromkeys(self.config.topics))
@@ -252,20 +288,47 @@ class ConsumerEngine:
 
     async def _look_up_positions(self) -> None:
         lookups, self._lookups = self._lookups, []
-        questions = {reader.tp: _SPECS[reset] for reader, _, reset in lookups}
-        answers = await list_offsets(
-            self.cluster, questions, timeout_ms=self.config.cluster.request_timeout_ms
-        )
+        committed, failures = await self._committed([reader for reader, _, _ in lookups])
+        questions = {
+            reader.tp: _SPECS[reset]
+            for reader, _, reset in lookups
+            if reader.tp not in committed and reader.tp not in failures and reset in _SPECS
+        }
+        answers: dict[TopicPartition, Answer] = {**failures}
+        if questions:
+            answers |= await list_offsets(
+                self.cluster, questions, timeout_ms=self.config.cluster.request_timeout_ms
+            )
         for reader, generation, _ in lookups:
-            answer = answers[reader.tp]
+            kept = committed.get(reader.tp)
+            answer = answers.get(reader.tp) or no_offset(reader)
             if isinstance(answer, BootstrapError) and not self.cluster.metadata.cluster_id:
                 self.subscriptions.fail(answer)
-            if isinstance(answer, LogdError):
+            if kept is not None:
+                self.subscriptions.on_position(reader, generation, kept, kept)
+            elif isinstance(answer, LogdError):
                 now_ms = self.clock.monotonic_ms()
                 self.subscriptions.on_lookup_failed(reader, generation, answer, now_ms)
             else:
                 self.subscriptions.on_position(reader, generation, answer.offset)
+                if self.group is not None:
+                    # Whoever takes the partition over goes on from here, whatever the end is then.
+                    self.group.commit_soon()
         self._loop.call_soon(self._pump)
+
+    async def _committed(
+        self, readers: Sequence[PartitionReader]
+    ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, Answer]]:
+        """What the group has committed of these, and why that is not known."""
+        if self.group is None:
+            return {}, {}
+        tps = [reader.tp for reader in readers]
+        try:
+            return await self.group.offsets.fetch(tps), {}
+        except LogdError as error:
+            # Who is no member any more, or in another epoch by now, hears of that otherwise.
+            error.retriable = passes(error) or isinstance(error, RebalanceError)
+            return {}, dict.fromkeys(tps, error)
 
     async def offsets(
         self, questions: Mapping[TopicPartition, Spec]
@@ -299,13 +362,19 @@ class ConsumerEngine:
         if known is not None:
             return known
         reader = self.fetcher.reader(tp)
-        if reader.reset is Reset.ERROR:
-            raise no_offset(reader)
         generation = reader.generation
-        found = await self.offsets({tp: _SPECS[reader.reset]})
-        self.subscriptions.on_position(reader, generation, found[tp].offset)
+        kept = None
+        if self.group is not None:
+            kept = (await self.group.offsets.fetch([tp])).get(tp)
+        if kept is not None:
+            offset = kept
+        elif reader.reset is Reset.ERROR:
+            raise no_offset(reader)
+        else:
+            offset = (await self.offsets({tp: _SPECS[reader.reset]}))[tp].offset
+        self.subscriptions.on_position(reader, generation, offset, kept)
         position = self.fetcher.position(tp)
-        return found[tp].offset if position is None else position
+        return offset if position is None else position
 
     async def seek_to(self, questions: Mapping[TopicPartition, Spec]) -> None:
         """Move to the offsets that answer the questions; a time later than all: to the end."""
@@ -315,6 +384,11 @@ class ConsumerEngine:
             found.update(await self.offsets(dict.fromkeys(late, Spec.latest())))
         for tp, answer in found.items():
             self.fetcher.seek(tp, answer.offset)
+
+    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Have the group keep these; errors as `GroupOffsets.commit`."""
+        if self.group is not None:
+            await self.group.offsets.commit(offsets)
 
     async def lag(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Records between the position and the end, as of now."""
@@ -353,6 +427,9 @@ class ConsumerEngine:
             return
         self.closed = True
         self.fetcher.close()
+        if self.group is not None:
+            await self.group.close()
+        await self.dead_letters.close()
         for timer in (self._timer, self._refresh_timer):
             if timer is not None:
                 timer.cancel()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from google.protobuf.message import Message
-from logd_proto.v1 import admin_pb2, log_pb2
+from logd_proto.v1 import admin_pb2, group_pb2, log_pb2
 
 HELLO: Final = "/logd.v1.Log/Hello"
 GET_METADATA: Final = "/logd.v1.Log/GetMetadata"
@@ -28,6 +28,15 @@ READ_RAFT_LOG: Final = "/logd.v1.Admin/ReadRaftLog"
 ADD_NODE: Final = "/logd.v1.Admin/AddNode"
 REMOVE_NODE: Final = "/logd.v1.Admin/RemoveNode"
 REPLACE_NODE: Final = "/logd.v1.Admin/ReplaceNode"
+FIND_COORDINATOR: Final = "/logd.v1.Group/FindCoordinator"
+GROUP_HEARTBEAT: Final = "/logd.v1.Group/Heartbeat"
+COMMIT_OFFSETS: Final = "/logd.v1.Group/CommitOffsets"
+FETCH_OFFSETS: Final = "/logd.v1.Group/FetchOffsets"
+LIST_GROUPS: Final = "/logd.v1.Group/ListGroups"
+DESCRIBE_GROUP: Final = "/logd.v1.Group/DescribeGroup"
+GROUP_LAG: Final = "/logd.v1.Group/GroupLag"
+DELETE_OFFSETS: Final = "/logd.v1.Group/DeleteOffsets"
+DELETE_GROUP: Final = "/logd.v1.Group/DeleteGroup"
 
 RESPONSES: Final[dict[str, type[Message]]] = {
     HELLO: log_pb2.HelloResponse,
@@ -51,4 +60,13 @@ RESPONSES: Final[dict[str, type[Message]]] = {
     ADD_NODE: admin_pb2.AddNodeResponse,
     REMOVE_NODE: admin_pb2.RemoveNodeResponse,
     REPLACE_NODE: admin_pb2.ReplaceNodeResponse,
+    FIND_COORDINATOR: group_pb2.FindCoordinatorResponse,
+    GROUP_HEARTBEAT: group_pb2.GroupHeartbeatResponse,
+    COMMIT_OFFSETS: group_pb2.CommitOffsetsResponse,
+    FETCH_OFFSETS: group_pb2.FetchOffsetsResponse,
+    LIST_GROUPS: group_pb2.ListGroupsResponse,
+    DESCRIBE_GROUP: group_pb2.DescribeGroupResponse,
+    GROUP_LAG: group_pb2.GroupLagResponse,
+    DELETE_OFFSETS: group_pb2.DeleteOffsetsResponse,
+    DELETE_GROUP: group_pb2.DeleteGroupResponse,
 }

@@ -11,8 +11,9 @@ itself. Objects may be used from any loop.
 from __future__ import annotations
 
 from logd_client._delivery import AsyncBulkDelivery, AsyncDelivery
+from logd_client.aio._group_calls import Batch
 from logd_client.aio.admin import Admin
 from logd_client.aio.consumer import Consumer
 from logd_client.aio.producer import Producer
 
-__all__ = ["Admin", "AsyncBulkDelivery", "AsyncDelivery", "Consumer", "Producer"]
+__all__ = ["Admin", "AsyncBulkDelivery", "AsyncDelivery", "Batch", "Consumer", "Producer"]

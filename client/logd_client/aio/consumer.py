@@ -8,13 +8,19 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, overload
+from typing import Any, ClassVar, Self, TypeVar, Unpack, overload
 
 from logd_wire.errors import (
     ClosedError,
 )
 
-from logd_client._config import AutoOffsetReset, ConsumerOptions, OnCorrupt, options_from
+from logd_client._config import (
+    AssignmentStrategy,
+    AutoOffsetReset,
+    ConsumerOptions,
+    OnCorrupt,
+    options_from,
+)
 from logd_client._consuming import (
     ReadingFront,
     only_of,
@@ -24,7 +30,9 @@ from logd_client._consuming import (
 )
 from logd_client._core.fetcher import Fetcher
 from logd_client._engine.offsets import Spec
+from logd_client._grouping import GroupFront
 from logd_client._runtime import Environment
+from logd_client.aio._group_calls import GroupCalls
 from logd_client.values import (
     Deserializer,
     Offset,
@@ -44,14 +52,22 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Consumer(Generic[K_co, V_co]):
-    """Reads records of all partitions of `topics`, or of those given to `assign`.
+class Consumer(GroupCalls[K_co, V_co]):
+    """Reads records of all partitions of `topics`, or of those given to `assign`; with a
+    `group_id` those that the group gives to this member of it.
 
-    A partition begins at the position given by a seek; without one `auto_offset_reset` decides,
-    and its default "error" raises NoOffsetError at the first read. Groups are not there yet: keep
-    `position(...)` yourself. Nothing happens before the first use. Times are in milliseconds,
-    sizes in bytes, as the names say; `timeout` arguments are seconds.
+    A partition begins at the position given by a seek, or where its group has committed; without
+    both `auto_offset_reset` decides, and its default "error" raises NoOffsetError at the first
+    read. Nothing happens before the first use. Times are in milliseconds, sizes in bytes, as the
+    names say; `timeout` arguments are seconds.
 
+    In a group what was returned is finished when the reader comes back for more, and only what is
+    finished is committed by itself (`enable_auto_commit`), from time to time, when a partition
+    goes, and at `close`. Whoever reads with several threads or tasks commits records instead. The
+    heartbeat does not depend on the reader: a handler may take as long as it likes, and keeps its
+    partitions; only when one of them has to go, it has `rebalance_timeout_ms` to come back.
+
+    * `group_instance_id`: the name of a member that keeps its partitions over a restart.
     * `on_corrupt`: "stop" raises DataLossError or CorruptBatchError (with topic, partition,
       offset) before data that cannot be read; "skip" logs it and goes on behind it.
     * `fetch_max_bytes`: what one node may send ahead of the reader.
@@ -98,6 +114,12 @@ class Consumer(Generic[K_co, V_co]):
         bootstrap_servers: str | Sequence[str] = "localhost:7171",
         client_id: str | None = None,
         group_id: str | None = None,
+        group_instance_id: str | None = None,
+        enable_auto_commit: bool = True,
+        auto_commit_interval_ms: float = 5_000,
+        session_timeout_ms: float = 45_000,
+        rebalance_timeout_ms: float = 60_000,
+        partition_assignment_strategy: AssignmentStrategy | None = None,
         auto_offset_reset: AutoOffsetReset = "error",
         on_corrupt: OnCorrupt = "stop",
         fetch_max_wait_ms: float = 500,
@@ -116,7 +138,15 @@ class Consumer(Generic[K_co, V_co]):
             topics,
             bootstrap_servers,
             client_id=client_id,
-            group_id=group_id,
+            grouping={
+                "group_id": group_id,
+                "group_instance_id": group_instance_id,
+                "enable_auto_commit": enable_auto_commit,
+                "auto_commit_interval_ms": auto_commit_interval_ms,
+                "session_timeout_ms": session_timeout_ms,
+                "rebalance_timeout_ms": rebalance_timeout_ms,
+                "partition_assignment_strategy": partition_assignment_strategy,
+            },
             auto_offset_reset=auto_offset_reset,
             on_corrupt=on_corrupt,
             fetch_max_wait_ms=fetch_max_wait_ms,
@@ -131,6 +161,7 @@ class Consumer(Generic[K_co, V_co]):
             value_deserializer=value_deserializer,
         )
         self._life = self._front.life
+        self._grouping = GroupFront(self._front)
 
     @classmethod
     def from_config(cls, conf: Mapping[str, Any], *topics: str) -> Consumer[Any, Any]:
@@ -178,6 +209,7 @@ class Consumer(Generic[K_co, V_co]):
         only = only_of(partitions)
         deadline = time.monotonic() + timeout
         while True:
+            await self._tell()
             await _prepare(fetcher, only)
             found = fetcher.take(count, only)
             if found or not await self._wait(fetcher, only, deadline):
@@ -189,6 +221,7 @@ class Consumer(Generic[K_co, V_co]):
         fetcher = await self._reader()
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
+            await self._tell()
             await _prepare(fetcher, only)
             record = fetcher.take_one(only)
             if record is not None or not await self._wait(fetcher, only, deadline):
@@ -229,7 +262,11 @@ class Consumer(Generic[K_co, V_co]):
     async def _reader(self) -> Fetcher:
         engine = self._life.use()
         if not self._front.started:
-            await self._life.arun(engine.start())
+            front = self._grouping
+            if front.configured:
+                await self._life.arun(engine.join(front.subscription, front.callbacks.told))
+            else:
+                await self._life.arun(engine.start())
             self._front.started = True
         return engine.fetcher
 
@@ -330,11 +367,15 @@ class Consumer(Generic[K_co, V_co]):
     # ---- the end ---------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Stop reading; a read that waits ends. Idempotent."""
-        engine = self._life.end()
-        if engine is not None:
-            engine.fetcher.close()
-            await self._life.arun(engine.close())
+        """Stop reading; a read that waits ends. A group is told, what is finished committed, and
+        partitions go to the other members at once. Idempotent."""
+        try:
+            await self._hand_over()
+        finally:
+            engine = self._life.end()
+            if engine is not None:
+                engine.fetcher.close()
+                await self._life.arun(engine.close())
 
     async def __aenter__(self) -> Self:
         return self

@@ -403,7 +403,7 @@ class RegisterNodeCommand(_message.Message):
     def __init__(self, node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ..., incarnation_id: _Optional[bytes] = ..., address: _Optional[str] = ..., rack: _Optional[str] = ..., peer_address: _Optional[str] = ...) -> None: ...
 
 class CreateTopicCommand(_message.Message):
-    __slots__ = ("topic_id", "name", "partitions", "replication_factor", "config", "validate_only")
+    __slots__ = ("topic_id", "name", "partitions", "replication_factor", "config", "validate_only", "internal")
     class ConfigEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -417,13 +417,15 @@ class CreateTopicCommand(_message.Message):
     REPLICATION_FACTOR_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    INTERNAL_FIELD_NUMBER: _ClassVar[int]
     topic_id: bytes
     name: str
     partitions: int
     replication_factor: int
     config: _containers.ScalarMap[str, str]
     validate_only: bool
-    def __init__(self, topic_id: _Optional[bytes] = ..., name: _Optional[str] = ..., partitions: _Optional[int] = ..., replication_factor: _Optional[int] = ..., config: _Optional[_Mapping[str, str]] = ..., validate_only: bool = ...) -> None: ...
+    internal: bool
+    def __init__(self, topic_id: _Optional[bytes] = ..., name: _Optional[str] = ..., partitions: _Optional[int] = ..., replication_factor: _Optional[int] = ..., config: _Optional[_Mapping[str, str]] = ..., validate_only: bool = ..., internal: bool = ...) -> None: ...
 
 class DeleteTopicCommand(_message.Message):
     __slots__ = ("name",)
@@ -618,3 +620,39 @@ class PartitionChangesReply(_message.Message):
     count: int
     more: bool
     def __init__(self, count: _Optional[int] = ..., more: bool = ...) -> None: ...
+
+class AskBoundsRequest(_message.Message):
+    __slots__ = ("sender", "queries")
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
+    sender: PeerSender
+    queries: _containers.RepeatedCompositeFieldContainer[BoundsQuery]
+    def __init__(self, sender: _Optional[_Union[PeerSender, _Mapping]] = ..., queries: _Optional[_Iterable[_Union[BoundsQuery, _Mapping]]] = ...) -> None: ...
+
+class BoundsQuery(_message.Message):
+    __slots__ = ("topic_id", "partition", "offset")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    topic_id: bytes
+    partition: int
+    offset: int
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ...) -> None: ...
+
+class AskBoundsResponse(_message.Message):
+    __slots__ = ("answers",)
+    ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    answers: _containers.RepeatedCompositeFieldContainer[BoundsAnswer]
+    def __init__(self, answers: _Optional[_Iterable[_Union[BoundsAnswer, _Mapping]]] = ...) -> None: ...
+
+class BoundsAnswer(_message.Message):
+    __slots__ = ("error", "log_start_offset", "high_watermark", "append_time_ms")
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    LOG_START_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    HIGH_WATERMARK_FIELD_NUMBER: _ClassVar[int]
+    APPEND_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    error: _common_pb2.Error
+    log_start_offset: int
+    high_watermark: int
+    append_time_ms: int
+    def __init__(self, error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ..., log_start_offset: _Optional[int] = ..., high_watermark: _Optional[int] = ..., append_time_ms: _Optional[int] = ...) -> None: ...

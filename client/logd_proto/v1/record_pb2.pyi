@@ -1,10 +1,28 @@
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class GroupLogKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    GROUP_LOG_KIND_UNSPECIFIED: _ClassVar[GroupLogKind]
+    GROUP_LOG_KIND_EPOCH: _ClassVar[GroupLogKind]
+    GROUP_LOG_KIND_MEMBER: _ClassVar[GroupLogKind]
+    GROUP_LOG_KIND_TARGET_EPOCH: _ClassVar[GroupLogKind]
+    GROUP_LOG_KIND_TARGET: _ClassVar[GroupLogKind]
+    GROUP_LOG_KIND_CURRENT: _ClassVar[GroupLogKind]
+    GROUP_LOG_KIND_OFFSET: _ClassVar[GroupLogKind]
+GROUP_LOG_KIND_UNSPECIFIED: GroupLogKind
+GROUP_LOG_KIND_EPOCH: GroupLogKind
+GROUP_LOG_KIND_MEMBER: GroupLogKind
+GROUP_LOG_KIND_TARGET_EPOCH: GroupLogKind
+GROUP_LOG_KIND_TARGET: GroupLogKind
+GROUP_LOG_KIND_CURRENT: GroupLogKind
+GROUP_LOG_KIND_OFFSET: GroupLogKind
 
 class MetadataRecord(_message.Message):
     __slots__ = ("version", "cluster_formed", "node_registered", "topic_created", "topic_configured", "partitions_added", "topic_deleted", "producer_ids_allocated", "partition_changed", "node_fenced", "node_unfenced", "node_removed", "voters_changed")
@@ -195,3 +213,119 @@ class PartitionChanged(_message.Message):
     topic_id: bytes
     state: PartitionState
     def __init__(self, topic_id: _Optional[bytes] = ..., state: _Optional[_Union[PartitionState, _Mapping]] = ...) -> None: ...
+
+class GroupLogKey(_message.Message):
+    __slots__ = ("kind", "group_id", "member_id", "topic_id", "partition")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    kind: GroupLogKind
+    group_id: str
+    member_id: str
+    topic_id: bytes
+    partition: int
+    def __init__(self, kind: _Optional[_Union[GroupLogKind, str]] = ..., group_id: _Optional[str] = ..., member_id: _Optional[str] = ..., topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ...) -> None: ...
+
+class GroupLogRecord(_message.Message):
+    __slots__ = ("version", "epoch", "member", "target_epoch", "target", "current", "offset")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    TARGET_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    epoch: GroupEpochSet
+    member: GroupMemberKept
+    target_epoch: GroupTargetEpochSet
+    target: GroupTargetSet
+    current: GroupCurrentSet
+    offset: GroupOffsetCommitted
+    def __init__(self, version: _Optional[int] = ..., epoch: _Optional[_Union[GroupEpochSet, _Mapping]] = ..., member: _Optional[_Union[GroupMemberKept, _Mapping]] = ..., target_epoch: _Optional[_Union[GroupTargetEpochSet, _Mapping]] = ..., target: _Optional[_Union[GroupTargetSet, _Mapping]] = ..., current: _Optional[_Union[GroupCurrentSet, _Mapping]] = ..., offset: _Optional[_Union[GroupOffsetCommitted, _Mapping]] = ...) -> None: ...
+
+class GroupPartitions(_message.Message):
+    __slots__ = ("topic_id", "partitions")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    topic_id: bytes
+    partitions: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, topic_id: _Optional[bytes] = ..., partitions: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class GroupEpochSet(_message.Message):
+    __slots__ = ("epoch", "assignor", "empty_since_ms")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNOR_FIELD_NUMBER: _ClassVar[int]
+    EMPTY_SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    assignor: str
+    empty_since_ms: int
+    def __init__(self, epoch: _Optional[int] = ..., assignor: _Optional[str] = ..., empty_since_ms: _Optional[int] = ...) -> None: ...
+
+class GroupMemberKept(_message.Message):
+    __slots__ = ("instance_id", "rack", "client_id", "client_host", "rebalance_timeout_ms", "session_timeout_ms", "topics", "pattern", "assignor")
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    RACK_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_HOST_FIELD_NUMBER: _ClassVar[int]
+    REBALANCE_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    SESSION_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    TOPICS_FIELD_NUMBER: _ClassVar[int]
+    PATTERN_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNOR_FIELD_NUMBER: _ClassVar[int]
+    instance_id: str
+    rack: str
+    client_id: str
+    client_host: str
+    rebalance_timeout_ms: int
+    session_timeout_ms: int
+    topics: _containers.RepeatedScalarFieldContainer[str]
+    pattern: str
+    assignor: str
+    def __init__(self, instance_id: _Optional[str] = ..., rack: _Optional[str] = ..., client_id: _Optional[str] = ..., client_host: _Optional[str] = ..., rebalance_timeout_ms: _Optional[int] = ..., session_timeout_ms: _Optional[int] = ..., topics: _Optional[_Iterable[str]] = ..., pattern: _Optional[str] = ..., assignor: _Optional[str] = ...) -> None: ...
+
+class GroupTargetEpochSet(_message.Message):
+    __slots__ = ("epoch",)
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    def __init__(self, epoch: _Optional[int] = ...) -> None: ...
+
+class GroupTargetSet(_message.Message):
+    __slots__ = ("partitions",)
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    partitions: _containers.RepeatedCompositeFieldContainer[GroupPartitions]
+    def __init__(self, partitions: _Optional[_Iterable[_Union[GroupPartitions, _Mapping]]] = ...) -> None: ...
+
+class GroupCurrentSet(_message.Message):
+    __slots__ = ("epoch", "previous_epoch", "state", "assigned", "revoking")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNED_FIELD_NUMBER: _ClassVar[int]
+    REVOKING_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    previous_epoch: int
+    state: str
+    assigned: _containers.RepeatedCompositeFieldContainer[GroupPartitions]
+    revoking: _containers.RepeatedCompositeFieldContainer[GroupPartitions]
+    def __init__(self, epoch: _Optional[int] = ..., previous_epoch: _Optional[int] = ..., state: _Optional[str] = ..., assigned: _Optional[_Iterable[_Union[GroupPartitions, _Mapping]]] = ..., revoking: _Optional[_Iterable[_Union[GroupPartitions, _Mapping]]] = ...) -> None: ...
+
+class GroupOffsetCommitted(_message.Message):
+    __slots__ = ("offset", "leader_epoch", "metadata", "commit_ms", "topic", "member_epoch", "sequence")
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    LEADER_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_MS_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    offset: int
+    leader_epoch: int
+    metadata: str
+    commit_ms: int
+    topic: str
+    member_epoch: int
+    sequence: int
+    def __init__(self, offset: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., metadata: _Optional[str] = ..., commit_ms: _Optional[int] = ..., topic: _Optional[str] = ..., member_epoch: _Optional[int] = ..., sequence: _Optional[int] = ...) -> None: ...

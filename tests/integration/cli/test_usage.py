@@ -123,7 +123,7 @@ def _cpu_seconds_of_help(shell: Shell) -> float:
         ("topic list --formt json", "Possible options: --format"),
         ("topic list -F jsn", "'jsn'"),
         ("consume", "Missing argument"),
-        ("consume t -g workers", "consumer groups are not there yet"),
+        ("consume t -g workers -o 5", "-o 5 with -g: a group goes on where it has committed"),
         ("consume t -o nowhere", "-o: 'nowhere' is not a place in a log: give start, end"),
         ("consume t -p 0,x", "-p: '0,x' is not a list of partition numbers"),
         ("consume t -f %q", "-f: %q in '%q' is not known here"),

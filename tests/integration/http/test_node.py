@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from logd_client import TopicPartition
 from logd_client.aio import Admin, Consumer, Producer
 from logd_wire import WireRecord, encode_batch
 from logd_wire.errors import ConfigError, LogdError
@@ -94,6 +95,14 @@ async def consume(node: Node, topic: str, records: int) -> None:
             found = await consumer.getmany(timeout=10)
             assert found
             got += sum(map(len, found.values()))
+
+
+async def commit(node: Node, group_id: str, topic: str, offset: int) -> None:
+    """Commit an offset of partition 0 for a group without members, and measure its lag."""
+    async with Admin(node.config.listeners.advertised) as admin:
+        place = {TopicPartition(topic, 0): offset}
+        await admin.alter_group_offsets(group_id, place, dry_run=False)
+    await node.broker.groups.watch.look()
 
 
 async def create(node: Node, *names: str, partitions: int = 1) -> None:
@@ -214,6 +223,7 @@ async def test_every_metric_of_the_catalogue_is_shown_and_no_other(tmp_path: Pat
         await create(node, "orders")
         await produce(node, "orders", 1)
         await consume(node, "orders", 1)
+        await commit(node, "mailers", "orders", 1)
         text = (await get(node, "/metrics")).body.decode()
         text = (await get(node, "/metrics")).body.decode()
         families = {family.name: family for family in parse_text(text)}

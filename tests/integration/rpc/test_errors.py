@@ -10,7 +10,7 @@ import grpc.aio
 import pytest
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
-from logd_proto.v1 import admin_pb2, common_pb2, log_pb2
+from logd_proto.v1 import admin_pb2, common_pb2, group_pb2, log_pb2
 from logd_wire import WireRecord, encode_batch
 from logd_wire.errors import (
     AuthError,
@@ -25,6 +25,7 @@ from logd.rpc.errors import details_of, from_proto, presentable, status_of, to_p
 from tests.support.rpc_broker import frame
 from tests.support.rpc_server import (
     ADMIN,
+    GROUP,
     HEALTH,
     LOG,
     ClientStream,
@@ -195,6 +196,15 @@ REQUESTS: dict[str, Message] = {
     ADMIN + "ReassignPartitions": admin_pb2.ReassignPartitionsRequest(
         partitions=[admin_pb2.PartitionReassignment(name="t", replicas=[1])]
     ),
+    GROUP + "FindCoordinator": group_pb2.FindCoordinatorRequest(group_id="g"),
+    GROUP + "Heartbeat": group_pb2.GroupHeartbeatRequest(group_id="g", member_id="m"),
+    GROUP + "CommitOffsets": group_pb2.CommitOffsetsRequest(group_id="g", member_epoch=-1),
+    GROUP + "FetchOffsets": group_pb2.FetchOffsetsRequest(group_id="g", member_epoch=-1),
+    GROUP + "ListGroups": group_pb2.ListGroupsRequest(),
+    GROUP + "DescribeGroup": group_pb2.DescribeGroupRequest(group_id="g"),
+    GROUP + "GroupLag": group_pb2.GroupLagRequest(group_id="g"),
+    GROUP + "DeleteOffsets": group_pb2.DeleteOffsetsRequest(group_id="g"),
+    GROUP + "DeleteGroup": group_pb2.DeleteGroupRequest(group_id="g"),
 }
 
 

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from logd_client._transport.grpc import KEEPALIVE_TIME_MS
-from logd_proto.v1 import admin_pb2, log_pb2
+from logd_proto.v1 import admin_pb2, group_pb2, log_pb2
 from logd_wire import WireRecord, encode_batch
 from logd_wire.errors import (
     ConfigError,
@@ -67,7 +67,7 @@ def test_every_rpc_of_the_descriptors_has_a_handler_of_its_kind() -> None:
     methods = method_table()
     unary: dict[str, Any] = {}
     streams: dict[str, Any] = {}
-    for module in (log_pb2, admin_pb2):
+    for module in (log_pb2, admin_pb2, group_pb2):
         for service in module.DESCRIPTOR.services_by_name.values():
             assert service.full_name in SERVICES
             for method in service.methods:

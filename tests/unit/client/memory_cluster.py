@@ -160,6 +160,8 @@ class MemoryCluster:
         self.cluster_id = "c"
         #: Method -> what every node answers, for calls that mean nothing here.
         self.canned: dict[str, Message] = {}
+        #: Method -> what answers it, for services of their own.
+        self.services: dict[str, Callable[[str, Any], Message]] = {}
         #: Every unary call and stream message, in order.
         self.calls: list[tuple[str, str, Message]] = []
         self.written: list[tuple[str, Message]] = []
@@ -259,6 +261,8 @@ class MemoryCluster:
         self._check_controller(address, method)
         if method in self.canned:
             return self.canned[method]
+        if method in self.services:
+            return self.services[method](address, request)
         match method:
             case methods.HELLO:
                 return self._hello(address, request)

@@ -84,9 +84,22 @@ def test_values_of_a_consumer_are_checked(options: dict[str, Any], text: str) ->
         aio.Consumer(**options)
 
 
-def test_groups_are_refused_in_words() -> None:
-    with pytest.raises(ConfigError, match=r"groups are not there yet.*assign.*position"):
-        Consumer("t", group_id="g")
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"group_id": ""}, "group_id is '' .text of 1 to 249"),
+        ({"group_id": "g" * 250}, "group_id is"),
+        ({"group_instance_id": "one"}, "only with a group_id"),
+        ({"group_id": "g", "group_instance_id": ""}, "group_instance_id is ''"),
+        ({"group_id": "g", "session_timeout_ms": 0}, "session_timeout_ms is 0"),
+        ({"group_id": "g", "partition_assignment_strategy": "sticky"}, "'uniform', 'range'"),
+    ],
+)
+def test_values_of_a_member_are_checked(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        Consumer("t", **options)
+    with pytest.raises(ConfigError, match=text):
+        aio.Consumer("t", **options)
 
 
 def test_topics_must_be_names() -> None:
@@ -136,7 +149,7 @@ def test_a_dotted_configuration_works_unchanged() -> None:
         ("Producer", "linger.msec", "did you mean 'linger.ms'"),
         ("Producer", "bootstrap.server", "did you mean 'bootstrap.servers'"),
         ("Consumer", "auto.offset.rest", "did you mean 'auto.offset.reset'"),
-        ("Consumer", "qwertz", "there are auto.offset.reset, .*"),
+        ("Consumer", "qwertz", "there are auto.commit.interval.ms, .*"),
         ("Admin", "acks", "not an option of Admin"),
     ],
 )

@@ -245,6 +245,7 @@ def test_whoever_does_not_say_who_speaks_is_refused() -> None:
         (pb.SubmitRequest(command=pb.Command()), "a command of no kind"),
         (pb.HeartbeatRequest(incarnation_id=b"x"), "incarnation_id has 1 bytes"),
         (pb.HeartbeatRequest(node_id=-1), "node_id is -1"),
+        (pb.AskBoundsRequest(queries=[pb.BoundsQuery()]), "topic_id has 0 bytes"),
         (pb.SnapshotChunkRequest(size_bytes=-1), "size_bytes is -1"),
         (pb.SnapshotChunkRequest(position=1), "position is 1"),
         (pb.SnapshotChunkRequest(data=b"xy", size_bytes=1), "2 bytes at 0 of a snapshot of 1"),
@@ -261,6 +262,10 @@ def test_answers_that_make_no_sense_are_refused() -> None:
         (pb.IdentifyResponse(), "version 0 of the peer protocol"),
         (pb.SubmitResponse(), "a reply of no kind"),
         (pb.SnapshotChunkResponse(position=-1), "position is -1"),
+        (
+            pb.AskBoundsResponse(answers=[pb.BoundsAnswer(high_watermark=-1)]),
+            "high_watermark is -1",
+        ),
         (pb.RaftResponse(), "RaftResponse answers no call"),
     ):
         with pytest.raises(LogdError, match=words):
@@ -272,6 +277,7 @@ REQUESTS: list[type[Any]] = [
     pb.SubmitRequest,
     pb.HeartbeatRequest,
     pb.SnapshotChunkRequest,
+    pb.AskBoundsRequest,
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -25,10 +26,23 @@ from logd.consensus.messages import (
 from logd.metadata import ClusterImage, Command, DeleteTopic, RegisterNode, replay
 from logd.metadata.records import ClusterFormed, NodeRegistered, NodeRemoved
 from logd.model.addresses import parse_peers
-from logd.model.ids import NO_NODE, ClusterId, DirectoryId, LogIndex, NodeId, Term
+from logd.model.ids import (
+    NO_NODE,
+    ClusterId,
+    DirectoryId,
+    LogIndex,
+    NodeId,
+    Term,
+    TopicId,
+    TopicPartitionId,
+)
 from logd.runtime.addresses import AddressBook
 from logd.runtime.peer_service import Member, PeerService
 from logd.runtime.peers import (
+    AskBounds,
+    Bounds,
+    BoundsQuery,
+    BoundsTold,
     Identified,
     Identify,
     NodeHeartbeat,
@@ -95,6 +109,9 @@ class Heard:
         self.heartbeats.append(call)
         return False
 
+    async def here(self, queries: Sequence[BoundsQuery]) -> tuple[Bounds, ...]:
+        return tuple(Bounds(0, 7) for _ in queries)
+
     async def serve(self, follower: NodeId, _source: ReplicaSource) -> None:
         self.followers.append(follower)
 
@@ -110,7 +127,7 @@ def service(heard: Heard) -> PeerService:
     made.introduce(directory("one"), CLUSTER)
     drivers: Any = heard
     book = AddressBook(NodeId(1), "node-1:1", parse_peers("1@node-1:1,2@node-2:1"))
-    made.join(Member(CLUSTER, drivers, drivers, drivers, book, drivers))
+    made.join(Member(CLUSTER, drivers, drivers, drivers, book, drivers, drivers))
     return made
 
 
@@ -139,6 +156,9 @@ async def test_members_are_heard(service: PeerService, heard: Heard) -> None:
     assert await service.on_call(peer(3, "three"), call) == NodeHeartbeatAnswer(False)
     answer = await service.on_call(peer(2, "two"), Submit(DeleteTopic("orders")))
     assert answer == Submitted(CLUSTER, LogIndex(9))
+    query = BoundsQuery(TopicPartitionId(TopicId(b"t" * 16), 0))
+    told = await service.on_call(peer(2, "two"), AskBounds((query,)))
+    assert told == BoundsTold((Bounds(0, 7),))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,265 @@
+"""The consumer for asyncio as a member of a group: subscribing, committing, handlers."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+from logd_wire.errors import ClosedError
+
+from logd_client._consuming import ReadingFront, checked
+from logd_client._core.fetch_state import News
+from logd_client._core.fetcher import Fetcher
+from logd_client._core.partition_reader import PartitionReader
+from logd_client._engine.consumer import ConsumerEngine
+from logd_client._engine.status import status_of
+from logd_client._grouping import Committable, GroupFront
+from logd_client._running import BatchView, Run, Work, check_handlers
+from logd_client._runtime import Life
+from logd_client.on_error import DeadLetter, OnError, Stop, stop
+from logd_client.rebalance import OnPartitions, RebalanceListener, callbacks_of
+from logd_client.values import ConsumerStatus, Record, TopicPartition
+
+logger = logging.getLogger("logd.client.consumer")
+
+K_co = TypeVar("K_co", covariant=True)
+V_co = TypeVar("V_co", covariant=True)
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Batch(BatchView[K, V]):
+    """What `each_batch` is called with."""
+
+    def __init__(
+        self, life: Life[ConsumerEngine], reader: PartitionReader, records: Sequence[Record[K, V]]
+    ) -> None:
+        super().__init__(life.use(), reader, records)
+        self._life = life
+
+    async def commit(self) -> None:
+        """Commit what is resolved; nothing, when the partition has gone."""
+        offsets = self._to_commit()
+        if offsets:
+            await self._life.arun(self._engine.commit(offsets))
+
+    async def commit_if_necessary(self) -> None:
+        """The same, if `auto_commit_interval_ms` has passed since the last commit."""
+        if self._commit_is_due():
+            await self.commit()
+
+
+class GroupCalls(Generic[K_co, V_co]):
+    """See the module."""
+
+    _front: ReadingFront
+    _grouping: GroupFront
+    _life: Life[ConsumerEngine]
+
+    async def _reader(self) -> Fetcher:
+        raise NotImplementedError
+
+    async def _wait(
+        self, fetcher: Fetcher, only: frozenset[TopicPartition] | None, deadline: float | None
+    ) -> bool:
+        raise NotImplementedError
+
+    # ---- membership ------------------------------------------------------------------------
+
+    def subscribe(
+        self,
+        topics: Iterable[str] = (),
+        *,
+        pattern: str | None = None,
+        listener: RebalanceListener | None = None,
+        on_assign: OnPartitions | None = None,
+        on_revoke: OnPartitions | None = None,
+        on_lost: OnPartitions | None = None,
+    ) -> None:
+        """Have the group share out the partitions of `topics`, and of all topics whose whole name
+        matches `pattern` (RE2 syntax); with the next read.
+
+        The callables, or those of the listener, get a list of partitions, and may be coroutines.
+        They run inside of reads: `on_assign` before anything of these partitions is
+        returned, `on_revoke` once the last of them is done with and before another member gets
+        them, `on_lost` (`on_revoke`, without one) when another member may have them already.
+        """
+        callbacks = callbacks_of(listener, on_assign, on_revoke, on_lost)
+        self._grouping.subscribe(topics, pattern, callbacks)
+
+    async def unsubscribe(self) -> None:
+        """Leave the group. What was finished is committed, if that was chosen."""
+        group = self._grouping.to_leave()
+        if group is not None:
+            try:
+                await self._hand_over()
+            finally:
+                await self._life.arun(group.leave())
+        self._grouping.unsubscribe()
+
+    def subscription(self) -> set[str]:
+        """Topics that were subscribed to by name."""
+        return set(self._grouping.subscription.topics)
+
+    def status(self) -> ConsumerStatus:
+        """How this consumer stands, as far as it knows without asking."""
+        return status_of(self._life.use())
+
+    # ---- commits ---------------------------------------------------------------------------
+
+    async def commit(self, offsets: Committable = None) -> None:
+        """Store where to go on: behind a record or several, at offsets, or behind everything that
+        was returned so far. Nothing new to store is no error, and no call.
+
+        Raises RebalanceError when the partition may be another member's.
+        """
+        engine = self._life.use()
+        wanted = self._grouping.offsets_of(engine, offsets)
+        await self._life.arun(engine.commit(wanted))
+
+    async def committed(self, partition: TopicPartition) -> int | None:
+        """What the group has committed: the next offset to read; None: nothing."""
+        tp = checked(partition)
+        engine = self._life.use()
+        group = self._grouping.group_of(engine, "committed")
+        return (await self._life.arun(group.offsets.fetch([tp]))).get(tp)
+
+    # ---- what the application is told ------------------------------------------------------
+
+    async def _tell(self) -> None:
+        """Call what the application wants to hear of."""
+        reading = self._life.use().reading
+        while (announcement := reading.next_announcement()) is not None:
+            callback = self._grouping.callbacks.of(announcement.news)
+            try:
+                if callback is not None:
+                    await _result(callback(list(announcement.partitions)))
+            finally:
+                reading.announced(announcement)
+
+    async def _hand_over(self) -> None:
+        """Stop reading, and tell the application that what it has is going."""
+        group = self._grouping.to_leave()
+        if group is None:
+            return
+        partitions = await self._life.arun(group.stop_reading())
+        callback = self._grouping.callbacks.of(News.REVOKED)
+        if partitions and callback is not None:
+            await _result(callback(list(partitions)))
+
+    # ---- handlers --------------------------------------------------------------------------
+
+    async def run(
+        self,
+        each_record: Callable[[Record[K_co, V_co]], object] | None = None,
+        *,
+        each_batch: Callable[[Batch[K_co, V_co]], object] | None = None,
+        on_error: OnError | None = None,
+        max_records: int | None = None,
+    ) -> None:
+        """Call a handler, a coroutine or not, with what comes, record by record or by batches of
+        one partition, until `wakeup`, `close`, or so long as `consumer_timeout_ms` says without
+        one.
+
+        Only what handlers have finished is committed by itself. `on_error` (see
+        `logd_client.on_error`; default: stop) says what becomes of a record at which the handler
+        raises, or that a deserializer refuses; a partition that waits for another attempt does not
+        keep the others waiting.
+        """
+        check_handlers(each_record, each_batch)
+        fetcher = await self._reader()
+        engine = self._life.use()
+        count = self._front.max_poll_records if max_records is None else max_records
+        run = Run(engine, on_error or stop(), count, time.monotonic)
+        handler = _by_record(each_record) if each_record else _by_batch(each_batch)
+        try:
+            while await self._run_once(run, fetcher, handler):
+                pass
+        except ClosedError:
+            if not self._life.closed:
+                raise
+        finally:
+            run.end()
+
+    async def _run_once(
+        self, run: Run, fetcher: Fetcher, handler: Callable[[Batch[Any, Any]], Awaitable[None]]
+    ) -> bool:
+        """Handle what is there, or wait for something; False: that was all."""
+        idle_s = self._front.iteration_seconds
+        idle_at = None if idle_s is None else time.monotonic() + idle_s
+        while True:
+            if fetcher.take_wakeup():
+                return False
+            await self._tell()
+            work = run.take()
+            if work is not None:
+                await self._handle(run, work, handler)
+                return True
+            ends = [each for each in (run.rested_at_s(), idle_at) if each is not None]
+            deadline = min(ends, default=None)
+            if await self._wait(fetcher, None, deadline):
+                continue
+            now = time.monotonic()
+            if deadline is None or now < deadline or (idle_at is not None and now >= idle_at):
+                return False
+
+    async def _handle(
+        self, run: Run, work: Work, handler: Callable[[Batch[Any, Any]], Awaitable[None]]
+    ) -> None:
+        batch: Batch[Any, Any] = Batch(self._life, work.reader, work.records)
+        try:
+            if work.error is not None:
+                raise work.error
+            await handler(batch)
+        except Exception as error:
+            if run.is_stale(work):
+                logger.info("%s went while its handler failed: %r", work.reader.tp, error)
+                return
+            failure = run.failed(work, batch, error)
+            if isinstance(failure.action, Stop):
+                raise
+            if isinstance(failure.action, DeadLetter):
+                try:
+                    await self._life.arun(run.send_away(failure, error))
+                except BaseException:
+                    run.put_back(work, batch)
+                    raise
+                run.sent_away(work, failure)
+        except BaseException:
+            run.put_back(work, batch)
+            raise
+        else:
+            run.done(work, batch)
+
+
+def _by_record(
+    each_record: Callable[[Record[Any, Any]], object],
+) -> Callable[[Batch[Any, Any]], Awaitable[None]]:
+    async def handle(batch: Batch[Any, Any]) -> None:
+        for record in batch:
+            if not batch.is_running() or batch.is_stale():
+                return
+            await _result(each_record(record))
+            batch.resolve(record)
+
+    return handle
+
+
+def _by_batch(
+    each_batch: Callable[[Batch[Any, Any]], object] | None,
+) -> Callable[[Batch[Any, Any]], Awaitable[None]]:
+    assert each_batch is not None
+
+    async def handle(batch: Batch[Any, Any]) -> None:
+        await _result(each_batch(batch))
+
+    return handle
+
+
+async def _result(answer: object) -> None:
+    """Callbacks may be coroutines, or not."""
+    if inspect.isawaitable(answer):
+        await answer

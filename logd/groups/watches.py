@@ -1,0 +1,116 @@
+"""How long members may be silent, and how long they may take to give partitions up.
+
+Volatile: a coordinator that takes over gives everybody their whole time again. Monotonic
+milliseconds throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from heapq import heappop, heappush
+
+from logd.groups.group import Group
+from logd.groups.reconcile import owes
+from logd.groups.records import CurrentMember, MemberKept, Partitions
+
+
+class Watch:
+    """What a coordinator remembers of one member."""
+
+    __slots__ = ("give_up_ms", "heard", "heard_ms", "session_due_ms", "told")
+
+    def __init__(self) -> None:
+        self.heard_ms = 0
+        #: False: not since this coordinator took over.
+        self.heard = False
+        #: When the session is looked at next.
+        self.session_due_ms = 0
+        #: When it has to have given up what it owes; None: it owes nothing.
+        self.give_up_ms: int | None = None
+        #: Whether it said the epoch that told it to give up.
+        self.told = False
+
+
+class Watches:
+    """The watches of all members, and who is due."""
+
+    def __init__(self) -> None:
+        self._watches: dict[tuple[str, str], Watch] = {}
+        #: Deadlines, none too late. One that its watch does not name any more is void; one of a
+        #: session may be too early, when the member was heard since.
+        self._due: list[tuple[int, str, str]] = []
+
+    def of(self, group_id: str, member_id: str) -> Watch | None:
+        return self._watches.get((group_id, member_id))
+
+    def begin(self, member: MemberKept, now_ms: int, *, heard: bool) -> None:
+        """Watch a member from now on."""
+        watch = self._watches.setdefault((member.group_id, member.member_id), Watch())
+        watch.heard_ms, watch.heard = now_ms, heard
+        self._look_again(member, watch)
+
+    def end(self, group_id: str, member_id: str) -> None:
+        self._watches.pop((group_id, member_id), None)
+
+    def hear(self, group_id: str, member_id: str, now_ms: int) -> None:
+        """A member's session begins anew."""
+        watch = self._watches[group_id, member_id]
+        watch.heard_ms = now_ms
+        watch.heard = True
+
+    def owing(
+        self, member: MemberKept, current: CurrentMember, target: Partitions, now_ms: int
+    ) -> None:
+        """Look at what a member owes after a decision.
+
+        It has the rebalance timeout from the heartbeat on in which it says the epoch that told it
+        to give up; to hear of that it has a session.
+        """
+        watch = self._watches[member.group_id, member.member_id]
+        if not owes(current, target):
+            watch.give_up_ms, watch.told = None, False
+        elif watch.give_up_ms is None:
+            wait_ms = member.session_timeout_ms + member.rebalance_timeout_ms
+            self._give_up(member, watch, now_ms + wait_ms)
+
+    def told(self, member: MemberKept, now_ms: int) -> None:
+        """A member that has to give something up said the epoch that told it."""
+        watch = self._watches[member.group_id, member.member_id]
+        if not watch.told:
+            watch.told = True
+            self._give_up(member, watch, now_ms + member.rebalance_timeout_ms)
+
+    def gave_up(self, group_id: str, member_id: str) -> None:
+        """A member gave up what it was told to; what it owes next has a time of its own."""
+        watch = self._watches[group_id, member_id]
+        watch.give_up_ms, watch.told = None, False
+
+    def _give_up(self, member: MemberKept, watch: Watch, deadline_ms: int) -> None:
+        watch.give_up_ms = deadline_ms
+        heappush(self._due, (deadline_ms, member.group_id, member.member_id))
+
+    def _look_again(self, member: MemberKept, watch: Watch) -> None:
+        watch.session_due_ms = watch.heard_ms + member.session_timeout_ms
+        heappush(self._due, (watch.session_due_ms, member.group_id, member.member_id))
+
+    def next_deadline_ms(self) -> int | None:
+        """When to look next; never later than somebody is due."""
+        return self._due[0][0] if self._due else None
+
+    def due(self, groups: Mapping[str, Group], now_ms: int) -> dict[str, list[str]]:
+        """Return group -> members whose time is over. They are watched until `end`."""
+        found: dict[str, set[str]] = {}
+        while self._due and self._due[0][0] <= now_ms:
+            deadline_ms, group_id, member_id = heappop(self._due)
+            watch, group = self.of(group_id, member_id), groups.get(group_id)
+            if watch is None or group is None:
+                continue
+            if deadline_ms == watch.give_up_ms:
+                found.setdefault(group_id, set()).add(member_id)
+            elif deadline_ms == watch.session_due_ms:
+                member = group.kept[member_id]
+                if watch.heard_ms + member.session_timeout_ms <= now_ms:
+                    found.setdefault(group_id, set()).add(member_id)
+                else:
+                    self._look_again(member, watch)
+        return {group_id: sorted(member_ids) for group_id, member_ids in found.items()}

@@ -1,0 +1,74 @@
+"""Reading and writing one partition of `__consumer_offsets`.
+
+A decision is one batch, so that all of it is in the log, or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Final
+
+from logd_wire import WireRecord, decode_records, encode_batch, iter_headers
+from logd_wire.errors import DataLossError, LogdError
+from logd_wire.limits import MIB
+
+from logd.groups import GroupRecord, InconsistentLogError
+from logd.runtime.group_codec import decode_group_record, encode_group_record
+from logd.runtime.partition import Partition
+from logd.runtime.ports import Disk
+from logd.storage import LogView
+
+#: Read and replayed in one go on a reader thread.
+CHUNK_BYTES: Final = MIB
+
+Replay = Callable[[GroupRecord], None]
+
+
+def encode_decision(records: Sequence[GroupRecord], now_ms: int) -> bytes:
+    """Return one batch; raises RecordTooLargeError for what no batch can hold."""
+    return encode_batch(
+        WireRecord(index, now_ms, *encode_group_record(record))
+        for index, record in enumerate(records)
+    )
+
+
+async def load(
+    found: Partition, disk: Disk, end_offset: int, replay: Replay, *, goes_on: Callable[[], bool]
+) -> bool:
+    """Replay everything below `end_offset`, off the loop; False: `goes_on` said no.
+
+    Raises LogdError for what cannot be read, DataLossError for a lost part.
+    """
+    offset = found.view.start_offset
+    while offset < end_offset:
+        offset = await disk.read(partial(_load_chunk, found.view, offset, end_offset, replay))
+        if not goes_on():
+            return False
+    return True
+
+
+def _load_chunk(view: LogView, offset: int, end_offset: int, replay: Replay) -> int:
+    """Replay the records of one read; returns where to go on."""
+    read = view.read(offset, bytes_max=CHUNK_BYTES, limit_offset=end_offset)
+    for record in _records_in(read.records, offset):
+        try:
+            replay(record)
+        except InconsistentLogError as error:
+            raise DataLossError(
+                f"the groups' log contradicts itself below offset {read.next_offset}: {error}",
+                hint="this is a bug of logd, or of what else wrote to the log; please report it",
+            ) from error
+    return read.next_offset
+
+
+def _records_in(batches: bytes, start: int) -> Iterator[GroupRecord]:
+    for position, header in iter_headers(batches):
+        for each in decode_records(batches, position, WireRecord):
+            if each.offset < start:
+                continue
+            try:
+                yield decode_group_record(each.key, each.value)
+            except LogdError as error:
+                error.message = f"offset {each.offset} (of {header.base_offset}): {error.message}"
+                raise
