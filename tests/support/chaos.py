@@ -8,25 +8,26 @@ it is at its end. `judge` then stops everything and holds what clients saw again
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from logd_client import TopicPartition
+from logd_client import LogdError, PartitionInfo, TopicPartition
 
 from tests.sim.checker import Verdict, check
 from tests.sim.history import History
 from tests.support import network, power
-from tests.support.network import Switch
+from tests.support.network import HERE, Switch
 from tests.support.nodes import RealNode
 from tests.support.power import LoopDisk
 from tests.support.quorum import RealCluster, wait_for
 from tests.support.recorded import RecordedLoad, add_replica, drain, key_of
+from tests.support.waits import Waits
 
 NUMBERS = (1, 2, 3)
-TOPIC = "tried"
 #: A write that the kernel holds shows in the process after this long.
 _HANG_SHOWS_S = 10.0
 
@@ -36,14 +37,43 @@ def why_not() -> str | None:
     return network.why_not() or power.why_not()
 
 
-class Chaos:
-    """A cluster, a topic, a history and the producers that write it."""
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What is written to."""
 
-    def __init__(self, folder: Path, *, partitions: int = 6, producers: int = 2) -> None:
+    name: str
+    partitions: int
+    replicas: int
+
+    @property
+    def places(self) -> list[TopicPartition]:
+        return [TopicPartition(self.name, number) for number in range(self.partitions)]
+
+
+class Chaos:
+    """A cluster, topics, a history and the producers that write it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        topics: Sequence[Topic] = (Topic("tried", 6, 3),),
+        producers: int = 2,
+        pause_s: float = 0.0015,
+        isolated: bool = True,
+    ) -> None:
+        """`isolated`: each node has a disk and a network of its own. Without, packets and power
+        cannot be lost, and the test's own work delays no packet."""
         self.history = History()
+        self.lock = threading.Lock()
+        self.waits = Waits()
+        self.places = [place for topic in topics for place in topic.places]
         self._folder = folder
-        self._places = [TopicPartition(TOPIC, number) for number in range(partitions)]
+        self._topics = topics
+        self._topic_ids: dict[str, str] = {}
         self._producers = producers
+        self._pause_s = pause_s
+        self._isolated = isolated
         self._loads: list[RecordedLoad] = []
         self._running = ExitStack()
         self._loading = ExitStack()
@@ -58,34 +88,28 @@ class Chaos:
 
     def _start(self) -> None:
         enter = self._running.enter_context
-        self._switch = enter(Switch(NUMBERS))
         self._disks: dict[int, LoopDisk] = {}
-        for number in NUMBERS:
-            self._disks[number] = LoopDisk(self._folder / f"host-{number}")
-            self._running.callback(self._disks[number].close)
+        if self._isolated:
+            self._switch = enter(Switch(NUMBERS))
+            for number in NUMBERS:
+                self._disks[number] = LoopDisk(self._folder / f"host-{number}")
+                self._running.callback(self._disks[number].close)
         self.cluster = RealCluster(
             self._folder,
             data_dirs={number: self._data_dir(number) for number in NUMBERS},
             settings={"LOGD__DISK__FREE_BYTES_MIN": "0"},
-            switch=self._switch,
+            switch=self._switch if self._isolated else None,
         )
         enter(self.cluster)
-        made = self.cluster.ask(
-            lambda admin: admin.create_topic(TOPIC, partitions=len(self._places))
-        )
-        self._topic_id = made.id.replace("-", "")
-        lock = threading.Lock()
-        for number in range(self._producers):
-            load = RecordedLoad(
-                self.history,
-                lock,
-                self.cluster.bootstrap,
-                TOPIC,
-                number,
-                partitions=len(self._places),
-            )
-            self._loads.append(self._loading.enter_context(load))
+        with self.cluster.admin() as admin:
+            for topic in self._topics:
+                made = admin.create_topic(
+                    topic.name, partitions=topic.partitions, replication_factor=topic.replicas
+                )
+                self._topic_ids[topic.name] = made.id.replace("-", "")
         self._running.push(self._loading)
+        for _ in range(self._producers):
+            self.load(self.places, self._pause_s)
 
     def __exit__(
         self,
@@ -96,7 +120,8 @@ class Chaos:
         self._running.close()
 
     def _data_dir(self, number: int) -> Path:
-        return self._disks[number].path / "data"
+        folder = self._folder / f"node-{number}"
+        return self._disks[number].path / "data" if self._isolated else folder
 
     # ---- traffic ---------------------------------------------------------------------------
 
@@ -108,6 +133,46 @@ class Chaos:
         """Wait until so many more records are acknowledged."""
         target = self.acknowledged + more
         wait_for(f"{more} more records", lambda: self.acknowledged >= target)
+
+    def load(self, places: Sequence[TopicPartition], pause_s: float) -> RecordedLoad:
+        """One more producer, until the end."""
+        load = RecordedLoad(
+            self.history,
+            self.lock,
+            self.cluster.bootstrap,
+            places,
+            len(self._loads),
+            waits=self.waits,
+            pause_s=pause_s,
+        )
+        self._loads.append(self._loading.enter_context(load))
+        return load
+
+    @property
+    def failed(self) -> list[LogdError]:
+        """Why sends failed."""
+        return [error for load in self._loads for error in load.failed]
+
+    def partitions(self) -> dict[TopicPartition, PartitionInfo]:
+        """Every partition as it is now."""
+        with self.cluster.admin() as admin:
+            return {
+                TopicPartition(topic.name, part.partition): part
+                for topic in self._topics
+                for part in admin.describe_topic(topic.name).partitions
+            }
+
+    def wait_in_sync(self) -> None:
+        """Wait until every node takes part, and every replica is in sync."""
+        self.cluster.wait_complete()
+
+        def in_sync() -> bool:
+            return all(
+                part.leader is not None and set(part.isr) == set(part.replicas)
+                for part in self.partitions().values()
+            )
+
+        wait_for("every replica is in sync", in_sync)
 
     # ---- faults ----------------------------------------------------------------------------
 
@@ -130,9 +195,13 @@ class Chaos:
         self.cluster.wait_complete()
 
     @contextmanager
-    def cut_off(self, number: int, *, sends: bool = True, receives: bool = True) -> Iterator[None]:
-        """Packets are lost on the way to the other nodes, on the way from them, or both."""
+    def cut_off(
+        self, number: int, *, sends: bool = True, receives: bool = True, clients: bool = False
+    ) -> Iterator[None]:
+        """Packets are lost on the way to the other nodes, on the way from them, or both; and on
+        that to and from this process as well, if it is for `clients` too."""
         others = [other for other in NUMBERS if other != number]
+        others += [HERE] if clients else []
         with ExitStack() as cuts:
             if sends:
                 cuts.enter_context(self._switch.cut([number], others))
@@ -199,16 +268,13 @@ class Chaos:
         check. Fails when there was too little traffic to prove anything."""
         self._loading.close()
         assert self.acknowledged >= acknowledged_min, f"only {self.acknowledged} were acknowledged"
-        ends = drain(self.history, self.cluster.bootstrap, self._places)
-        replicas = {
-            part.partition: part.replicas
-            for part in self.cluster.ask(lambda admin: admin.describe_topic(TOPIC)).partitions
-        }
+        ends = drain(self.history, self.cluster.bootstrap, self.places)
+        partitions = self.partitions()
         self.cluster.stop()
-        for place in self._places:
+        for place in self.places:
             key = key_of(place)
-            for number in replicas[place.partition]:
-                name = f"{self._topic_id}-{place.partition}"
+            for number in partitions[place].replicas:
+                name = f"{self._topic_ids[place.topic]}-{place.partition}"
                 add_replica(
                     self.history,
                     self._data_dir(number) / "partitions" / name,

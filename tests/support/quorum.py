@@ -87,6 +87,10 @@ class RealCluster:
         with Admin(",".join(addresses)) as admin:
             return question(admin)
 
+    def admin(self) -> Admin:
+        """A client of the nodes that run."""
+        return Admin(",".join(node.address for node in self.nodes.values() if node.running))
+
     def controller(self, *numbers: int) -> int:
         """The node that leads the metadata log; waits until one does and it runs."""
         found: list[int] = []

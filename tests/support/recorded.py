@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,6 +15,7 @@ from logd_wire import decode_batch, iter_headers
 
 from tests.sim.history import History, Replica, Seen, Send
 from tests.support.load import DELIVERY_TIMEOUT_MS, value_of
+from tests.support.waits import Waits
 
 #: Between two records of one producer: about 600 a second.
 _PAUSE_S = 0.0015
@@ -43,15 +45,19 @@ class RecordedLoad:
         history: History,
         lock: threading.Lock,
         address: str,
-        topic: str,
+        places: Sequence[TopicPartition],
         number: int,
         *,
-        partitions: int,
+        waits: Waits,
+        pause_s: float = _PAUSE_S,
     ) -> None:
-        """`lock` is of all that write into the history."""
+        """`lock` is of all that write into the history; `places` are written to in turn, each with
+        what it takes in `waits`."""
         self.acknowledged = 0
+        self.failed: list[LogdError] = []
         self._history, self._lock = history, lock
-        self._topic, self._number, self._partitions = topic, number, partitions
+        self._places, self._number = places, number
+        self._waits, self._pause_s = waits, pause_s
         self._stop = threading.Event()
         self._producer: Producer[bytes, bytes] = Producer(
             address, delivery_timeout_ms=DELIVERY_TIMEOUT_MS, linger_ms=1
@@ -75,8 +81,8 @@ class RecordedLoad:
     def _run(self) -> None:
         with self._producer as producer:
             number = 0
-            while not self._stop.wait(_PAUSE_S):
-                place = TopicPartition(self._topic, number % self._partitions)
+            while not self._stop.wait(self._pause_s):
+                place = self._places[number % len(self._places)]
                 value = value_of(self._number, number)
                 named = seen(-1, value)
                 with self._lock:
@@ -84,18 +90,26 @@ class RecordedLoad:
                         f"p{self._number}", key_of(place), named.value, named.digest
                     )
                 producer.send(
-                    self._topic, value, partition=place.partition, on_delivery=self._ended(send)
+                    place.topic,
+                    value,
+                    partition=place.partition,
+                    on_delivery=self._ended(send, place, time.monotonic()),
                 )
                 number += 1
 
-    def _ended(self, send: Send) -> Callable[[LogdError | None, RecordMetadata | None], None]:
+    def _ended(
+        self, send: Send, place: TopicPartition, sent_s: float
+    ) -> Callable[[LogdError | None, RecordMetadata | None], None]:
         def on_delivery(error: LogdError | None, metadata: RecordMetadata | None) -> None:
             with self._lock:
+                if error is not None:
+                    self.failed.append(error)
                 if metadata is None:
                     self._history.end_send(send, "info", error=str(error))
                 else:
                     self._history.end_send(send, "ok", metadata.offset)
                     self.acknowledged += 1
+                    self._waits.acknowledged(place, sent_s, time.monotonic())
 
         return on_delivery
 
