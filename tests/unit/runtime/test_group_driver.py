@@ -24,13 +24,19 @@ from logd_wire.limits import MIB
 
 from logd.groups import (
     Commit,
+    CurrentKey,
+    CurrentMember,
     FetchOffsets,
+    Forgotten,
     Groups,
     GroupSettings,
     Heartbeat,
     HeartbeatReply,
+    MemberState,
     OffsetCommitted,
+    OffsetKey,
     OffsetToCommit,
+    TargetMember,
     Topics,
     TopicView,
 )
@@ -38,6 +44,7 @@ from logd.model.ids import NodeId, TopicId, TopicPartitionId
 from logd.runtime.group_codec import decode_group_record
 from logd.runtime.group_driver import GroupDriver, GroupSurroundings
 from logd.runtime.group_log import encode_decision
+from logd.runtime.parked_heartbeats import ParkedHeartbeats
 from logd.runtime.partition import ProduceOutcome
 from logd.runtime.patterns import compile_pattern
 from logd.storage import ReadResult
@@ -422,3 +429,19 @@ async def test_who_leaves_takes_nothing_back() -> None:
     assert await bench.offsets() == [7]
     with pytest.raises(GroupNotFoundError):
         await bench.driver.read(lambda groups: groups.describe("other", 0))
+
+
+def test_everything_that_moves_partitions_is_news() -> None:
+    for record, news in (
+        (TargetMember("g", "m", frozenset()), True),
+        (CurrentMember("g", "m", 1, 0, MemberState.STABLE, frozenset(), frozenset()), True),
+        (Forgotten(CurrentKey("g", "m")), True),
+        (Forgotten(OffsetKey("g", ORDERS, 0)), False),
+        (OffsetCommitted("g", ORDERS, 0, 1, -1, "", 0, "orders"), False),
+        (CurrentMember("h", "m", 1, 0, MemberState.STABLE, frozenset(), frozenset()), False),
+    ):
+        parked = ParkedHeartbeats()
+        told: Any = SimpleNamespace(waiting=lambda _group: ("m",))
+        with parked.parked("g", "m") as released, parked.parked("g", "n") as other:
+            parked.look(told, [record])
+            assert released.is_set() is news and not other.is_set()
