@@ -154,11 +154,15 @@ def test_a_slow_revoker_is_fenced_after_the_rebalance_timeout() -> None:
         batch = await slow.getmany(timeout=10)
         assert len(batch) == 2 or await slow.getmany(timeout=1)
         two = Reader(cluster, "two")
-        await until(lambda: len(two.partitions) == 2, 20)
+        took_ms = await until(lambda: len(two.partitions) == 1, 20)
+        assert 9_000 < took_ms < 12_000
+        (moved,) = two.partitions
         with pytest.raises(RebalanceError):
-            await slow.commit({TopicPartition("t", 0): 5, TopicPartition("t", 1): 5})
+            await slow.commit({TopicPartition("t", moved): 5})
         await slow.getmany(timeout=1)
-        assert len(lost) == 1
+        assert [sorted(partitions) for partitions in lost] == [
+            [TopicPartition("t", 0), TopicPartition("t", 1)]
+        ]
         await two.stop()
         await slow.close()
 

@@ -151,6 +151,23 @@ def test_what_is_lost_is_told_and_cannot_be_committed(logd: Facades, group: Memo
         assert told[0] == "assign" and sorted(told[1]) == [T0, T1] and told[2] == "assign"
 
 
+def test_a_record_of_an_earlier_assignment_cannot_be_committed(
+    logd: Facades, group: MemoryGroup
+) -> None:
+    consumer = member(logd, enable_auto_commit=False)
+    consumer.subscribe(["t"])
+    with consumer:
+        record = consumer.getone(T0, timeout=5)
+        # Another member had the partition meanwhile.
+        group.committed[("t", 0)] = 8
+        group.expel("m1")
+        assert _until(lambda: [beat.member_epoch for beat in group.beats].count(0) == 2)
+        assert _until(lambda: consumer.getone(T0, timeout=5).offset == 8)
+        with pytest.raises(RebalanceError, match=r"t\[0\] at offset 0 is not"):
+            consumer.commit(record)
+    assert group.committed[("t", 0)] == 8
+
+
 def test_without_an_offset_and_a_reset_the_first_read_says_so(
     logd: Facades, group: MemoryGroup
 ) -> None:
