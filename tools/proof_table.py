@@ -53,7 +53,12 @@ PROOFS: tuple[Proof, ...] = (
         "machines",
         "long random histories of the machines against their models; bugs planted into the "
         "consensus core are found from the first seed on",
-        tests("tests/unit/metadata", "tests/unit/consensus", "tests/unit/replication"),
+        tests(
+            "tests/unit/metadata",
+            "tests/unit/consensus",
+            "tests/unit/replication",
+            "tests/unit/groups",
+        ),
     ),
     Proof(
         "replicas",
