@@ -219,14 +219,19 @@ class GroupDriver:
     def _append(self, machine: Groups, records: Sequence[GroupRecord]) -> None:
         if not records:
             return
-        batch = encode_decision(records, self._around.clock.wall_ms())
         try:
-            appended = self.partition.append(batch, leader_epoch=self.leader_epoch, acks=-1)
-        except NotLeaderError:
-            raise self._moved() from None
+            for batch in encode_decision(records, self._around.clock.wall_ms()):
+                self._append_batch(machine, batch)
+        except LogdError as error:
+            # The machine has set its clocks as if this had been done.
+            self._unload(error)
+            raise self._moved() if isinstance(error, NotLeaderError) else error from None
         for record in records:
             machine.replay(record)
         self._parked.look(machine, records)
+
+    def _append_batch(self, machine: Groups, batch: bytes) -> None:
+        appended = self.partition.append(batch, leader_epoch=self.leader_epoch, acks=-1)
         self._last = appended
         self._unsettled += 1
         appended.add_done_callback(partial(self._settled, machine))
@@ -269,11 +274,10 @@ class GroupDriver:
             self._news.set()
             return
         if self._topics_due:
-            self._topics_due = not self._volunteer(
-                machine, lambda: machine.topics_changed(self._around.topics(), now_ms)
-            )
+            self._topics_due = False
+            self._volunteer(machine, lambda: machine.topics_changed(self._around.topics(), now_ms))
         deadline_ms = machine.next_deadline_ms()
-        if deadline_ms is not None and deadline_ms <= now_ms:
+        if self._machine is machine and deadline_ms is not None and deadline_ms <= now_ms:
             self._volunteer(machine, lambda: machine.tick(now_ms, clock.wall_ms()))
 
     def topics_changed(self) -> None:
@@ -281,15 +285,10 @@ class GroupDriver:
         self._topics_due = True
         self.tick(self._around.clock.monotonic_ms())
 
-    def _volunteer(self, machine: Groups, decide: Callable[[], Decision[None]]) -> bool:
-        """Decide what nobody asked for. What cannot be appended is decided again at a later tick:
-        nothing was replayed."""
-        try:
+    def _volunteer(self, machine: Groups, decide: Callable[[], Decision[None]]) -> None:
+        """Decide what nobody asked for; what cannot be appended is decided by another machine."""
+        with contextlib.suppress(LogdError):
             self._append(machine, decide().records)
-        except LogdError as error:
-            _logger.warning("%s: groups have to wait: %s", self.partition.name, error)
-            return False
-        return True
 
 
 def _loading(found: Partition, why: str) -> CoordinatorLoadingError:

@@ -1,11 +1,12 @@
 """Reading and writing one partition of `__consumer_offsets`.
 
-A decision is one batch, so that all of it is in the log, or nothing.
+A decision is one batch, so that all of it is in the log, or nothing. Of one that is larger than a
+batch may be a failover may find a part: the machine makes up for the rest when it is loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Final
 
@@ -19,18 +20,27 @@ from logd.runtime.partition import Partition
 from logd.runtime.ports import Disk
 from logd.storage import LogView
 
+#: Keys and values of one batch, about; a single record may exceed it.
+BATCH_BYTES: Final = 4 * MIB
+RECORD_OVERHEAD_BYTES: Final = 16
 #: Read and replayed in one go on a reader thread.
 CHUNK_BYTES: Final = MIB
 
 Replay = Callable[[GroupRecord], None]
 
 
-def encode_decision(records: Sequence[GroupRecord], now_ms: int) -> bytes:
-    """Return one batch; raises RecordTooLargeError for what no batch can hold."""
-    return encode_batch(
-        WireRecord(index, now_ms, *encode_group_record(record))
-        for index, record in enumerate(records)
-    )
+def encode_decision(records: Iterable[GroupRecord], now_ms: int) -> Iterator[bytes]:
+    """Return the batches of a decision: one, unless it is larger than a batch may be."""
+    some: list[WireRecord] = []
+    room = BATCH_BYTES
+    for record in records:
+        key, value = encode_group_record(record)
+        room -= len(key) + len(value or b"") + RECORD_OVERHEAD_BYTES
+        if room < 0 and some:
+            yield encode_batch(some)
+            some, room = [], BATCH_BYTES
+        some.append(WireRecord(len(some), now_ms, key, value))
+    yield encode_batch(some)
 
 
 async def load(

@@ -1,0 +1,26 @@
+"""Every planted bug in the groups' driver is seen by the test that is named for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.group_driver_mutants import MUTANTS, ROOT, Mutant, seen_by, source
+
+by_name = pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+
+
+@by_name
+def test_the_anchor_is_there_once(mutant: Mutant) -> None:
+    text = (ROOT / source(mutant.module)).read_text()
+    assert text.count(mutant.anchor) == 1
+    assert mutant.anchor != mutant.planted
+
+
+def test_names_differ() -> None:
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
+
+
+@pytest.mark.slow
+@by_name
+def test_the_bug_is_seen(mutant: Mutant) -> None:
+    assert seen_by(mutant).startswith(mutant.seen_by), f"{mutant.name} is not seen"
