@@ -35,7 +35,7 @@ from logd.rpc.checks import (
     check_range,
 )
 from logd.rpc.edge import Edge, Operation
-from logd.runtime.partition import Chunk
+from logd.runtime.outcomes import Chunk
 
 APPEND_RECORDS_MAX: Final = 10_000
 READ_RECORDS_MAX: Final = 10_000

@@ -27,7 +27,7 @@ from logd.rpc.checks import (
 )
 from logd.rpc.edge import Edge, Operation
 from logd.rpc.errors import code_of, presentable, to_proto
-from logd.runtime.partition import ProduceOutcome
+from logd.runtime.outcomes import ProduceOutcome
 
 METHOD: Final = "/logd.v1.Log/Produce"
 

@@ -40,7 +40,8 @@ from logd.runtime.consensus_driver import ConsensusDriver, ConsensusStatus
 from logd.runtime.fetch_session import FetchSession
 from logd.runtime.group_coordinator import GroupCoordinator
 from logd.runtime.metadata_driver import MetadataDriver
-from logd.runtime.partition import Chunk, Partition, ProduceOutcome
+from logd.runtime.outcomes import Chunk, ProduceOutcome
+from logd.runtime.partition import Partition
 from logd.runtime.partitions import Partitions, PartitionStats
 from logd.runtime.ports import Clock, Disk, Rng
 from logd.runtime.quorum_view import StoredEntry

@@ -32,8 +32,9 @@ from logd_wire.errors import (
 
 from logd.groups import Decision, GroupRecord, Groups, Heartbeat, HeartbeatReply, Topics
 from logd.runtime.group_log import encode_decision, load
+from logd.runtime.outcomes import ProduceOutcome
 from logd.runtime.parked_heartbeats import ParkedHeartbeats
-from logd.runtime.partition import Partition, ProduceOutcome
+from logd.runtime.partition import Partition
 from logd.runtime.ports import Clock, Disk
 from logd.runtime.signal import Signal
 

@@ -46,32 +46,9 @@ from logd.replication import (
 )
 from logd.runtime.acknowledgements import Acknowledgements
 from logd.runtime.disk_driver import DiskDriver, QueuedAppend
+from logd.runtime.outcomes import ProduceOutcome
 from logd.runtime.refusals import appended_then, not_led_here
 from logd.storage import Appended, LogKey, LogView, PartitionLog
-
-
-@dataclass(frozen=True, slots=True)
-class ProduceOutcome:
-    """What was true of a batch when it was acknowledged."""
-
-    base_offset: int
-    leader_epoch: int
-    append_time_ms: int
-    synced: bool
-    replicas: int
-    log_start_offset: int
-    duplicate: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Whole batches read once. `records` may begin below the offset that was asked for."""
-
-    records: bytes
-    next_offset: int
-    high_watermark: int
-    log_start_offset: int
-    leader_epoch: int
 
 
 class ProposesIsr(Protocol):

@@ -13,7 +13,8 @@ from logd.model.ids import LeaderEpoch, NodeId, TopicId, TopicPartitionId
 from logd.model.topic_config import parse_topic_config
 from logd.observe import Traffic
 from logd.replication import ProposeIsr
-from logd.runtime.partition import Partition, ProduceOutcome, Surroundings
+from logd.runtime.outcomes import ProduceOutcome
+from logd.runtime.partition import Partition, Surroundings
 from logd.storage import Ledger, LogConfig, MemoryFiles, PartitionLog
 from tests.support.driver_bench import Bench
 from tests.support.loops import settle

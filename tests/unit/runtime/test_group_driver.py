@@ -44,8 +44,8 @@ from logd.model.ids import NodeId, TopicId, TopicPartitionId
 from logd.runtime.group_codec import decode_group_record
 from logd.runtime.group_driver import GroupDriver, GroupSurroundings
 from logd.runtime.group_log import encode_decision
+from logd.runtime.outcomes import ProduceOutcome
 from logd.runtime.parked_heartbeats import ParkedHeartbeats
-from logd.runtime.partition import ProduceOutcome
 from logd.runtime.patterns import compile_pattern
 from logd.storage import ReadResult
 
