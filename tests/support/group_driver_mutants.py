@@ -1,7 +1,7 @@
 """Planted bugs in what joins the groups' machine to its log, each with the test that sees it.
 
-`python -m tests.support.group_driver_mutants [NAME ...]` copies the sources aside, plants one bug at
-a time and runs its test against the copy. A bug that is not seen is a failure, also of
+`python -m tests.support.group_driver_mutants [NAME ...]` copies the sources aside, plants one bug
+at a time and runs its test against the copy. A bug that is not seen is a failure, also of
 `tests/unit/runtime/test_group_driver_mutants.py`.
 """
 
