@@ -37,6 +37,7 @@ from logd.model.ids import (
     Offset,
     Term,
     TopicId,
+    TopicPartitionId,
 )
 from logd.runtime.peers import PeerIdentity, SnapshotChunk
 
@@ -223,12 +224,17 @@ def _reassignments(how: Drawing) -> st.SearchStrategy[ReassignPartition]:
     )
 
 
+def _partitions(how: Drawing) -> st.SearchStrategy[TopicPartitionId]:
+    return st.builds(TopicPartitionId, _of(TopicId, "topic_id", how), how.numbers(INT32_MAX))
+
+
 _SPECIAL: dict[Any, Callable[[Drawing], Any_]] = {
     LogPoint: _points,
     SnapshotMeta: _snapshots,
     AppendRequest: _appends,
     SnapshotChunk: _chunks,
     TopicImage: _topics,
+    TopicPartitionId: _partitions,
     AllocateProducerIds: _allocations,
     ReassignPartition: _reassignments,
     RemoveNode: _directories(RemoveNode),
