@@ -23,6 +23,7 @@ from logd.cli.partition_view import (
     is_under_min_isr,
     is_under_replicated,
     states_of,
+    waits_for_repair,
     why_behind,
 )
 
@@ -114,12 +115,14 @@ def _of_quorum(cluster: ClusterInfo, answering: Collection[int]) -> Iterator[Pro
 
 
 def _of_partitions(topics: Sequence[TopicInfo], states: Mapping[int, str]) -> Iterator[Problem]:
-    leaderless, refusing, behind, damaged = [], [], [], []
+    leaderless, broken, refusing, behind, damaged = [], [], [], [], []
     why: dict[int, str] = {}
     for topic in topics:
         for partition in topic.partitions:
             name = f"{topic.name}-{partition.partition}"
-            if partition.leader is None:
+            if waits_for_repair(partition):
+                broken.append(name)
+            elif partition.leader is None:
                 leaderless.append(name)
             if is_under_min_isr(topic, partition):
                 refusing.append(name)
@@ -131,6 +134,12 @@ def _of_partitions(topics: Sequence[TopicInfo], states: Mapping[int, str]) -> It
     reasons = ", ".join(why[node_id] for node_id in sorted(why))
     for kind, words, names in (
         ("leaderless", "without a leader", leaderless),
+        (
+            "leaderless_damaged",
+            "without a leader, where only damaged logs may hold all that was acknowledged "
+            "(logd cluster partitions says on which nodes, and what to do)",
+            broken,
+        ),
         (
             "under_min_isr",
             "with fewer replicas in sync than min.insync.replicas, where acks=all is refused",

@@ -49,7 +49,7 @@ def is_under_min_isr(info: TopicInfo, part: PartitionInfo) -> bool:
 def why_behind(part: PartitionInfo, states: Mapping[int, str]) -> dict[int, str]:
     """Node id -> words, for each replica that should be in sync and is not: `node 3 is fenced`."""
     return {
-        node_id: f"node {node_id} {_WHY[states.get(node_id, NOT_REGISTERED)]}"
+        node_id: f"node {node_id} {_why(part, node_id, states)}"
         for node_id in part.replicas
         if node_id not in part.isr and node_id not in part.adding
     }
@@ -74,13 +74,35 @@ def moving_in_words(part: PartitionInfo) -> str:
     return "; ".join([f"moving to nodes {nodes}", *said])
 
 
+def _why(part: PartitionInfo, node_id: int, states: Mapping[int, str]) -> str:
+    state = states.get(node_id, NOT_REGISTERED)
+    if state == IN_SERVICE and node_id in part.damaged:
+        return "has a damaged log and copies it anew"
+    return _WHY[state]
+
+
+def waits_for_repair(part: PartitionInfo) -> bool:
+    """Whether nobody leads because only damaged logs may hold what was acknowledged."""
+    return part.leader is None and not part.eligible and bool(part.damaged)
+
+
+def _waits_for(part: PartitionInfo) -> str:
+    if waits_for_repair(part):
+        nodes = " and ".join(map(str, part.damaged))
+        return (
+            f"the log on node {nodes} is damaged, and no other replica has all that was "
+            "acknowledged; restore that node's data directory from a copy, or give up what is "
+            f"missing: stop the node, then logd node replace {part.damaged[0]} --accept-data-loss"
+        )
+    holders = " or ".join(map(str, part.eligible))
+    return f"it waits for node {holders}, with all that was acknowledged" if holders else ""
+
+
 def problems_of(info: TopicInfo, part: PartitionInfo, states: Mapping[int, str]) -> list[str]:
     """Everything that is wrong with the replicas of one partition; the worst comes first."""
     problems = []
     if part.leader is None:
-        holders = " or ".join(map(str, part.eligible))
-        waits = f"it waits for node {holders}, with all that was acknowledged" if holders else ""
-        problems.append(": ".join(filter(None, ["no leader", waits])))
+        problems.append(": ".join(filter(None, ["no leader", _waits_for(part)])))
     if is_under_min_isr(info, part):
         problems.append(
             f"acks=all is refused: {len(part.isr)} in sync, min.insync.replicas is {min_isr(info)}"
@@ -164,6 +186,7 @@ def _document(info: TopicInfo, part: PartitionInfo, states: Mapping[int, str]) -
         "min_insync_replicas": min_isr(info),
         "under_replicated": is_under_replicated(part),
         "under_min_isr": is_under_min_isr(info, part),
+        "damaged": list(part.damaged),
         "adding": list(part.adding),
         "target": list(part.target),
         "moving": moving_in_words(part),

@@ -15,7 +15,7 @@ from typing import Final, Generic, TypeVar
 
 from logd.metadata.image import NodeImage, TopicImage
 from logd.metadata.records import MetadataRecord, PartitionImage, VoterImage
-from logd.model.ids import ClusterId, DirectoryId, LeaderEpoch, NodeId, TopicId
+from logd.model.ids import ClusterId, DirectoryId, LeaderEpoch, NodeId, TopicId, TopicPartitionId
 
 #: Ids in one block: a node asks the metadata log once for so many producers.
 PRODUCER_IDS_PER_BLOCK: Final = 1_000
@@ -226,6 +226,18 @@ class UnfenceNode:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportDamage:
+    """A process of a node found logs damaged: they may lack what was acknowledged.
+
+    Answer: `PartitionChanges`. Reported again before the replica is in sync, it changes nothing.
+    """
+
+    node_id: NodeId
+    incarnation_id: bytes
+    partitions: tuple[TopicPartitionId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ElectLeaders:
     """Bring the partitions in line with who is fenced: what commands before left over.
 
@@ -274,6 +286,7 @@ Command = (
     | ChangePartition
     | TransferLeader
     | ReassignPartition
+    | ReportDamage
     | AddVoter
     | UpdateVoter
     | RemoveNode

@@ -12,6 +12,7 @@
     the ISR is empty               a member of the ELR in service leads and is the ISR, the last
                                    known leader before others; else nobody leads
     the ISR is large enough        the ELR and the last known leader are forgotten
+    a log is found damaged         its replica leaves both sets until it is in sync again
 
 Nobody else ever leads: there is no unclean election. Every new leader, and every time without one,
 has a leader epoch of its own.
@@ -88,17 +89,26 @@ def without(node_id: NodeId) -> Change:
             return state
         isr = _others(state.isr, node_id)
         eligible = _others(state.eligible, node_id)
-        if not isr and not eligible:
+        damaged = _others(state.damaged, node_id)
+        if is_last(state, node_id):
+            damaged = ()
             # Who is only being added has the least.
             eligible = (
                 _others(state.original, node_id) or _others(state.replicas, node_id) or (node_id,)
             )
-        after = settled(replace(state, isr=isr, eligible=eligible), situation)
+        left = replace(state, isr=isr, eligible=eligible, damaged=damaged)
+        after = settled(left, situation)
         if after.last_known_leader == node_id:
             after = replace(after, last_known_leader=NO_NODE)
         return after
 
     return change
+
+
+def is_last(state: PartitionImage, node_id: NodeId) -> bool:
+    """Whether no other replica holds everything: this one does, or did before its damage."""
+    others = {*state.isr, *state.eligible}.difference([node_id])
+    return not others and node_id in (*state.isr, *state.eligible, *state.damaged)
 
 
 def _others(nodes: tuple[NodeId, ...], node_id: NodeId) -> tuple[NodeId, ...]:
@@ -131,6 +141,8 @@ def with_isr(
         isr=isr,
         eligible=eligible,
         last_known_leader=last_known,
+        # In sync again, it holds everything.
+        damaged=tuple(node for node in state.damaged if node not in isr),
     )
 
 

@@ -5,7 +5,8 @@ as it appends them, so that the next command is judged against what is already o
 loss of leadership `reset` drops what was not committed.
 
 The decisions themselves are functions of image, settings and command, by subject: `topics`,
-`nodes`, `voters`, `partitions`, `reassignment`.
+`nodes`, `voters`, `partitions`, `reassignment`,
+`damage`.
 """
 
 from __future__ import annotations
@@ -35,11 +36,13 @@ from logd.metadata.commands import (
     RemoveNode,
     ReplaceNode,
     Reply,
+    ReportDamage,
     TransferLeader,
     UnfenceNode,
     UpdateVoter,
     VoterSet,
 )
+from logd.metadata.damage import report_damage
 from logd.metadata.elections import preferred, settled
 from logd.metadata.image import ClusterImage, NodeImage, TopicImage
 from logd.metadata.nodes import fence, register, remove, replace_node, unfence
@@ -112,7 +115,7 @@ class MetadataMachine:
 
     @overload
     def handle(
-        self, command: ElectLeaders | BalanceLeaders, now_ms: int
+        self, command: ReportDamage | ElectLeaders | BalanceLeaders, now_ms: int
     ) -> Outcome[PartitionChanges]: ...
 
     @overload
@@ -158,6 +161,8 @@ class MetadataMachine:
                 outcome = fence(image, settings, command)
             case UnfenceNode():
                 outcome = unfence(image, settings, command)
+            case ReportDamage():
+                outcome = report_damage(image, settings, command)
             case ElectLeaders():
                 outcome = change_leaders(image, settings, settled)
             case BalanceLeaders():

@@ -25,7 +25,7 @@ from logd.metadata.commands import (
     ReplaceNode,
     UnfenceNode,
 )
-from logd.metadata.elections import settled, some_changes, without
+from logd.metadata.elections import is_last, settled, some_changes, without
 from logd.metadata.image import ClusterImage, NodeImage
 from logd.metadata.records import (
     MetadataRecord,
@@ -229,7 +229,7 @@ def _check_not_last(image: ClusterImage, node: NodeImage) -> None:
     only_here = [
         f"{image.topic(partition.topic_id).name}-{partition.partition}"
         for partition, state in image.partitions_of(node.node_id)
-        if {*state.isr, *state.eligible} == {node.node_id}
+        if is_last(state, node.node_id)
     ]
     if only_here:
         raise InvalidRequestError(

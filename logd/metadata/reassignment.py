@@ -49,7 +49,7 @@ def reassign(
 
 def _retargeted(state: PartitionImage, target: tuple[NodeId, ...]) -> PartitionImage:
     """An added replica of an earlier target stays while it holds everything: until the end."""
-    holders = {*state.isr, *state.eligible}
+    holders = {*state.isr, *state.eligible, *state.damaged}
     waiting = (node for node in state.adding if node in target or node in holders)
     fresh = (node for node in target if node not in state.replicas)
     adding = (*waiting, *fresh)
@@ -81,7 +81,10 @@ def completed(state: PartitionImage, situation: Situation) -> PartitionImage:
     if not target or not added <= {*state.isr}:
         return state
     isr = tuple(node for node in target if node in state.isr)
-    leaving = {*state.isr, *state.eligible}.difference(target)
+    holders = {*state.isr, *state.eligible}
+    if holders.isdisjoint(target) and not {*state.replicas} <= {*target}:
+        return state
+    leaving = holders.difference(target)
     if leaving and len(isr) < max(1, min(situation.min_isr, len(target))):
         return state
     leader_id = state.leader_id

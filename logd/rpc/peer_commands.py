@@ -28,11 +28,19 @@ from logd.metadata import (
     RegisterNode,
     RemoveNode,
     ReplaceNode,
+    ReportDamage,
     TransferLeader,
     UnfenceNode,
     UpdateVoter,
 )
-from logd.model.ids import ClusterId, DirectoryId, LeaderEpoch, NodeId, TopicId
+from logd.model.ids import (
+    ClusterId,
+    DirectoryId,
+    LeaderEpoch,
+    NodeId,
+    TopicId,
+    TopicPartitionId,
+)
 from logd.rpc import peer_values as values
 from logd.rpc.checks import INT32_MAX
 
@@ -77,6 +85,8 @@ def encode_command(command: Command) -> pb.Command:  # noqa: C901, PLR0912 - dis
         case UnfenceNode():
             message.unfence_node.node_id = command.node_id
             message.unfence_node.incarnation_id = command.incarnation_id
+        case ReportDamage():
+            message.report_damage.CopyFrom(_damage_message(command))
         case ElectLeaders():
             message.elect_leaders.SetInParent()
         case BalanceLeaders():
@@ -122,6 +132,8 @@ def decode_command(message: pb.Command) -> Command:  # noqa: C901, PLR0912 - dis
             command = FenceNode(*_process(message.fence_node))
         case "unfence_node":
             command = UnfenceNode(*_process(message.unfence_node))
+        case "report_damage":
+            command = _damage(message.report_damage)
         case "elect_leaders":
             command = ElectLeaders()
         case "balance_leaders":
@@ -288,3 +300,26 @@ def _reassign(message: pb.ReassignPartitionCommand) -> ReassignPartition:
     replicas = tuple(map(values.node_id, message.replicas))
     partition = values.number("partition", message.partition)
     return ReassignPartition(topic_id, partition, replicas or None)
+
+
+def _damage_message(command: ReportDamage) -> pb.ReportDamageCommand:
+    return pb.ReportDamageCommand(
+        node_id=command.node_id,
+        incarnation_id=command.incarnation_id,
+        partitions=(
+            pb.PartitionName(topic_id=key.topic_id, partition=key.partition)
+            for key in command.partitions
+        ),
+    )
+
+
+def _damage(message: pb.ReportDamageCommand) -> ReportDamage:
+    partitions = (
+        TopicPartitionId(
+            TopicId(values.id_bytes("topic_id", each.topic_id)),
+            values.number("partition", each.partition),
+        )
+        for each in message.partitions
+    )
+    incarnation_id = values.id_bytes("incarnation_id", message.incarnation_id)
+    return ReportDamage(values.node_id(message.node_id), incarnation_id, tuple(partitions))

@@ -79,6 +79,12 @@ class Controller:
         #: Directories that voted in this leadership: whoever took the vote away meant it.
         self._voted: dict[DirectoryId, None] = {}
         self._balance_ms = 0
+        self._may_serve = False
+
+    def may_serve(self) -> None:
+        """This node itself is ready to be counted on; others say so by their heartbeats."""
+        self._may_serve = True
+        self._news.set()
 
     def start(self) -> None:
         """Begin to look after the cluster, wherever this node leads it."""
@@ -171,7 +177,8 @@ class Controller:
         now_ms = self._clock.monotonic_ms()
         sessions = self._lead(now_ms)
         own = self._metadata.image.nodes.get(self._node_id)
-        if own is not None and own.incarnation_id == self._incarnation_id:
+        ours = own is not None and own.incarnation_id == self._incarnation_id
+        if own is not None and ours and self._may_serve:
             # A leader is in touch with itself.
             index = self._consensus.applied_index
             self.heartbeat(NodeHeartbeat(own.node_id, own.incarnation_id, index))

@@ -85,7 +85,7 @@ class Membership:
         self._formation = formation
         self._ports = ports
         self._spawn = spawn
-        self._incarnation_id = ports.rng.randbytes(16)
+        self.incarnation_id = ports.rng.randbytes(16)
         self._seen = ClusterImage()
         self._voters: Voters = ()
         self._leader_hint: Identified | None = None
@@ -153,7 +153,7 @@ class Membership:
         )
         self.controller = Controller(
             node_id=self._node_id,
-            incarnation_id=self._incarnation_id,
+            incarnation_id=self.incarnation_id,
             voter_ids=[peer.node_id for peer in config.cluster.peers],
             timing=timing,
             consensus=self.consensus,
@@ -163,7 +163,7 @@ class Membership:
         )
         self.session = SessionKeeper(
             node_id=self._node_id,
-            incarnation_id=self._incarnation_id,
+            incarnation_id=self.incarnation_id,
             timing=timing,
             image=lambda: self.metadata.image,
             consensus=self.consensus,
@@ -185,7 +185,7 @@ class Membership:
     def node_epoch(self) -> int:
         """Of the registration of this process; 0: it is not registered."""
         node = self.metadata.image.nodes.get(self._node_id)
-        if node is None or node.incarnation_id != self._incarnation_id:
+        if node is None or node.incarnation_id != self.incarnation_id:
             return 0
         return node.node_epoch
 
@@ -252,7 +252,7 @@ class Membership:
         command = RegisterNode(
             node_id=self._node_id,
             directory_id=self._directory_id,
-            incarnation_id=self._incarnation_id,
+            incarnation_id=self.incarnation_id,
             address=config.listeners.advertised,
             rack=config.node.rack,
             peer_address=config.listeners.peer_advertised,
@@ -265,7 +265,6 @@ class Membership:
             # Nobody tells a node that is not registered yet that another one leads by now.
             asks = True
             await self._ports.clock.sleep_ms(RETRY_MS)
-        self.session.start()
         await self.consensus.wait_caught_up()
 
     async def _look_for_leader(self, formation: Formation) -> None:
@@ -308,7 +307,12 @@ class Membership:
         return True
 
     async def serve(self) -> None:
-        """Follow the metadata from here on; returns once the controller counts on this node."""
+        """Be counted on, and follow the metadata from here on; returns once the controller does.
+
+        What the controller has to know of the logs here was told before.
+        """
+        self.controller.may_serve()
+        self.session.start()
         self.metadata.begin_to_follow(self._spawn)
         await self.session.wait_serving()
 
@@ -339,7 +343,7 @@ class Membership:
             # Nobody took the lead over: nobody is there who could be told.
             return
         await self.session.leave()
-        command = FenceNode(self._node_id, self._incarnation_id)
+        command = FenceNode(self._node_id, self.incarnation_id)
         timeout_ms = self._config.node.session_ms
         try:
             await self.metadata.submit(command, follow=False, timeout_ms=timeout_ms)

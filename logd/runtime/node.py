@@ -26,6 +26,7 @@ from logd.model.node_config import NodeConfig, NodeConfigEntry
 from logd.observe import Meters
 from logd.runtime.broker import Broker, NodeIdentity
 from logd.runtime.cleaner import Cleaner, InlineCleaning
+from logd.runtime.damage_reports import DamageReports
 from logd.runtime.disk_driver import DiskDriver
 from logd.runtime.formation import Formation
 from logd.runtime.gauges import Gauges, measure
@@ -237,6 +238,8 @@ class Node:
         await member.begin(self.peers)
         await member.register()
         await self._partitions.open_all(member.metadata.image)
+        # Before the controller counts on this node, and may let it lead.
+        await self._damage.all_of(self._partitions.all())
         await member.serve()
         self.broker = Broker(
             identity=NodeIdentity(member.cluster_id, config.node.id, self._version),
@@ -264,6 +267,13 @@ class Node:
             clock=ports.clock,
             spawn=self._spawn,
         )
+        self._damage = DamageReports(
+            own_id=self.config.node.id,
+            incarnation_id=member.incarnation_id,
+            metadata=member.metadata,
+            clock=ports.clock,
+            spawn=self._spawn,
+        )
         fetcher = None
         if transport is not None:
             fetcher = ReplicaFetcher(
@@ -274,6 +284,7 @@ class Node:
                     clock=ports.clock,
                     node_epoch=member.node_epoch,
                     restart=self._partitions.restart,
+                    report_damage=self._damage,
                 ),
                 spawn=self._spawn,
             )
@@ -284,6 +295,7 @@ class Node:
             monotonic_ms=ports.clock.monotonic_ms,
             lag_ms_max=self.config.replication.lag_ms_max,
             propose=proposals,
+            report_damage=self._damage,
             serving=lambda: member.session.serving,
             led=self._groups.led,
         )

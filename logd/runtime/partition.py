@@ -15,15 +15,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from logd_wire import BatchHeader, iter_keys, verify_produced_batch
+from logd_wire import BatchHeader
 from logd_wire.errors import (
     ErrorCode,
-    InvalidRecordError,
-    LogdError,
     NotEnoughReplicasError,
     NotLeaderError,
     OffsetNotAvailableError,
-    RecordTooLargeError,
 )
 
 from logd.metadata import PartitionImage
@@ -45,6 +42,7 @@ from logd.replication import (
     Tick,
 )
 from logd.runtime.acknowledgements import Acknowledgements
+from logd.runtime.batch_checks import check_batch, check_records
 from logd.runtime.disk_driver import DiskDriver, QueuedAppend
 from logd.runtime.outcomes import ProduceOutcome
 from logd.runtime.refusals import appended_then, not_led_here
@@ -59,6 +57,14 @@ class ProposesIsr(Protocol):
         ...
 
 
+class ReportsDamage(Protocol):
+    """Tells the controller that a log is damaged here."""
+
+    def __call__(self, partition: Partition) -> asyncio.Future[None]:
+        """Done once the replica is in no in-sync or eligible set any more."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What all partitions of a node share."""
@@ -70,6 +76,7 @@ class Surroundings:
     monotonic_ms: Callable[[], int]
     lag_ms_max: int
     propose: ProposesIsr
+    report_damage: ReportsDamage
     #: Whether the controller counts on this node.
     serving: Callable[[], bool]
     #: Called when this node has begun to lead a partition.
@@ -199,8 +206,17 @@ class Partition:
             self._begin_to_lead()
         self._notify()
 
+    @property
+    def must_report(self) -> bool:
+        """Whether the log is damaged, and other replicas may have what it lacks."""
+        return bool(self.view.damage) and len(self.state.replicas) > 1
+
     def _begin_to_lead(self) -> None:
-        self._must_begin = False
+        self._must_begin = self.must_report
+        if self._must_begin:
+            # Nobody may copy from it. The controller lets another one lead, or nobody.
+            self._around.report_damage(self)
+            return
         leader_epoch = self.leader_epoch
         began = self._driver.call(lambda: self._begin(leader_epoch), self, sync=True)
         began.add_done_callback(lambda done: self._lead(leader_epoch, done))
@@ -420,42 +436,11 @@ class Partition:
         raise error
 
     def _check(self, records: bytes) -> BatchHeader:
-        if len(records) > self.config.max_message_bytes:
-            raise RecordTooLargeError(
-                f"batch of {len(records)} bytes for {self.name}, the topic takes"
-                f" {self.config.max_message_bytes} (max.message.bytes)",
-                code=ErrorCode.BATCH_TOO_LARGE,
-                hint="send smaller batches, or raise max.message.bytes of the topic",
-            )
-        try:
-            header = verify_produced_batch(records)
-        except LogdError as error:
-            error.message = f"batch for {self.name}: {error.message}"
-            raise
-        latest_ms = self._around.latest_ms() + self.config.message_timestamp_after_max_ms
-        if header.max_timestamp > latest_ms:
-            raise InvalidRecordError(
-                f"batch for {self.name} carries the timestamp {header.max_timestamp}, more than"
-                f" {self.config.message_timestamp_after_max_ms} ms in the future",
-                code=ErrorCode.INVALID_TIMESTAMP,
-                hint="check the producer's clock; message.timestamp.after.max.ms sets the bound",
-            )
-        return header
+        return check_batch(self.name, self.config, records, self._around.latest_ms())
 
     def check_records(self, batch: bytes) -> None:
-        """Decode a batch where the topic wants that; a record without a key cannot be compacted."""
-        if not self.config.validates_records:
-            return
-        try:
-            for offset, key, _ in iter_keys(batch, verify=False):
-                if key is None and self.config.compacts:
-                    raise InvalidRecordError(
-                        f"record {offset} of the batch has no key, and the topic is compacted",
-                        hint="give every record a key, or take compact out of cleanup.policy",
-                    )
-        except LogdError as error:
-            error.message = f"batch for {self.name}: {error.message}"
-            raise
+        """Decode a batch where the topic wants that."""
+        check_records(self.name, self.config, batch)
 
     def written(self) -> None:
         if self._leader is not None and len(self.state.replicas) > 1:

@@ -44,7 +44,7 @@ from logd.replication import (
     TruncateTo,
 )
 from logd.runtime.disk_driver import DiskDriver
-from logd.runtime.partition import Partition
+from logd.runtime.partition import Partition, ReportsDamage
 from logd.runtime.peers import PeerTransport
 from logd.runtime.ports import Clock, Spawn, Task
 from logd.runtime.replica_frames import ReplicaChunk, ReplicaPosition, ReplicaStream
@@ -71,6 +71,7 @@ class FollowerSurroundings:
     #: Of this process's registration.
     node_epoch: Callable[[], int]
     restart: Restart
+    report_damage: ReportsDamage
 
 
 class ReplicaFetcher:
@@ -276,6 +277,11 @@ class _Copying:
         if not view.damage:
             self._begin_at(None)
             return
+        # Its leader has not heard of this log yet: reported now, it comes in sync only anew.
+        self._later(self._around.report_damage(self.partition), self._copy_anew)
+
+    def _copy_anew(self, _: object) -> None:
+        view = self.partition.view
         _logger.warning("%s is damaged here, and is copied anew", self.partition.name)
         self.partition.learn_high_watermark(view.start_offset)
         self._later(self._around.restart(self.partition, view.start_offset), self._begin_at)

@@ -164,6 +164,42 @@ MUTANTS = (
         "_others(state.replicas, node_id)",
         "test_reassignment.py::test_a_lost_disk_leaves_those_that_had_most",
     ),
+    # --- damage ----------------------------------------------------------------------------------
+    Mutant(
+        "damaged-log-still-eligible",
+        "damage",
+        "        eligible=tuple(node for node in state.eligible if node != node_id),\n",
+        "        eligible=state.eligible,\n        last_known_leader=state.last_known_leader,\n",
+        "test_damage.py::test_a_damaged_copy_wins_no_election",
+    ),
+    Mutant(
+        "damaged-log-still-in-sync",
+        "damage",
+        "        isr=tuple(node for node in state.isr if node != node_id),\n",
+        "        isr=state.isr,\n",
+        "test_damage.py::test_a_damaged_leader_gives_way",
+    ),
+    Mutant(
+        "damaged-for-ever",
+        "elections",
+        "damaged=tuple(node for node in state.damaged if node not in isr),",
+        "damaged=state.damaged,",
+        "test_damage.py::test_it_counts_again_once_it_is_in_sync",
+    ),
+    Mutant(
+        "another-disk-accepts-the-loss",
+        "elections",
+        "    return not others and node_id in (*state.isr, *state.eligible, *state.damaged)\n",
+        "    return not others\n",
+        "test_damage.py::test_the_loss_of_another_disk_accepts_nothing",
+    ),
+    Mutant(
+        "what-may-be-repaired-is-dropped",
+        "reassignment",
+        "    if holders.isdisjoint(target) and not {*state.replicas} <= {*target}:\n",
+        "    if False:\n",
+        "test_damage.py::test_the_last_full_copy_is_not_replaced_by_another",
+    ),
     # --- proposals -------------------------------------------------------------------------------
     Mutant(
         "isr-without-partition-epoch",

@@ -56,6 +56,7 @@ def alone(own_id: NodeId) -> Surroundings:
         monotonic_ms=lambda: 0,
         lag_ms_max=3_000,
         propose=lambda _partition, _proposal: None,
+        report_damage=lambda _partition: asyncio.get_running_loop().create_future(),
         serving=lambda: True,
         led=lambda _partition: None,
     )
@@ -100,6 +101,7 @@ class ReplicatedBench(Bench):
         super().__init__()
         self.serving = True
         self.proposals: list[ProposeIsr] = []
+        self.damage_reports = 0
         self.traffic = Traffic()
         self.partition = Partition(
             key=TopicPartitionId(TopicId(b"t" * 16), 0),
@@ -116,11 +118,17 @@ class ReplicatedBench(Bench):
                 monotonic_ms=lambda: self.now_ms,
                 lag_ms_max=LAG_MS,
                 propose=lambda _partition, proposal: self.proposals.append(proposal),
+                report_damage=self._report_damage,
                 serving=lambda: self.serving,
                 led=lambda _partition: None,
             ),
             traffic=self.traffic,
         )
+
+    def _report_damage(self, partition: Partition) -> asyncio.Future[None]:
+        assert partition is self.partition
+        self.damage_reports += 1
+        return asyncio.get_running_loop().create_future()
 
     def make_ledger(self) -> Any:
         return Ledger.open(self.files, "ledger")

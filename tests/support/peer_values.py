@@ -224,15 +224,19 @@ def _reassignments(how: Drawing) -> st.SearchStrategy[ReassignPartition]:
     )
 
 
+def _partitions(how: Drawing) -> st.SearchStrategy[TopicPartitionId]:
+    return st.builds(TopicPartitionId, _of(TopicId, "topic_id", how), how.numbers(INT32_MAX))
+
+
 _SPECIAL: dict[Any, Callable[[Drawing], Any_]] = {
     LogPoint: _points,
     SnapshotMeta: _snapshots,
     AppendRequest: _appends,
     SnapshotChunk: _chunks,
-    TopicPartitionId: lambda how: st.builds(TopicPartitionId, ids, how.numbers(INT32_MAX)),
     # Errors are not compared: a test of their own has them.
     LogdError: lambda _how: st.nothing(),
     TopicImage: _topics,
+    TopicPartitionId: _partitions,
     AllocateProducerIds: _allocations,
     ReassignPartition: _reassignments,
     RemoveNode: _directories(RemoveNode),

@@ -52,6 +52,15 @@ IN_SERVICE = MemberInfo(1, "a:1", "a:2", "", False, "d1", "i1", True, True, 0, T
             ],
         ),
         ({"leader": None, "isr": (), "replicas": (3,)}, ["no leader", "under-replicated: node 3"]),
+        (
+            {"leader": None, "isr": (), "replicas": (2, 3), "damaged": (2,)},
+            [
+                "no leader: the log on node 2 is damaged, and no other replica has all that was "
+                "acknowledged; restore that node's data directory from a copy, or give up what is "
+                "missing: stop the node, then logd node replace 2 --accept-data-loss",
+                "under-replicated: node 2 has a damaged log and copies it anew, node 3 is fenced",
+            ],
+        ),
     ],
 )
 def test_problems_in_words(changed: dict[str, Any], said: list[str]) -> None:
@@ -130,6 +139,7 @@ def test_the_document_has_all_that_is_known(cluster: Cluster, logd: Shell) -> No
         "min_insync_replicas": 2,
         "under_replicated": True,
         "under_min_isr": True,
+        "damaged": [],
         "adding": [],
         "target": [],
         "moving": "",

@@ -45,6 +45,7 @@ from logd.metadata import (
     RemoveNode,
     ReplaceNode,
     Reply,
+    ReportDamage,
     TopicImage,
     TransferLeader,
     UnfenceNode,
@@ -69,7 +70,15 @@ from logd.metadata.records import (
     TopicCreated,
     TopicDeleted,
 )
-from logd.model.ids import NO_NODE, ClusterId, DirectoryId, LeaderEpoch, NodeId, TopicId
+from logd.model.ids import (
+    NO_NODE,
+    ClusterId,
+    DirectoryId,
+    LeaderEpoch,
+    NodeId,
+    TopicId,
+    TopicPartitionId,
+)
 from tests.scenarios.replay import replayed
 
 _NOW_MS = 1_790_000_000_000
@@ -125,13 +134,16 @@ class Session:
 
     def _command(self, verb: str, words: list[str]) -> Command:
         (subject, *_), options = _options(words or ["-"])
-        if verb not in {"fence", "unfence", "propose"}:
+        if verb not in {"fence", "unfence", "propose", "damage"}:
             return _command(verb, words)
         if verb == "propose":
             return self._proposal(words)
         node = self._machine.image.nodes.get(NodeId(int(subject)))
         known = _text(node.incarnation_id) if node else "i"
         incarnation = _id(options.get("incarnation", known))
+        if verb == "damage":
+            key = TopicPartitionId(TopicId(_id(options["topic"])), int(options["partition"]))
+            return ReportDamage(NodeId(int(subject)), incarnation, (key,))
         return (FenceNode if verb == "fence" else UnfenceNode)(NodeId(int(subject)), incarnation)
 
     def _proposal(self, words: list[str]) -> ChangePartition:

@@ -9,8 +9,6 @@ was not committed; images go through their snapshots.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -49,33 +47,22 @@ from logd.metadata import (
     RemoveNode,
     ReplaceNode,
     Reply,
+    ReportDamage,
     UnfenceNode,
     UpdateVoter,
     find_problems,
     image_records,
     replay,
 )
+from logd.metadata.elections import is_last
 from logd.metadata.records import PartitionChanged, VotersChanged
 from logd.model.ids import NO_NODE, DirectoryId, NodeId, TopicId, TopicPartitionId
 from logd.runtime.record_codec import decode_metadata_record, encode_metadata_record
+from tests.unit.metadata.disks import Disk, id_of
 from tests.unit.metadata.samples import CLUSTER, NOW_MS
 
 NODES = [NodeId(number) for number in (1, 2, 3, 4)]
 node_ids = st.sampled_from(NODES)
-
-
-@dataclass
-class Disk:
-    """What a node is: a directory, and how many acknowledged records of each partition it has."""
-
-    directory: int
-    #: None: the process does not run.
-    incarnation: int | None = None
-    holds: dict[TopicPartitionId, int] = field(default_factory=dict)
-
-
-def id_of(number: int) -> bytes:
-    return number.to_bytes(16, "big")
 
 
 class ControllerOfAModel(RuleBasedStateMachine):
@@ -188,10 +175,11 @@ class ControllerOfAModel(RuleBasedStateMachine):
 
     @rule(node_id=node_ids)
     def let_in(self, node_id: NodeId) -> None:
-        """Its heartbeats arrive, and it has caught up with the log."""
+        """Its heartbeats arrive, it has caught up with the log and told of what is damaged."""
         disk = self.disks[node_id]
         if disk.incarnation is not None:
             self.register(node_id)
+            self.do(ReportDamage(node_id, id_of(disk.incarnation), tuple(disk.damaged)))
             self.do(UnfenceNode(node_id, id_of(disk.incarnation)))
 
     @rule()
@@ -227,6 +215,15 @@ class ControllerOfAModel(RuleBasedStateMachine):
         """The data is gone; who starts on the empty folder is refused until it is replaced."""
         self.disks[node_id] = Disk(self.number())
 
+    @rule(node_id=node_ids, data=st.data())
+    def find_damage(self, node_id: NodeId, data: st.DataObject) -> None:
+        """A log is damaged where others have a copy; the next process of the node will see it."""
+        for partition, state in self.states(self.committed).items():
+            if len(state.replicas) > 1 and data.draw(st.booleans()):
+                self.disks[node_id].incarnation = None
+                self.disks[node_id].holds[partition] = 0
+                self.disks[node_id].damaged[partition] = None
+
     @rule(node_id=node_ids, accept=st.booleans())
     def replace(self, node_id: NodeId, accept: bool) -> None:
         node = self.machine.image.nodes.get(node_id)
@@ -243,7 +240,7 @@ class ControllerOfAModel(RuleBasedStateMachine):
     ) -> None:
         """Where nobody else had everything, what is left is what counts from here on."""
         for partition, state in self.states(self.machine.image).items():
-            if {*before[partition].isr, *before[partition].eligible} == {node_id}:
+            if partition in before and is_last(before[partition], node_id):
                 left = [self.holds(holder, partition) for holder in (*state.isr, *state.eligible)]
                 self.acknowledged[partition] = min(left)
 
@@ -404,6 +401,8 @@ class ControllerOfAModel(RuleBasedStateMachine):
         for partition, state in self.states(self.committed).items():
             for node_id in {*NODES}.difference(state.replicas):  # Its log is deleted.
                 self.disks[node_id].holds.pop(partition, None)
+            for node_id in {*NODES}.difference(state.isr, state.eligible):
+                self.disks[node_id].damaged.pop(partition, None)
 
     @rule()
     def lose_leadership(self) -> None:
@@ -435,7 +434,8 @@ class ControllerOfAModel(RuleBasedStateMachine):
             for partition, state in self.states(image).items():
                 everything = self.acknowledged.get(partition, 0)
                 for node_id in (*state.isr, *state.eligible):
-                    if not self.is_lost(image, node_id):
+                    unknown = partition in self.disks[node_id].damaged
+                    if not self.is_lost(image, node_id) and not unknown:
                         assert self.holds(node_id, partition) >= everything, (node_id, state)
 
     def is_lost(self, image: ClusterImage, node_id: NodeId) -> bool:
