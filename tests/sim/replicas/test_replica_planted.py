@@ -185,7 +185,8 @@ BUGS = (
     Bug(
         "only the leader compacts",
         "logd/runtime/cleaner.py",
-        "    def _is_eligible(self, found: Partition) -> bool:\n        if not found.config.compacts:\n",
+        "    def _is_eligible(self, found: Partition) -> bool:\n"
+        "        if not found.config.compacts:\n",
         "    def _is_eligible(self, found: Partition) -> bool:\n"
         "        if not found.config.compacts or not found.is_led_here:\n",
         COMPACTED_TESTS,

@@ -12,7 +12,6 @@ back, as far as its replica is not among those that may lead.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from logd.metadata.elections import Situation, settled, with_isr
 from logd.metadata.records import PartitionImage
@@ -50,27 +49,10 @@ from logd.replication import (
     TruncateTo,
     check_position,
 )
+from tests.unit.replication.keys import GONE, Record, compacted, deletes, key_of, newest
 from tests.unit.replication.rig import LAG_MS, epochs, nodes
 
-#: The epoch and the number of a record; None below the start of a log that was restarted.
-Record = tuple[int, int] | None
 CHUNK_RECORDS = 3
-#: The number of a record that was compacted.
-GONE: Final = 0
-
-
-def key_of(record: Record) -> int:
-    """-1: it has none, because it is not there any more."""
-    return -1 if record is None or record[1] == GONE else record[1] % 3
-
-
-def deletes(record: Record) -> bool:
-    return record is not None and record[1] % 2 == 0
-
-
-def newest(log: list[Record], start: int, end: int) -> dict[int, int]:
-    """The offset of the newest record of each key."""
-    return {key_of(log[at]): at for at in range(start, end) if key_of(log[at]) >= 0}
 
 
 @dataclass(frozen=True)
@@ -295,21 +277,12 @@ class World:
             node.start = max(node.start, node.leader.high_watermark)
 
     def compact(self, node: Node) -> None:
-        """Every horizon has passed; the plan and the swap are one moment."""
         if not node.is_up or node.pending is not None:
             return
         known = node.told_end if node.leader is None else node.leader.replicated_end
-        end, kept_from = node.high_watermark, min(known, node.high_watermark)
-        last = newest(node.log, node.start, end)
-        for at in range(node.start, end):
-            record = node.log[at]
-            if record is None or record[1] == GONE:
-                continue
-            forgets = last[key_of(record)] == at and deletes(record) and at < kept_from
-            if forgets:
-                node.forgotten_end = max(node.forgotten_end, at + 1)
-            if forgets or last[key_of(record)] != at:
-                node.log[at] = (record[0], GONE)
+        end = node.high_watermark
+        forgotten_end = compacted(node.log, node.start, end, min(known, end))
+        node.forgotten_end = max(node.forgotten_end, forgotten_end)
 
     def roll_back(self, node: Node, end: int) -> None:
         """What was durable is gone, on a replica that need not have it."""
