@@ -6,6 +6,7 @@ from typing import Final
 
 #: The epoch and the number of a record; None below the start of a log that was restarted.
 Record = tuple[int, int] | None
+CHUNK_RECORDS: Final = 3
 #: The number of a record that was compacted.
 GONE: Final = 0
 
@@ -38,3 +39,23 @@ def compacted(log: list[Record], start: int, end: int, kept_from: int) -> int:
         if forgets or last[key_of(record)] != at:
             log[at] = (record[0], GONE)
     return forgotten_end
+
+
+def check_kept(log: list[Record], committed: list[Record], start: int, end: int) -> None:
+    """What is there is what was committed there; the last of each key is, unless a later one takes
+    its place, or it is a delete."""
+    last = newest(committed, 0, len(committed))
+    for at in range(start, end):
+        here, record = log[at], committed[at]
+        assert here is not None and record is not None and here[0] == record[0]
+        if here != record:
+            assert here[1] == GONE
+            assert last[key_of(record)] != at or deletes(record), "a key is lost"
+
+
+def check_deleted(log: list[Record], committed: list[Record], start: int, end: int) -> None:
+    """No key is back whose newest record below `end` deleted it."""
+    last = newest(committed, 0, len(committed))
+    for key, at in newest(log, start, end).items():
+        if last[key] < end and deletes(committed[last[key]]):
+            assert at == last[key], "a key that was deleted is back"

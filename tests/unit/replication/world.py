@@ -49,10 +49,8 @@ from logd.replication import (
     TruncateTo,
     check_position,
 )
-from tests.unit.replication.keys import GONE, Record, compacted, deletes, key_of, newest
+from tests.unit.replication.keys import CHUNK_RECORDS, Record, check_deleted, check_kept, compacted
 from tests.unit.replication.rig import LAG_MS, epochs, nodes
-
-CHUNK_RECORDS = 3
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class Position:
 class Answer:
     chunk: Chunk
     records: tuple[Record, ...]
-    replicated_end: int
+    told_end: int
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,6 @@ class Node:
     answers: list[Answer] = field(default_factory=list)
     #: Deletes below it may be missing.
     forgotten_end: int = 0
-    #: What the leader said every replica has.
     told_end: int = 0
     #: Of the chunk that is being appended.
     appending: tuple[Record, ...] = ()
@@ -280,8 +277,7 @@ class World:
         if not node.is_up or node.pending is not None:
             return
         known = node.told_end if node.leader is None else node.leader.replicated_end
-        end = node.high_watermark
-        forgotten_end = compacted(node.log, node.start, end, min(known, end))
+        forgotten_end = compacted(node.log, node.start, node.high_watermark, known)
         node.forgotten_end = max(node.forgotten_end, forgotten_end)
 
     def roll_back(self, node: Node, end: int) -> None:
@@ -290,8 +286,8 @@ class World:
             return
         del node.log[max(end, node.start) :]
         node.durable = len(node.log)
-        node.high_watermark = node.stored = min(node.high_watermark, node.stored, node.durable)
-        node.high_watermark = max(node.high_watermark, node.start)
+        node.stored = min(node.stored, node.durable)
+        node.high_watermark = max(node.stored, node.start)
 
     def crash(self, node: Node, kept: int) -> None:
         """`kept` of the records that were only written survive."""
@@ -349,21 +345,7 @@ class World:
         assert len(holders) >= self.min_isr, "committed on too few"
 
     def _agrees(self, node: Node, end: int) -> None:
-        """What is there is what was committed there; the last of each key is, unless a later one
-        takes its place, or it is a delete."""
-        last = newest(self.committed, 0, len(self.committed))
-        for at in range(node.start, end):
-            here, record = node.log[at], self.committed[at]
-            assert here is not None and record is not None and here[0] == record[0]
-            if here != record:
-                assert here[1] == GONE
-                assert last[key_of(record)] != at or deletes(record), "a key is lost"
-
-    def _resurrects_nothing(self, node: Node) -> None:
-        last = newest(self.committed, 0, len(self.committed))
-        for key, at in newest(node.log, node.start, node.high_watermark).items():
-            if last[key] < node.high_watermark and deletes(self.committed[last[key]]):
-                assert at == last[key], "a key that was deleted is back"
+        check_kept(node.log, self.committed, node.start, end)
 
     def deliver(self, position: Position) -> None:
         """A position arrives at whoever leads in its epoch; it may arrive again."""
@@ -394,9 +376,8 @@ class World:
             now_ms=self.now_ms,
         )
         if position.stream == follower.stream:
-            assert node.leader is not None
-            told = min(node.leader.replicated_end, node.high_watermark)
-            follower.answers = [Answer(chunk, tuple(records), told)]
+            known = node.leader.replicated_end if node.leader is not None else 0
+            follower.answers = [Answer(chunk, tuple(records), known)]
 
     # --- following -------------------------------------------------------------------------------
 
@@ -416,7 +397,7 @@ class World:
             node.stream += 1
             node.appending = answer.records
             if answer.chunk.leader_epoch == node.leader_epoch:
-                node.told_end = answer.replicated_end
+                node.told_end = answer.told_end
             self.to_follower(node, answer.chunk)
 
     def to_follower(self, node: Node, event: FollowerEvent) -> None:
@@ -480,7 +461,7 @@ class World:
             assert node.start <= len(node.log)
             assert node.high_watermark <= min(len(self.committed), node.durable)
             self._agrees(node, node.high_watermark)
-            self._resurrects_nothing(node)
+            check_deleted(node.log, self.committed, node.start, node.high_watermark)
         for node_id in (*self.state.isr, *self.state.eligible):
             node = self.nodes[node_id]
             assert node.durable >= len(self.committed), "who may lead lacks what is committed"
