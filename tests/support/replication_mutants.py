@@ -295,6 +295,50 @@ MUTANTS = (
         "        if chunk.log_start_offset < 0:\n",
         "test_follower.py::test_nothing_is_forgotten_that_still_fits",
     ),
+    # --- what is forgotten ------------------------------------------------------------------------
+    Mutant(
+        "who-misses-deletes-goes-on",
+        "follower",
+        "        return self._end_offset < forgotten_end != self._forgotten_end\n",
+        "        return False\n",
+        "test_follower.py::test_who_may_miss_deletes_starts_over",
+    ),
+    Mutant(
+        "what-is-forgotten-meanwhile-does-not-matter",
+        "follower",
+        "        return self._end_offset < forgotten_end != self._forgotten_end\n",
+        "        return self._end_offset < forgotten_end and self._forgotten_end is None\n",
+        "test_follower.py::test_what_is_forgotten_while_a_copy_is_made_makes_it_start_over",
+    ),
+    Mutant(
+        "a-copy-does-not-know-what-it-lacks",
+        "follower",
+        "forgotten_end if chunk.forgotten_end > self._end_offset else 0\n",
+        "forgotten_end if chunk.forgotten_end < 0 else 0\n",
+        "test_follower.py::test_who_may_miss_deletes_starts_over",
+    ),
+    Mutant(
+        "who-starts-over-thinks-it-has-what-is-committed",
+        "follower",
+        "        self.high_watermark = min(self.high_watermark, offset)\n",
+        "",
+        "test_follower.py::test_who_may_miss_deletes_starts_over",
+    ),
+    Mutant(
+        "deletes-go-before-those-out-of-sync-have-them",
+        "leader",
+        "            for node_id, follower in self._followers.items()\n        ]\n",
+        "            for node_id, follower in self._followers.items()\n"
+        "            if node_id in self.isr\n        ]\n",
+        "test_high_watermark.py::test_every_replica_counts_also_out_of_sync",
+    ),
+    Mutant(
+        "a-new-process-has-what-the-old-one-had",
+        "leader",
+        "follower.node_epoch >= known.get(node_id, _UNKNOWN) else _UNKNOWN\n",
+        "follower.node_epoch >= 0 else _UNKNOWN\n",
+        "test_high_watermark.py::test_what_a_process_had_promises_nothing_of_the_next_one",
+    ),
     # --- divergence ------------------------------------------------------------------------------
     Mutant(
         "epochs-not-compared",

@@ -285,8 +285,20 @@ MUTANTS = (
     Mutant(
         "the-mark-moves-though-the-map-was-full",
         "cleaner/control",
-        "CleanState(result.mapped_end, result.horizon_ms",
-        "CleanState(inputs.segments[-1].base_offset, result.horizon_ms",
+        "first_dirty=result.mapped_end,",
+        "first_dirty=self._log.cleaning_inputs().segments[-1].base_offset,",
+    ),
+    Mutant(
+        "deletes-are-forgotten-without-a-note",
+        "cleaner/control",
+        "        if not self._notes_forgotten(result.forgotten_end):\n            return False\n",
+        "",
+    ),
+    Mutant(
+        "a-cut-behind-the-last-swap-is-not-seen",
+        "cleaner/control",
+        "        if result.generation != self._log.cleaning_inputs().generation:\n",
+        "        if result.generation < 0:\n",
     ),
     Mutant(
         "records-above-the-full-map-dropped",

@@ -46,6 +46,7 @@ DRIVER = "logd/runtime/disk_driver.py"
 PARTITION_TESTS = ("tests/unit/runtime/test_partition.py",)
 SESSION_TESTS = ("tests/unit/runtime/test_replica_session.py",)
 COPYING_TESTS = ("tests/unit/runtime/test_copied_logs.py",)
+COMPACTED_TESTS = ("tests/integration/runtime/test_compacted_replicas.py",)
 CLUSTER_TESTS = ("tests/integration/runtime/test_replication.py",)
 
 _WRITTEN = (
@@ -180,6 +181,43 @@ BUGS = (
         "        if not view.damage:\n",
         "        if view is not None:\n",
         CLUSTER_TESTS,
+    ),
+    Bug(
+        "only the leader compacts",
+        "logd/runtime/cleaner.py",
+        "    def _is_eligible(self, found: Partition) -> bool:\n"
+        "        if not found.config.compacts:\n",
+        "    def _is_eligible(self, found: Partition) -> bool:\n"
+        "        if not found.config.compacts or not found.is_led_here:\n",
+        COMPACTED_TESTS,
+    ),
+    Bug(
+        "a delete is forgotten once it is committed",
+        PARTITION,
+        "        return max(min(end_offset, self.high_watermark), self.view.start_offset)\n",
+        "        return max(self.high_watermark, end_offset)\n",
+        COMPACTED_TESTS,
+    ),
+    Bug(
+        "followers are not told what every replica has",
+        FETCHER,
+        "            self.partition.learn_replicated_end(chunk.replicated_end)\n",
+        "            assert chunk.replicated_end >= 0\n",
+        COMPACTED_TESTS,
+    ),
+    Bug(
+        "followers are not told what was forgotten",
+        SERVER,
+        "            forgotten_end=asked.partition.forgotten_end,\n",
+        "            forgotten_end=0,\n",
+        COMPACTED_TESTS,
+    ),
+    Bug(
+        "a copy must begin where a batch does",
+        "logd/storage/copying.py",
+        "header.base_offset < end and not header.records_count and",
+        "header.base_offset < 0 and",
+        ("tests/unit/storage/test_copying.py",),
     ),
 )
 

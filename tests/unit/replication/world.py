@@ -11,7 +11,7 @@ back, as far as its replica is not among those that may lead.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from logd.metadata.elections import Situation, settled, with_isr
 from logd.metadata.records import PartitionImage
@@ -49,19 +49,73 @@ from logd.replication import (
     TruncateTo,
     check_position,
 )
-from tests.unit.replication.cast import (
-    CHUNK_RECORDS,
-    GONE,
-    Answer,
-    Copy,
-    Node,
-    Position,
-    Record,
-    deletes,
-    key_of,
-    newest,
-)
-from tests.unit.replication.rig import LAG_MS, nodes
+from tests.unit.replication.keys import CHUNK_RECORDS, Record, check_deleted, check_kept, compacted
+from tests.unit.replication.rig import LAG_MS, epochs, nodes
+
+
+@dataclass(frozen=True)
+class Position:
+    sender: NodeId
+    stream: int
+    leader_epoch: int
+    node_epoch: int
+    end_offset: int
+    last_epoch: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    chunk: Chunk
+    records: tuple[Record, ...]
+    told_end: int
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A proposal on its way to the controller."""
+
+    leader: NodeId
+    node_epoch: int
+    leader_epoch: int
+    effect: ProposeIsr
+
+
+@dataclass
+class Node:
+    node_id: NodeId
+    log: list[Record] = field(default_factory=list)
+    start: int = 0
+    durable: int = 0
+    high_watermark: int = 0
+    #: What was stored of the high watermark last.
+    stored: int = 0
+    node_epoch: int = 0
+    is_up: bool = True
+    #: How much of the controller's history it knows.
+    known: int = 0
+    leader: PartitionLeader | None = None
+    follower: PartitionFollower | None = None
+    leader_epoch: int = -1
+    stream: int = 0
+    answers: list[Answer] = field(default_factory=list)
+    #: Deletes below it may be missing.
+    forgotten_end: int = 0
+    told_end: int = 0
+    #: Of the chunk that is being appended.
+    appending: tuple[Record, ...] = ()
+    pending: FollowerEvent | None = None
+
+    def end_offset_for(self, epoch: int) -> tuple[int, int]:
+        starts: dict[int, int] = {}
+        for offset, record in enumerate(self.log):
+            if record is not None and offset >= self.start:
+                starts.setdefault(record[0], offset)
+        return epochs(starts, len(self.log))(epoch)
+
+    @property
+    def last_epoch(self) -> int:
+        last = self.log[-1] if len(self.log) > self.start else None
+        return -1 if last is None else last[0]
 
 
 class World:
@@ -220,21 +274,11 @@ class World:
             node.start = max(node.start, node.leader.high_watermark)
 
     def compact(self, node: Node) -> None:
-        """Every horizon has passed; the plan and the swap are one moment."""
         if not node.is_up or node.pending is not None:
             return
         known = node.told_end if node.leader is None else node.leader.replicated_end
-        end, kept_from = node.high_watermark, min(known, node.high_watermark)
-        last = newest(node.log, node.start, end)
-        for at in range(node.start, end):
-            record = node.log[at]
-            if record is None or record[1] == GONE:
-                continue
-            forgets = last[key_of(record)] == at and deletes(record) and at < kept_from
-            if forgets:
-                node.forgotten_end = max(node.forgotten_end, at + 1)
-            if forgets or last[key_of(record)] != at:
-                node.log[at] = (record[0], GONE)
+        forgotten_end = compacted(node.log, node.start, node.high_watermark, known)
+        node.forgotten_end = max(node.forgotten_end, forgotten_end)
 
     def roll_back(self, node: Node, end: int) -> None:
         """What was durable is gone, on a replica that need not have it."""
@@ -242,8 +286,8 @@ class World:
             return
         del node.log[max(end, node.start) :]
         node.durable = len(node.log)
-        node.high_watermark = node.stored = min(node.high_watermark, node.stored, node.durable)
-        node.high_watermark = max(node.high_watermark, node.start)
+        node.stored = min(node.stored, node.durable)
+        node.high_watermark = max(node.stored, node.start)
 
     def crash(self, node: Node, kept: int) -> None:
         """`kept` of the records that were only written survive."""
@@ -301,21 +345,7 @@ class World:
         assert len(holders) >= self.min_isr, "committed on too few"
 
     def _agrees(self, node: Node, end: int) -> None:
-        """What is there is what was committed there; the last of each key is, unless a later one
-        takes its place, or it is a delete."""
-        last = newest(self.committed, 0, len(self.committed))
-        for at in range(node.start, end):
-            here, record = node.log[at], self.committed[at]
-            assert here is not None and record is not None and here[0] == record[0]
-            if here != record:
-                assert here[1] == GONE
-                assert last[key_of(record)] != at or deletes(record), "a key is lost"
-
-    def _resurrects_nothing(self, node: Node) -> None:
-        last = newest(self.committed, 0, len(self.committed))
-        for key, at in newest(node.log, node.start, node.high_watermark).items():
-            if last[key] < node.high_watermark and deletes(self.committed[last[key]]):
-                assert at == last[key], "a key that was deleted is back"
+        check_kept(node.log, self.committed, node.start, end)
 
     def deliver(self, position: Position) -> None:
         """A position arrives at whoever leads in its epoch; it may arrive again."""
@@ -346,9 +376,8 @@ class World:
             now_ms=self.now_ms,
         )
         if position.stream == follower.stream:
-            assert node.leader is not None
-            told = min(node.leader.replicated_end, node.high_watermark)
-            follower.answers = [Answer(chunk, tuple(records), told)]
+            known = node.leader.replicated_end if node.leader is not None else 0
+            follower.answers = [Answer(chunk, tuple(records), known)]
 
     # --- following -------------------------------------------------------------------------------
 
@@ -368,7 +397,7 @@ class World:
             node.stream += 1
             node.appending = answer.records
             if answer.chunk.leader_epoch == node.leader_epoch:
-                node.told_end = answer.replicated_end
+                node.told_end = answer.told_end
             self.to_follower(node, answer.chunk)
 
     def to_follower(self, node: Node, event: FollowerEvent) -> None:
@@ -432,7 +461,7 @@ class World:
             assert node.start <= len(node.log)
             assert node.high_watermark <= min(len(self.committed), node.durable)
             self._agrees(node, node.high_watermark)
-            self._resurrects_nothing(node)
+            check_deleted(node.log, self.committed, node.start, node.high_watermark)
         for node_id in (*self.state.isr, *self.state.eligible):
             node = self.nodes[node_id]
             assert node.durable >= len(self.committed), "who may lead lacks what is committed"

@@ -47,6 +47,8 @@ chunks = st.builds(
     st.integers(-1, INT64_MAX),
     offsets,
     offsets,
+    offsets,
+    offsets,
     st.none() | st.builds(EpochEnd, epochs_or_none, st.integers(-1, INT64_MAX)),
     st.booleans(),
 )

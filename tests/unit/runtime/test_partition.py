@@ -328,9 +328,29 @@ async def test_only_a_leader_moves_the_start_and_only_below_what_is_committed(
     assert partition.removal_limit == 0
     bench.followers_at(3, 2, 3)
     assert partition.removal_limit == 3
-    assert partition.replicated_end == 0
     bench.follow(led_by(2, epoch=5, partition_epoch=1))
     assert partition.removal_limit == 0
+
+
+async def test_what_every_replica_has_is_known_or_told(make: Make) -> None:
+    bench = make()
+    partition = await bench.lead(led_by(1, isr=(1, 2)))
+    bench.produce(4)
+    await bench.synced()
+    bench.followers_at(3, 2)
+    assert (partition.high_watermark, partition.replicated_end) == (3, 0)
+    bench.followers_at(2, 3)
+    assert partition.replicated_end == 2
+    bench.followers_at(4, 3)
+    assert partition.replicated_end == 3
+    bench.follow(led_by(2, epoch=5, partition_epoch=1))
+    assert partition.replicated_end == 0
+    partition.learn_replicated_end(2)
+    assert partition.replicated_end == 2
+    partition.learn_replicated_end(9)
+    assert partition.replicated_end == 3, "no more than is committed here"
+    bench.follow(led_by(2, epoch=5, partition_epoch=2, replicas=(1, 2, 3, 4)))
+    assert partition.replicated_end == 0, "a replica that came new has nothing"
 
 
 async def test_listeners_hear_of_what_is_committed_and_of_leaderships(make: Make) -> None:

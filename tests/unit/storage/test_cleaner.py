@@ -154,6 +154,7 @@ def test_a_tombstone_that_not_every_replica_has_stays() -> None:
     result = clean(files, plan)
     assert install(log, result)
     assert rows(log.view) == [(2, B, None)]
+    assert log.cleaning.state.forgotten_end == result.forgotten_end == 2
     assert result.horizon_ms > late, "and is not looked at again at once"
     plan = plan_of(log, now_ms=result.horizon_ms, replicated_end=3)
     assert plan is not None and install(log, clean(files, plan))

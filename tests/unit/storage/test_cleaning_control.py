@@ -13,6 +13,8 @@ from logd_wire import Compression
 
 from logd.storage import LogConfig, MemoryFiles, Moment, PartitionLog
 from logd.storage.cleaner import CleaningError, CleaningPlan, Verdict, clean
+from logd.storage.cleaner.state import UNKNOWN_END, CleanState, decode_state, load_state
+from logd.storage.sidecar import encode_sidecar, identity_of
 from tests.unit.storage.compaction_kit import (
     BATCHES,
     COMPACT,
@@ -264,3 +266,67 @@ def test_a_plan_is_plain_data() -> None:
     plan = plan_of(filled_log(BATCHES))
     assert plan is not None
     assert CleaningPlan.from_plain(json.loads(json.dumps(plan.to_plain()))) == plan
+
+
+# --- what is forgotten ---------------------------------------------------------------------------
+
+
+def test_what_is_forgotten_is_noted_before_it_is_so_and_survives() -> None:
+    files = MemoryFiles()
+    log = filled_log([[(A, b"1")], [(A, None)], [(B, b"1")], [(B, b"2")]], files)
+    clean_once(files, log)
+    plan = plan_of(log, now_ms=NOW_MS + HOUR_MS)
+    assert plan is not None
+    result = clean(files, plan)
+    assert result.forgotten_end == 2
+    assert log.cleaning.state.forgotten_end == 0
+    assert log.cleaning.swap(result, 0)
+    assert load_state(files, DIRECTORY, identity_of(DIRECTORY)).forgotten_end == 2
+    assert reopen(files, durable_end=None).cleaning.state.forgotten_end == 2
+
+
+def test_without_room_to_note_it_nothing_is_forgotten() -> None:
+    files = MemoryFiles()
+    log = filled_log([[(A, b"1")], [(A, None)]], files)
+    clean_once(files, log)
+    plan = plan_of(log, now_ms=NOW_MS + HOUR_MS)
+    assert plan is not None
+    result = clean(files, plan)
+    files.capacity = 0
+    assert not log.cleaning.swap(result, 0)
+    log.cleaning.discard(result)
+    files.capacity = MemoryFiles().capacity
+    assert rows(log.view) == [(1, A, None)]
+    assert not log.failed
+
+
+def test_a_file_that_cannot_be_read_leaves_it_unknown() -> None:
+    files = MemoryFiles()
+    log = filled_log(BATCHES, files)
+    clean_once(files, log)
+    path = f"{DIRECTORY}/cleaned"
+    overwrite(files, path, flip(content_of(files, path), 30))
+    found = reopen(files, durable_end=None).cleaning
+    assert found.state == CleanState(forgotten_end=UNKNOWN_END)
+    found.assume_forgotten(5)
+    found.assume_forgotten(9)
+    assert found.state.forgotten_end == 5
+
+
+def test_a_file_of_before_counts_as_forgetful_as_it_is_clean() -> None:
+    data = encode_sidecar(
+        b"logd-cl\0", struct.pack(">qqq", 7, -1, 3), identity=1, base_offset=0, covered=0
+    )
+    assert decode_state(data, 1) == CleanState(7, -1, 3, 7)
+
+
+def test_a_log_that_was_cut_behind_the_last_swap_is_not_clean() -> None:
+    files = MemoryFiles()
+    log = filled_log([[(A, b"1")], [(B, b"1")]], files)
+    plan = plan_of(log)
+    assert plan is not None
+    result = clean(files, plan)
+    assert result.files == ()
+    log.truncate(1)
+    assert not log.cleaning.finish(result)
+    assert log.cleaning.state.first_dirty == 0

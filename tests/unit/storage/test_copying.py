@@ -23,6 +23,7 @@ from logd.storage import (
 )
 from logd.storage.epochs import load_epochs
 from logd.storage.producers import decode_snapshot
+from tests.unit.storage.compaction_kit import A, Put, clean_once, filled_log, rows
 from tests.unit.storage.kit import (
     CONFIG,
     DIRECTORY,
@@ -440,3 +441,22 @@ def test_append_times_are_at_or_shortly_after_the_batch() -> None:
     assert all(NOW_MS + at <= time <= NOW_MS + 12 for at, time in enumerate(times))
     assert len(set(times)) > 3
     assert PartitionLog.create(MemoryFiles(), "empty", CONFIG).view.append_time_at(0) == -1
+
+
+# --- copies of compacted logs --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", range(1, 7))
+def test_a_copy_may_end_inside_of_what_the_leader_compacted(end: int) -> None:
+    files = MemoryFiles()
+    puts: list[list[Put]] = [[(A, b"%d" % number)] for number in range(8)]
+    leader = filled_log(puts, files)
+    replica = create()
+    for records, append_ms in chunks(leader, 0, 1):
+        if replica.view.written_end_offset < end:
+            append_copied(replica, records, append_ms=append_ms)
+    clean_once(files, leader)
+    copy(leader, replica)
+    assert rows(replica.view)[-1] == (7, A, b"7")
+    assert [row[0] for row in rows(replica.view)] == [*range(end), 7]
+    assert replica.view.written_end_offset == leader.view.written_end_offset
