@@ -85,6 +85,10 @@ class Groups:
         self._watches = Watches()
         #: Groups without members whose log does not say since when.
         self._emptied: set[str] = set()
+        #: Groups whose targets may not fit the topics.
+        self._affected: set[str] = set()
+        #: Whether there may be offsets of topics that are gone.
+        self._offsets_of_gone = True
         self._expiry_ms: int | None = None
 
     # --- the log ---------------------------------------------------------------------------------
@@ -127,21 +131,27 @@ class Groups:
         """The topics are these, of all the cluster. Nobody is answered before this was called once,
         with metadata no older than those that made this node the coordinator: what is not in them
         is taken for deleted. The first call also completes what an earlier coordinator left half
-        done."""
+        done. A decision that did not come into the log is made again by the next call."""
         known, subscriptions = self._subscriptions.known, self._subscriptions
         changed = subscriptions.changed(topics)
-        affected = set() if known else set(self._groups)
-        affected.update(self._reading(changed))
+        self._affected.update(self._reading(changed) if known else self._groups)
         subscriptions.change(topics)
-        affected.update(self._reading(changed))
-        records: list[GroupRecord] = list(self._committer.gone()) if changed or not known else []
-        for group_id in sorted(affected):
-            group = self._groups[group_id]
-            if group.target_epoch != group.epoch or self._targets_differ(group):
+        self._affected.update(self._reading(changed))
+        records: list[GroupRecord] = []
+        if changed or self._offsets_of_gone:
+            records.extend(self._committer.gone())
+            self._offsets_of_gone = bool(records)
+        for group_id in sorted(self._affected):
+            group = self._groups.get(group_id)
+            if group is None:
+                self._affected.discard(group_id)
+            elif group.target_epoch != group.epoch or self._targets_differ(group):
                 draft = Draft(group)
                 retarget(draft, subscriptions)
                 self._look_at_debts(draft.group, now_ms)
                 records.extend(draft.records)
+            else:
+                self._affected.discard(group_id)
         return Decision(tuple(records), None)
 
     def _reading(self, changed: frozenset[str]) -> Iterator[str]:

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from heapq import heappop, heappush
+from typing import Final
 
 from logd.groups.group import Group
-from logd.groups.reconcile import owes
+from logd.groups.reconcile import NOTHING, owes
 from logd.groups.records import CurrentMember, MemberKept, Partitions
+
+#: Members whose time is over are looked at again so much later, if they are there still.
+RETRY_MS: Final = 1_000
 
 
 class Watch:
@@ -47,7 +51,7 @@ class Watches:
         """Watch a member from now on."""
         watch = self._watches.setdefault((member.group_id, member.member_id), Watch())
         watch.heard_ms, watch.heard = now_ms, heard
-        self._look_again(member, watch)
+        self._look_again(member, watch, now_ms + member.session_timeout_ms)
 
     def end(self, group_id: str, member_id: str) -> None:
         self._watches.pop((group_id, member_id), None)
@@ -89,8 +93,8 @@ class Watches:
         watch.give_up_ms = deadline_ms
         heappush(self._due, (deadline_ms, member.group_id, member.member_id))
 
-    def _look_again(self, member: MemberKept, watch: Watch) -> None:
-        watch.session_due_ms = watch.heard_ms + member.session_timeout_ms
+    def _look_again(self, member: MemberKept, watch: Watch, deadline_ms: int) -> None:
+        watch.session_due_ms = deadline_ms
         heappush(self._due, (watch.session_due_ms, member.group_id, member.member_id))
 
     def next_deadline_ms(self) -> int | None:
@@ -98,19 +102,33 @@ class Watches:
         return self._due[0][0] if self._due else None
 
     def due(self, groups: Mapping[str, Group], now_ms: int) -> dict[str, list[str]]:
-        """Return group -> members whose time is over. They are watched until `end`."""
+        """Return group -> members whose time is over. They are watched until `end`, and found again
+        when that does not come."""
         found: dict[str, set[str]] = {}
         while self._due and self._due[0][0] <= now_ms:
             deadline_ms, group_id, member_id = heappop(self._due)
             watch, group = self.of(group_id, member_id), groups.get(group_id)
-            if watch is None or group is None:
+            member = None if group is None else group.kept.get(member_id)
+            if watch is None or deadline_ms not in {watch.give_up_ms, watch.session_due_ms}:
                 continue
-            if deadline_ms == watch.give_up_ms:
+            if group is None or member is None:
+                # It was going to join, and that never came into the log.
+                self.end(group_id, member_id)
+            elif self._is_over(watch, group, member, now_ms):
                 found.setdefault(group_id, set()).add(member_id)
+                self._look_again(member, watch, now_ms + RETRY_MS)
             elif deadline_ms == watch.session_due_ms:
-                member = group.kept[member_id]
-                if watch.heard_ms + member.session_timeout_ms <= now_ms:
-                    found.setdefault(group_id, set()).add(member_id)
-                else:
-                    self._look_again(member, watch)
+                self._look_again(member, watch, watch.heard_ms + member.session_timeout_ms)
         return {group_id: sorted(member_ids) for group_id, member_ids in found.items()}
+
+    def _is_over(self, watch: Watch, group: Group, member: MemberKept, now_ms: int) -> bool:
+        if watch.heard_ms + member.session_timeout_ms <= now_ms:
+            return True
+        if watch.give_up_ms is None or watch.give_up_ms > now_ms:
+            return False
+        current = group.current.get(member.member_id)
+        if current is not None and owes(current, group.targets.get(member.member_id, NOTHING)):
+            return True
+        # What would have taken something away from it never came into the log.
+        watch.give_up_ms, watch.told = None, False
+        return False

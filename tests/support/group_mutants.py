@@ -186,8 +186,8 @@ MUTANTS = (
     Mutant(
         "giving-up-may-last-for-ever",
         "watches",
-        "            if deadline_ms == watch.give_up_ms:\n",
-        "            if deadline_ms == -1:\n",
+        "        if watch.give_up_ms is None or watch.give_up_ms > now_ms:\n",
+        "        if watch.give_up_ms is None or watch.give_up_ms > 0:\n",
         "test_timeouts.py::test_who_does_not_give_up_in_time_is_out",
     ),
     Mutant(
@@ -207,9 +207,23 @@ MUTANTS = (
     Mutant(
         "session-ends-while-heartbeats-come",
         "watches",
-        "                if watch.heard_ms + member.session_timeout_ms <= now_ms:\n",
-        "                if watch.heard_ms <= now_ms:\n",
+        "        if watch.heard_ms + member.session_timeout_ms <= now_ms:\n",
+        "        if watch.heard_ms <= now_ms:\n",
         "test_timeouts.py::test_the_next_deadline_is_never_late",
+    ),
+    Mutant(
+        "a-removal-is-decided-once",
+        "watches",
+        "                self._look_again(member, watch, now_ms + RETRY_MS)\n",
+        "",
+        "test_timeouts.py::test_a_removal_that_was_not_written_is_decided_again",
+    ),
+    Mutant(
+        "what-was-not-written-has-to-be-given-up",
+        "watches",
+        "        if current is not None and owes(",
+        "        if current is None or not owes(",
+        "test_timeouts.py::test_what_was_not_taken_away_need_not_be_given_up",
     ),
     Mutant(
         "offsets-of-a-living-group-expire",
@@ -265,8 +279,8 @@ MUTANTS = (
     Mutant(
         "a-cut-decision-stays-cut",
         "machine",
-        "            if group.target_epoch != group.epoch or self._targets_differ(group):\n",
-        "            if known and self._targets_differ(group):\n",
+        "            elif group.target_epoch != group.epoch or self._targets_differ(group):\n",
+        "            elif known and self._targets_differ(group):\n",
         "test_replay.py::test_a_decision_that_was_cut_is_completed",
     ),
 )

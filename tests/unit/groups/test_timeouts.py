@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from logd_wire.errors import ErrorCode, RebalanceError
 
-from logd.groups import LEAVING, GroupEpoch, TargetEpoch
+from logd.groups import LEAVING, GroupEpoch, Heartbeat, TargetEpoch
 from tests.unit.groups.rig import GROUP, REBALANCE_MS, SESSION_MS, Coordinator, parts
 
 
@@ -203,3 +203,54 @@ def test_a_coordinator_that_takes_over_gives_time_to_give_up() -> None:
     assert there.member("a").state == "unrevoked"
     there.after(2)
     assert [each.member_id for each in there.members(GROUP)] == ["b"]
+
+
+# --- decisions that never came into the log ------------------------------------------------------
+
+
+def undone(there: Coordinator, request: Heartbeat) -> None:
+    """The machine decides, and the append is refused."""
+    assert there.groups.heartbeat(request, there.now_ms).records
+
+
+def test_a_removal_that_was_not_written_is_decided_again() -> None:
+    there = two_members()
+    there.after(SESSION_MS - 1)
+    there.stay("a")
+    there.now_ms += 1
+    assert there.groups.tick(there.now_ms, 0).records
+    assert there.groups.next_deadline_ms() == there.now_ms + 1_000
+    there.after(1_000)
+    assert there.counts() == {"a": 2}
+
+
+def test_a_join_that_was_not_written_leaves_nothing() -> None:
+    there = two_members()
+    for group in (GROUP, "another"):
+        undone(there, Heartbeat(group, "c", 0, topics=("orders",), session_timeout_ms=SESSION_MS))
+    for _ in range(10):
+        there.after(2_000)
+        there.settle(1)
+    assert there.counts() == {"a": 2, "b": 2}
+
+
+def test_what_was_not_taken_away_need_not_be_given_up() -> None:
+    there = Coordinator()
+    there.join("a")
+    undone(there, Heartbeat(GROUP, "b", 0, topics=("orders",)))
+    for _ in range(20):
+        there.after(4_000)
+        there.stay("a")
+    assert there.counts() == {"a": 4}
+
+
+def test_giving_up_that_was_not_written_has_its_time_again() -> None:
+    there = told_to_give_up()
+    epoch = there.member("a").member_epoch
+    undone(there, Heartbeat(GROUP, "a", epoch, owned=parts("orders", 0, 1)))
+    for _ in range(REBALANCE_MS // 1_000 + 1):
+        there.stay("b")
+        if "a" in there.counts():
+            there.stay("a")
+        there.after(1_000)
+    assert [each.member_id for each in there.members()] == ["b"]

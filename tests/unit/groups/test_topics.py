@@ -176,3 +176,14 @@ def test_a_member_reads_something() -> None:
     there.join("a")
     with pytest.raises(InvalidRequestError):
         there.stay("a", topics=())
+
+
+def test_targets_that_were_not_written_are_made_again() -> None:
+    there = Coordinator(topics(orders=2, letters=1))
+    there.join("a")
+    there.commit("", -1, 5, *parts("letters", 0), group="another")
+    assert there.groups.topics_changed(topics(orders=3), 0).records
+    there.change_topics(topics(orders=3))
+    assert there.stay("a").assignment == parts("orders", 0, 1, 2)
+    assert there.offsets("another") == {}
+    assert there.groups.topics_changed(topics(orders=3), 0).records == ()
