@@ -19,6 +19,7 @@ from logd_proto.v1 import group_pb2
 from logd_wire import WireRecord, encode_batch
 from logd_wire.errors import ErrorCode, InvalidGroupError, LogdError, RebalanceError, error_for
 
+from logd.testing.clock import SimClock
 from tests.unit.client.harness import World, read, run
 from tests.unit.client.memory_cluster import MemoryCluster
 from tests.unit.client.memory_group import MemoryGroup
@@ -57,7 +58,7 @@ async def until(condition: Callable[[], object], seconds: float = 60) -> None:
     end = loop.time() + seconds
     while not condition():
         assert loop.time() < end, "it does not come"
-        await asyncio.sleep(0.01)
+        await SimClock(loop).sleep_ms(10)
 
 
 def member_world(nodes: int = 1, partitions: int = 2, each: int = 10) -> tuple[World, MemoryGroup]:
@@ -96,7 +97,7 @@ def test_a_coordinator_that_hangs_is_looked_for_elsewhere_within_the_session() -
         await read(engine, 20)
         world.cluster.hung.add("n1:7171")
         group.move(2)
-        await asyncio.sleep(6)
+        await world.clock.sleep_ms(6_000)
         assert engine.group is not None
         assert engine.group.coordinator.address == "n2:7171"
         assert len(engine.fetcher.assignment()) == 2
@@ -119,8 +120,8 @@ def test_nothing_is_delivered_past_the_session_of_a_frozen_process() -> None:
         lease = engine.fetcher.state.lease
         assert lease is not None and not lease.over()
         lease.now_ms = lambda: deadline_ms
-        assert engine.fetcher.take(100) == {}
         assert engine.fetcher.take_one() is None
+        assert engine.fetcher.take(100) == {}
         lease.now_ms = lambda: deadline_ms - 1
         assert engine.fetcher.take_one() is not None
         await engine.close()
@@ -137,7 +138,7 @@ def test_a_session_without_answers_ends_reading_and_a_new_one_begins_at_the_comm
         engine.fetcher.take(1)
         await until(lambda: group.committed == {("t", 0): 10, ("t", 1): 10})
         group.refuse = lambda _: error_for(ErrorCode.COORDINATOR_LOADING, "loading")
-        await asyncio.sleep(6.5)
+        await world.clock.sleep_ms(6_500)
         assert engine.fetcher.assignment() == []
         announcement = engine.reading.next_announcement()
         assert announcement is not None
