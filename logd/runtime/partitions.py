@@ -125,6 +125,8 @@ class Partitions:
         self._nodes: dict[NodeId, int] = {}
         #: The newest image: a log that took long to open is led as it says.
         self._newest = ClusterImage()
+        #: The image at the start.
+        self._begun = ClusterImage()
 
     def take_part(self, around: Surroundings, fetcher: ReplicaFetcher | None) -> None:
         """Lead and copy from now on; comes before any log is opened.
@@ -151,6 +153,7 @@ class Partitions:
     async def open_all(self, image: ClusterImage) -> None:
         """Open the log of every partition in `image`; set aside what it does not know."""
         node_id = self._config.node.id
+        self._begun = image
         wanted = dict(image.partitions_of(node_id))
         keys: set[LogKey] = {(key.topic_id, key.partition) for key in wanted}
         unknown = await self._driver.call(
@@ -214,10 +217,12 @@ class Partitions:
 
     async def _forget_left(self, before: ClusterImage, after: ClusterImage) -> None:
         """A replica that comes to this node anew begins empty, whatever the ledger says of one
-        that was here earlier."""
+        that was here earlier. One that was to be opened at the start is none of these: it may have
+        waited for room ever since."""
         for one in list(self._missing(after)):
             key = (one.key.topic_id, one.key.partition)
-            if key in self._ledger.ends and not self._is_replica(one.key, before):
+            was_here = self._is_replica(one.key, before) or self._is_replica(one.key, self._begun)
+            if key in self._ledger.ends and not was_here:
                 await self._driver.call(partial(self._delete, key))
 
     async def _open_missing(self, image: ClusterImage) -> None:
