@@ -126,6 +126,11 @@ class NodeSessions:
             return Heartbeat(fenced=True)
         return Heartbeat(fenced=True, unfence=UnfenceNode(node_id, incarnation_id))
 
+    def is_alive(self, node_id: NodeId) -> bool:
+        """Whether the node is counted on, and no fence is due."""
+        session = self._sessions.get(node_id)
+        return session is not None and session.deadline_ms is not None and not session.is_over
+
     def due(self, now_ms: int) -> tuple[FenceNode, ...]:
         """Return the nodes whose time is over; each is due again until the image says so."""
         due = []

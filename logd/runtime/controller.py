@@ -107,9 +107,9 @@ class Controller:
         has ended. Raises OutcomeUnknownError beside what `heartbeat` raises.
         """
         arrived_ms = self._clock.monotonic_ms()
-        node = self._metadata.image.nodes.get(call.node_id)
         # A node in service has time until its next heartbeat; one that comes back is waited for.
-        patience_ms = 0 if node is None or node.fenced else self._timing.heartbeat_ms
+        is_alive = self._sessions is not None and self._sessions.is_alive(call.node_id)
+        patience_ms = self._timing.heartbeat_ms if is_alive else 0
         await self._consensus.read_barrier(timeout_ms=timeout_ms, patience_ms=patience_ms)
         return self.heartbeat(call, arrived_ms)
 

@@ -96,7 +96,7 @@ BUGS = (
         "        if session.is_over and node.fenced:\n",
         "cut,one_way,lossy,stall",
         "serves although it is fenced",
-        "0:60",
+        "60:120",
     ),
     Bug(
         "a node does not fence itself",
