@@ -95,6 +95,10 @@ class NodeSessions:
             elif before[node_id].fenced != node.fenced:
                 session.deadline_ms = self._deadline(node, now_ms)
                 session.is_over = False
+                if node.fenced:
+                    # It must know what it lost before it serves again: it may still believe that it
+                    # leads.
+                    session.target_index = end_index
             sessions[node_id] = session
         self._sessions = sessions
 

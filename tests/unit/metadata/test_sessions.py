@@ -111,6 +111,19 @@ def test_a_node_is_let_in_once_it_has_followed_the_log() -> None:
     assert made.heartbeat(N2, INC1, LogIndex(20), 450) == Heartbeat(fenced=False)
 
 
+def test_a_node_that_was_fenced_is_let_in_once_it_knows_that_it_was() -> None:
+    """Frozen for a while, it still believes that it leads: it must not serve before it has heard
+    otherwise, though it is the same process that was let in before."""
+    machine = machine_with_nodes(1, 2)
+    made = sessions(machine)
+    fence(machine, 1)
+    made.follow(machine.image, LogIndex(25), SESSION)
+    assert made.heartbeat(N1, INC1, AT, SESSION + 1) == Heartbeat(fenced=True)
+    assert made.heartbeat(N1, INC1, LogIndex(24), SESSION + 2) == Heartbeat(fenced=True)
+    again = made.heartbeat(N1, INC1, LogIndex(25), SESSION + 3)
+    assert again == Heartbeat(fenced=True, unfence=UnfenceNode(N1, INC1))
+
+
 def test_a_node_let_in_gets_a_full_session() -> None:
     machine = machine_with_nodes()
     run(machine, registration(1))
