@@ -11,6 +11,7 @@ import argparse
 import json
 import platform
 import shlex
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -78,6 +79,8 @@ def main() -> None:
         "machine": machine(),
         "versions": {**versions(), "kafka": KAFKA_VERSION, "system": platform.platform()},
     }
+    # As Ctrl-C does: what was started is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     begin = time.monotonic()
     bare = limits(arguments.data_dir)
     print("bare: " + ", ".join(f"{name} {value:,}" for name, value in bare.items()), flush=True)
