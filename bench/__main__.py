@@ -79,8 +79,8 @@ def main() -> None:
         "machine": machine(),
         "versions": {**versions(), "kafka": KAFKA_VERSION, "system": platform.platform()},
     }
-    # Servers are processes of their own sessions: whoever ends this by a signal ends them too.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    # As Ctrl-C does: what was started is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     begin = time.monotonic()
     bare = limits(arguments.data_dir)
     print("bare: " + ", ".join(f"{name} {value:,}" for name, value in bare.items()), flush=True)

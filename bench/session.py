@@ -241,10 +241,9 @@ class Session:
         if rate is None:
             self._skip(f"{group.name}: there is no rate to take a share of")
             return
-        warm = 0 if rate else WARM_ROUNDS
         failed: set[str] = set()
         with started(group, folder, self._skip) as servers:
-            for number in range(group.rounds + warm):
+            for number in range(group.rounds + WARM_ROUNDS):
                 for name in group.lanes:
                     lane = LANES[name]
                     if lane.system not in servers or name in failed:
@@ -255,8 +254,8 @@ class Session:
                         failed.add(name)
                         self._skip(f"  {group.name}, {lane.label}: FAILED, {error}")
                         continue
-                    if number >= warm:
-                        self._keep(group, lane, number - warm + 1, document)
+                    if number >= WARM_ROUNDS:
+                        self._keep(group, lane, number - WARM_ROUNDS + 1, document)
 
     def _skip(self, text: str) -> None:
         self.skipped.append(text.strip())
