@@ -23,9 +23,6 @@ def test_a_stall_does_not_move_the_times_after_it() -> None:
         now_ns += round(seconds * 1e9)
         slept += 1
 
-    def clock() -> int:
-        return now_ns
-
     times = []
     for due_ns in due_times(replace(TASK, rate=1_000.0, seconds=0.05), clock, sleep):
         assert now_ns >= due_ns
