@@ -4,6 +4,8 @@ Three real nodes on this machine, each with its own folder and synced log. A com
 configuration of one topic and is acknowledged once a majority has it durable and the answering
 node has followed it. A read is a command that changes nothing: it is answered after a majority
 confirmed the leader, so it is linearizable.
+
+CPU is for each call, of the nodes alone: a busy machine changes it less than the rates.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from pathlib import Path
 import grpc
 from logd_proto.v1 import admin_pb2
 
-from tests.support.quorum import RealCluster
+from tests.support.quorum import RealCluster, cpu_seconds
 
 IN_FLIGHT = 64
 #: Connections that share the calls in flight, as those of several clients.
@@ -69,10 +71,16 @@ def _connection(cluster: RealCluster, number: int) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(cluster.nodes[number].address, options)
 
 
+def _cpu_seconds(cluster: RealCluster) -> dict[int, float]:
+    return {number: cpu_seconds(node) for number, node in cluster.nodes.items()}
+
+
 async def report(cluster: RealCluster, leader: int, seconds: float) -> None:
     follower = min(number for number in cluster.nodes if number != leader)
     print(
-        "| asked | calls | in flight | a second | median ms | 99 % ms |\n|---|---|--:|--:|--:|--:|"
+        "| asked | calls | in flight | a second | median ms | 99 % ms | "
+        "leader CPU ms | all CPU ms |\n"
+        "|---|---|--:|--:|--:|--:|--:|--:|"
     )
     for asked, number in (("the leader", leader), ("a follower", follower)):
         async with AsyncExitStack() as stack:
@@ -86,11 +94,15 @@ async def report(cluster: RealCluster, leader: int, seconds: float) -> None:
                 ("reads", IN_FLIGHT, False),
                 ("reads", 1, False),
             ):
+                before = _cpu_seconds(cluster)
                 rate, took = await measure(calls, in_flight, seconds, changes=changes)
+                used = {node: end - before[node] for node, end in _cpu_seconds(cluster).items()}
                 median, worst = statistics.median(took), statistics.quantiles(took, n=100)[-1]
                 print(
                     f"| {asked} | {what} | {in_flight} | {rate:,.0f} | "
-                    f"{median * 1e3:.2f} | {worst * 1e3:.2f} |",
+                    f"{median * 1e3:.2f} | {worst * 1e3:.2f} | "
+                    f"{used[leader] / len(took) * 1e3:.2f} | "
+                    f"{sum(used.values()) / len(took) * 1e3:.2f} |",
                     flush=True,
                 )
 

@@ -168,6 +168,16 @@ def test_who_is_not_registered_is_refused() -> None:
     assert [command.node_id for command in made.due(SESSION)] == [1, 2]
 
 
+def test_a_heartbeat_counts_from_when_it_arrived_and_shortens_nothing() -> None:
+    made = sessions(machine_with_nodes(1))
+    made.heartbeat(N1, INC1, AT, 400)
+    made.heartbeat(N1, INC1, AT, 300)
+    assert made.next_deadline_ms() == 400 + SESSION
+    assert made.is_alive(N1)
+    assert made.due(400 + SESSION) != ()
+    assert not made.is_alive(N1)
+
+
 def test_nobody_is_no_deadline() -> None:
     assert NodeSessions(TIMING, ClusterImage(), LogIndex(0), 0).next_deadline_ms() is None
 
