@@ -42,8 +42,8 @@ MUTANTS = (
     Mutant(
         "index-off-by-one",
         "segment",
-        "index = bisect_right(self.relative, relative) - 1",
-        "index = bisect_right(self.relative, relative + 1) - 1",
+        "index = bisect_right(self.relative, relative) - 1\n        return (self.relative",
+        "index = bisect_right(self.relative, relative + 1) - 1\n        return (self.relative",
     ),
     Mutant(
         "dedup-by-last-sequence-only",

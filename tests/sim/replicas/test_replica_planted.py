@@ -164,8 +164,8 @@ BUGS = (
     Bug(
         "news outlive a leadership",
         SERVER,
-        "_News(asked.position.leader_epoch, ",
-        "_News(0, ",
+        "        asked.position.leader_epoch,\n        partition.high_watermark,\n",
+        "        0,\n        partition.high_watermark,\n",
         SESSION_TESTS,
     ),
     Bug(

@@ -306,6 +306,7 @@ async def test_a_tick_that_cannot_append_is_made_up_for() -> None:
     bench.log.refusal = NotEnoughReplicasError("one of two")
     bench.driver.tick(bench.clock.now_ms)
     bench.log.refusal = None
+    assert bench.driver.machine is None, "what it decided may be in the log in part"
     await bench.loaded()
     bench.clock.now_ms += 6_001
     bench.driver.tick(bench.clock.now_ms)
