@@ -7,15 +7,12 @@ not seen is a failure, also of `tests/unit/metadata/test_mutants.py`.
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.planting import first_failure, plant_in, report
+from tests.support.planting import ROOT, copied, first_failure, plant_in, report
 
-ROOT = Path(__file__).resolve().parents[2]
 _UNIT = "tests/unit/metadata"
 _SCENARIOS = "tests/scenarios/metadata"
 _COPIED = ("logd", "client", "tests/support", "tests/unit/metadata", "tests/scenarios")
@@ -406,13 +403,7 @@ def pytest_name(mutant: Mutant) -> str:
 
 def seen_by(mutant: Mutant, tests: list[str]) -> str:
     """Run tests against the planted bug; return the first one that fails, '' if none does."""
-    with tempfile.TemporaryDirectory() as directory:
-        root = Path(directory)
-        for folder in _COPIED:
-            ignored = shutil.ignore_patterns("__pycache__", "native", "*.so")
-            shutil.copytree(ROOT / folder, root / folder, ignore=ignored)
-        for file in _FILES:
-            shutil.copy(ROOT / file, root / file)
+    with copied(_COPIED, _FILES) as root:
         plant(mutant, root)
         return first_failure(root, tests)
 

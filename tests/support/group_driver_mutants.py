@@ -7,15 +7,12 @@ at a time and runs its test against the copy. A bug that is not seen is a failur
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.planting import first_failure, plant_in, report
+from tests.support.planting import copied, first_failure, plant_in, report
 
-ROOT = Path(__file__).resolve().parents[2]
 _UNIT = "tests/unit/runtime/test_group_driver.py"
 _NODES = "tests/integration/runtime/test_groups.py"
 _COPIED = ("logd", "client", "tests/support")
@@ -158,14 +155,7 @@ def source(module: str) -> Path:
 
 def seen_by(mutant: Mutant) -> str:
     """Run its test against the planted bug; return the test when it fails, '' if it does not."""
-    with tempfile.TemporaryDirectory() as directory:
-        root = Path(directory)
-        for folder in _COPIED:
-            ignored = shutil.ignore_patterns("__pycache__", "native", "*.so")
-            shutil.copytree(ROOT / folder, root / folder, ignore=ignored)
-        for file in _FILES:
-            (root / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / file, root / file)
+    with copied(_COPIED, _FILES) as root:
         plant_in(root / source(mutant.module), mutant)
         return first_failure(root, [mutant.seen_by])
 

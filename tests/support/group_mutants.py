@@ -7,15 +7,12 @@ A bug that its test does not see is a failure, also of `tests/unit/groups/test_m
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.planting import first_failure, plant_in, report
+from tests.support.planting import copied, first_failure, plant_in, report
 
-ROOT = Path(__file__).resolve().parents[2]
 _UNIT = "tests/unit/groups"
 _COPIED = ("logd", "client", "tests/support", _UNIT)
 _FILES = ("pyproject.toml", "tests/__init__.py", "tests/conftest.py", "tests/unit/__init__.py")
@@ -292,13 +289,7 @@ def source(module: str) -> Path:
 
 def seen_by(mutant: Mutant, test: str) -> str:
     """Run a test against the planted bug; return the first case that fails, '' if none does."""
-    with tempfile.TemporaryDirectory() as directory:
-        root = Path(directory)
-        for folder in _COPIED:
-            ignored = shutil.ignore_patterns("__pycache__", "native", "*.so")
-            shutil.copytree(ROOT / folder, root / folder, ignore=ignored)
-        for file in _FILES:
-            shutil.copy(ROOT / file, root / file)
+    with copied(_COPIED, _FILES) as root:
         plant_in(root / source(mutant.module), mutant)
         return first_failure(root, [test])
 

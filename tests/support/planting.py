@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Planted(Protocol):
@@ -24,6 +29,20 @@ class Planted(Protocol):
 
 
 M = TypeVar("M", bound=Planted)
+
+
+@contextmanager
+def copied(folders: Iterable[str], files: Iterable[str]) -> Iterator[Path]:
+    """The root of a copy of some folders and files of the project, for as long as the block."""
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        ignored = shutil.ignore_patterns("__pycache__", "native", "*.so")
+        for folder in folders:
+            shutil.copytree(ROOT / folder, root / folder, ignore=ignored)
+        for file in files:
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / file, root / file)
+        yield root
 
 
 def plant_in(path: Path, mutant: Planted) -> None:

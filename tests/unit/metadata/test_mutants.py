@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.controller_mutants import MUTANTS, ROOT, Mutant, pytest_name, seen_by, source
+from tests.support.controller_mutants import MUTANTS, Mutant, pytest_name, seen_by, source
+from tests.support.planting import ROOT
 
 by_name = pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 
