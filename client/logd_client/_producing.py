@@ -14,7 +14,7 @@ from logd_wire.errors import ConfigError
 from logd_client import _fork
 from logd_client._config import cluster_config, producer_config
 from logd_client._core.accumulator import queue_for
-from logd_client._core.batch import ProducerBatch, TopicQueues
+from logd_client._core.batch import ATOMIC_APPENDS, ProducerBatch, TopicQueues
 from logd_client._delivery import OnDelivery, metadata_of
 from logd_client._engine.producer import ProducerEngine
 from logd_client._io_thread import IoThread
@@ -26,6 +26,8 @@ logger = logging.getLogger("logd.client.producer")
 
 #: Records of one `send_many` that are appended without letting go of the lock.
 CHUNK_RECORDS: Final = 512
+
+_BYTES_ONLY: Final = {bytes}
 
 Runs = list[tuple[ProducerBatch, int, int]]
 
@@ -59,6 +61,7 @@ class Front:
         self._key_serializer = key_serializer
         self._value_serializer = value_serializer
         self.plain_values = value_serializer is None and partitioner is None
+        self._unlocked = self.plain_values and ATOMIC_APPENDS
         lock = threading.Lock()
         self.lock = lock
 
@@ -118,6 +121,20 @@ class Front:
         timestamp: Time | None,
     ) -> tuple[ProducerBatch, int, int]:
         """Append one record; return its batch, its index there, and its time."""
+        if (
+            self._unlocked
+            and value.__class__ is bytes
+            and key is partition is timestamp is None
+            and not headers
+            and (sticky := topic.sticky) is not None
+            and (batch := sticky.open) is not None
+        ):
+            # The most frequent case. Taking the lock would cost a fifth of a `send`; it is charged
+            # for when the batch is closed, so up to a batch of a topic is not counted as used.
+            stamp = time.time_ns() // 1_000_000
+            index = batch.append(stamp, None, value, ())
+            if index >= 0:
+                return batch, index, stamp
         if value.__class__ is not bytes or self._value_serializer is not None:
             value = self.value_bytes(value)
         queue = None
@@ -141,7 +158,7 @@ class Front:
     def append_chunk(self, topic: TopicQueues, values: Sequence[object]) -> tuple[Runs, list[int]]:
         """Append records of one `send_many`; return runs, and the time of each record."""
         stamp = time.time_ns() // 1_000_000
-        if self.plain_values and all(value.__class__ is bytes for value in values):
+        if self.plain_values and set(map(type, values)) == _BYTES_ONLY:
             with self.lock:
                 runs = topic.accumulator.append_values(topic, stamp, values)  # type: ignore[arg-type]
             return runs, [stamp] * len(values)

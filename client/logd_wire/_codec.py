@@ -16,7 +16,7 @@ CODEC_VARIABLE: Final = "LOGD_CODEC"
 
 
 #: What an extension of today has and one of before has not.
-_NEWEST_NAME: Final = "KeyMap"
+_NEWEST_NAME: Final = "decode_rows"
 
 
 def _chosen(wanted: str) -> str:
@@ -46,7 +46,13 @@ CODEC: Final = _chosen(os.environ.get(CODEC_VARIABLE, ""))
 
 # To a type checker, the pure codec is what there is: the other one is held to it.
 if TYPE_CHECKING or CODEC == "pure":
-    from logd_wire._pure_decode import decode_batch, decode_records, iter_keys, iter_records
+    from logd_wire._pure_decode import (
+        decode_batch,
+        decode_records,
+        decode_rows,
+        iter_keys,
+        iter_records,
+    )
     from logd_wire._pure_encode import BatchBuilder, encode_batch
     from logd_wire._pure_filter import filter_batch
     from logd_wire._pure_keymap import KeyMap
@@ -57,6 +63,7 @@ else:
         KeyMap,
         decode_batch,
         decode_records,
+        decode_rows,
         encode_batch,
         filter_batch,
         iter_keys,
@@ -71,6 +78,7 @@ __all__ = [
     "KeyMap",
     "decode_batch",
     "decode_records",
+    "decode_rows",
     "encode_batch",
     "filter_batch",
     "iter_keys",

@@ -8,7 +8,7 @@ length counts what follows it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from crc32c import crc32c
@@ -255,6 +255,7 @@ class BatchBuilder:
     __slots__ = (
         "_base_timestamp",
         "_bytes_max",
+        "_closed",
         "_compression",
         "_delta_max",
         "_fast_base",
@@ -280,6 +281,7 @@ class BatchBuilder:
         self._bytes_max = min(bytes_max, BATCH_BYTES_MAX)
         self._base_timestamp = -1
         self._fast_base = _NEVER
+        self._closed = False
         self._delta_max = 0
         self._parts: list[bytes] = []
         self.count = 0
@@ -340,7 +342,7 @@ class BatchBuilder:
         _, record = encode_placed(placed, 0, count - 1, base_timestamp)
         delta = timestamp - base_timestamp
         size = self.size_estimate + len(record)
-        if count and (size > self._bytes_max or count >= BATCH_RECORDS_MAX):
+        if self._closed or (count and (size > self._bytes_max or count >= BATCH_RECORDS_MAX)):
             return -1
         self._parts.append(record)
         self._base_timestamp = base_timestamp
@@ -350,6 +352,28 @@ class BatchBuilder:
         self._delta_max = max(self._delta_max, delta)
         self.count = count + 1
         return count
+
+    def extend(self, timestamp: int, values: Sequence[object], start: int, /) -> int:
+        """Add the values from index `start` on, as records that are nothing else; return how many.
+
+        Ends where the builder is full, and at a value that is no `bytes` or that no record holds.
+        """
+        if start < 0:
+            raise ValueError("start is negative")
+        append = self.append
+        for position in range(start, len(values)):
+            value = values[position]
+            if type(value) is not bytes or len(value) > RECORD_BYTES_MAX:
+                return position - start
+            if append(timestamp, None, value) < 0:
+                return position - start
+        return max(0, len(values) - start)
+
+    def close(self) -> int:
+        """Be full from now on; return the number of records."""
+        self._closed = True
+        self._fast_base = _NEVER
+        return self.count
 
     def build(
         self, *, producer_id: int = -1, producer_epoch: int = -1, base_sequence: int = -1

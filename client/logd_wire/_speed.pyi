@@ -2,6 +2,7 @@
 
 from logd_wire._pure_decode import decode_batch as decode_batch
 from logd_wire._pure_decode import decode_records as decode_records
+from logd_wire._pure_decode import decode_rows as decode_rows
 from logd_wire._pure_decode import iter_keys as iter_keys
 from logd_wire._pure_decode import iter_records as iter_records
 from logd_wire._pure_encode import BatchBuilder as BatchBuilder

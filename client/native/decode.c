@@ -387,31 +387,87 @@ static int record_parts(const speed_state *state, const batch *from, const recor
     return -1;
 }
 
+enum part { OFFSET, TIMESTAMP, KEY, VALUE, HEADERS };
+
+/* How the object of a record is made: by calling `call`, or (NULL) as a tuple of `type` that has
+ * the items of `before`, the parts of the record in `order`, and the items of `after`. */
+typedef struct {
+    PyObject *call;
+    PyTypeObject *type;
+    PyObject *before;
+    PyObject *after;
+    enum part order[5];
+    int cyclic; /* an item of `before` or `after` may lead back to the tuple */
+} maker;
+
+int speed_is_plain_tuple(PyObject *type)
+{
+    PyTypeObject *it = (PyTypeObject *)type;
+    return PyType_Check(type) && PyType_IsSubtype(it, &PyTuple_Type)
+           && it->tp_basicsize == PyTuple_Type.tp_basicsize && it->tp_dictoffset == 0;
+}
+
+static maker wire_records(const speed_state *state)
+{
+    return (maker){
+        .type = (PyTypeObject *)state->wire_record,
+        .before = state->empty_tuple,
+        .after = state->empty_tuple,
+        .order = {OFFSET, TIMESTAMP, KEY, VALUE, HEADERS},
+    };
+}
+
+static int may_be_cyclic(PyObject *items)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items); i++)
+        if (PyObject_IS_GC(PyTuple_GET_ITEM(items, i)))
+            return 1;
+    return 0;
+}
+
+/* Takes over the five parts. Nobody sees the tuple before it is whole. */
+static PyObject *made_tuple(const maker *how, PyObject **parts)
+{
+    Py_ssize_t before = PyTuple_GET_SIZE(how->before), after = PyTuple_GET_SIZE(how->after);
+    PyTupleObject *made = PyObject_GC_NewVar(PyTupleObject, how->type, before + 5 + after);
+    if (made == NULL)
+        return NULL;
+    PyObject **to = made->ob_item;
+    for (Py_ssize_t i = 0; i < before; i++)
+        *to++ = Py_NewRef(PyTuple_GET_ITEM(how->before, i));
+    for (int i = 0; i < 5; i++)
+        *to++ = parts[how->order[i]];
+    for (Py_ssize_t i = 0; i < after; i++)
+        *to++ = Py_NewRef(PyTuple_GET_ITEM(how->after, i));
+    /* Bytes, numbers and tuples of such cannot be part of a cycle, so the collector, which would go
+     * through every record several times, need not know of it. */
+    if (how->cyclic)
+        PyObject_GC_Track(made);
+    return (PyObject *)made;
+}
+
 /* The caller's object for a record. */
-static PyObject *made_object(const speed_state *state, PyObject *make, PyObject **parts)
+static PyObject *made_object(const maker *how, PyObject **parts)
 {
     PyObject *made;
-    if (make == state->wire_record) {
-        PyTypeObject *type = (PyTypeObject *)make;
-        made = type->tp_alloc(type, 5);
-        if (made != NULL) {
-            for (int i = 0; i < 5; i++)
-                PyTuple_SET_ITEM(made, i, parts[i]);
+    if (how->call == NULL) {
+        made = made_tuple(how, parts);
+        if (made != NULL)
             return made;
-        }
     } else {
         PyObject *stack[6] = {NULL, parts[0], parts[1], parts[2], parts[3], parts[4]};
-        made = PyObject_Vectorcall(make, stack + 1, 5 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+        made = PyObject_Vectorcall(how->call, stack + 1, 5 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     }
     for (int i = 0; i < 5; i++)
         Py_DECREF(parts[i]);
     return made;
 }
 
-/* ---- decode_records, decode_batch ------------------------------------------------------------ */
+/* ---- decode_records, decode_rows, decode_batch ------------------------------------------------------------ */
 
-/* The list of what `make` returns; 0 in `*sound`: the batch is damaged, no exception is set. */
-static PyObject *decode_all(const speed_state *state, const batch *from, PyObject *make, int *sound)
+/* The list of what `how` makes; 0 in `*sound`: the batch is damaged, no exception is set. */
+static PyObject *decode_all(const speed_state *state, const batch *from, const maker *how,
+                            int *sound)
 {
     int64_t count = from->fields.records_count, expected = 0;
     *sound = count * RECORD_BYTES_MIN <= from->limit - from->area;
@@ -428,7 +484,7 @@ static PyObject *decode_all(const speed_state *state, const batch *from, PyObjec
         *sound = read_record(state, from, at, expected, &found);
         PyObject *made = NULL;
         if (*sound && record_parts(state, from, &found, &times, parts) == 0)
-            made = made_object(state, make, parts);
+            made = made_object(how, parts);
         if (made == NULL) {
             Py_CLEAR(list);
             break;
@@ -448,33 +504,42 @@ static PyObject *decode_all(const speed_state *state, const batch *from, PyObjec
     return list;
 }
 
+/* Why a batch is left to the pure codec: C cannot read it, or found it damaged, and the error is
+ * said in one place. */
+enum { NOT_LEFT, UNREADABLE, DAMAGED };
+
+/* The list; NULL with an exception, or without one where `*left` says so. */
 static PyObject *decode_with(speed_state *state, PyObject *buffer, PyObject *position,
-                             PyObject *make, PyObject *verify)
+                             const maker *how, PyObject *verify, int *left)
 {
     batch found;
-    PyObject *bytes, *list;
+    PyObject *bytes;
     int64_t offset;
     int sound = 0;
     int opened = open_batch(state, buffer, position, verify, &found, &bytes, &offset);
-    if (opened < 0)
+    *left = opened == 0 ? UNREADABLE : NOT_LEFT;
+    if (opened != 1)
         return NULL;
-    if (opened == 1) {
-        list = decode_all(state, &found, make, &sound);
-        Py_DECREF(found.owner);
-        Py_DECREF(bytes);
-        if (sound)
-            return list;
-        /* `make` was perhaps called already: Python only has to find the error once more. */
-        make = state->ignore;
-    }
-    PyObject *args[5] = {NULL, buffer, position, make, verify};
+    PyObject *list = decode_all(state, &found, how, &sound);
+    Py_DECREF(found.owner);
+    Py_DECREF(bytes);
+    if (!sound)
+        *left = DAMAGED;
+    return list;
+}
+
+/* What the pure `function` says of `count` arguments behind given[0], and of `verify`. */
+static PyObject *decode_purely(PyObject *function, PyObject **given, size_t count, PyObject *verify,
+                               int left)
+{
     PyObject *named = Py_BuildValue("(s)", "verify");
     if (named == NULL)
         return NULL;
-    list = PyObject_Vectorcall(state->pure_decode_records, args + 1,
-                               3 | PY_VECTORCALL_ARGUMENTS_OFFSET, named);
+    given[count + 1] = verify;
+    PyObject *list =
+        PyObject_Vectorcall(function, given + 1, count | PY_VECTORCALL_ARGUMENTS_OFFSET, named);
     Py_DECREF(named);
-    if (list != NULL && opened == 1) {
+    if (list != NULL && left == DAMAGED) {
         Py_CLEAR(list);
         PyErr_SetString(PyExc_SystemError, "the two batch codecs disagree about a batch");
     }
@@ -485,10 +550,45 @@ PyObject *speed_decode_records(PyObject *module, PyObject *const *args, Py_ssize
                                PyObject *kwnames)
 {
     static const char *const names[] = {"buffer", "position", "make", "verify"};
+    speed_state *state = PyModule_GetState(module);
     PyObject *slots[4] = {NULL, NULL, NULL, Py_True};
+    int left;
     if (speed_arguments("decode_records", names, 4, 3, 3, args, nargs, kwnames, slots) < 0)
         return NULL;
-    return decode_with(PyModule_GetState(module), slots[0], slots[1], slots[2], slots[3]);
+    maker how = slots[2] == state->wire_record ? wire_records(state) : (maker){.call = slots[2]};
+    PyObject *list = decode_with(state, slots[0], slots[1], &how, slots[3], &left);
+    if (left == NOT_LEFT)
+        return list;
+    /* It was perhaps called already: Python only has to find the error once more. */
+    PyObject *make = left == DAMAGED ? state->ignore : slots[2];
+    PyObject *given[5] = {NULL, slots[0], slots[1], make};
+    return decode_purely(state->pure_decode_records, given, 3, slots[3], left);
+}
+
+PyObject *speed_decode_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                            PyObject *kwnames)
+{
+    static const char *const names[] = {"buffer", "position", "row", "before", "after", "verify"};
+    speed_state *state = PyModule_GetState(module);
+    PyObject *slots[6] = {NULL, NULL, NULL, NULL, NULL, Py_True};
+    int left = UNREADABLE;
+    if (speed_arguments("decode_rows", names, 6, 5, 5, args, nargs, kwnames, slots) < 0)
+        return NULL;
+    if (speed_is_plain_tuple(slots[2]) && PyTuple_CheckExact(slots[3])
+        && PyTuple_CheckExact(slots[4])) {
+        maker how = {
+            .type = (PyTypeObject *)slots[2],
+            .before = slots[3],
+            .after = slots[4],
+            .order = {OFFSET, KEY, VALUE, HEADERS, TIMESTAMP},
+            .cyclic = may_be_cyclic(slots[3]) || may_be_cyclic(slots[4]),
+        };
+        PyObject *list = decode_with(state, slots[0], slots[1], &how, slots[5], &left);
+        if (left == NOT_LEFT)
+            return list;
+    }
+    PyObject *given[7] = {NULL, slots[0], slots[1], slots[2], slots[3], slots[4]};
+    return decode_purely(state->pure_decode_rows, given, 5, slots[5], left);
 }
 
 /* buffer, position=0, *, verify=True; `*zero` is to be released. */
@@ -514,7 +614,13 @@ PyObject *speed_decode_batch(PyObject *module, PyObject *const *args, Py_ssize_t
     PyObject *slots[3], *zero;
     if (batch_arguments("decode_batch", args, nargs, kwnames, slots, &zero) < 0)
         return NULL;
-    PyObject *list = decode_with(state, slots[0], slots[1], state->wire_record, slots[2]);
+    maker how = wire_records(state);
+    int left;
+    PyObject *list = decode_with(state, slots[0], slots[1], &how, slots[2], &left);
+    if (left != NOT_LEFT) {
+        PyObject *given[5] = {NULL, slots[0], slots[1], state->wire_record};
+        list = decode_purely(state->pure_decode_records, given, 3, slots[2], left);
+    }
     Py_DECREF(zero);
     return list;
 }

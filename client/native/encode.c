@@ -490,6 +490,7 @@ typedef struct {
     int64_t max_timestamp;
     int64_t count;
     int64_t size_estimate;
+    int closed;
 } builder;
 
 static PyObject *builder_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -559,9 +560,10 @@ static PyObject *builder_added(builder *self, int64_t timestamp)
 
 static int builder_is_full(const builder *self, size_t more)
 {
-    return self->count > 0
-           && (self->size_estimate + (int64_t)more > self->bytes_max
-               || self->count >= self->state->records_max);
+    return self->closed
+           || (self->count > 0
+               && (self->size_estimate + (int64_t)more > self->bytes_max
+                   || self->count >= self->state->records_max));
 }
 
 /* The general way. Python code runs in it, so nothing that was read before it counts behind it. */
@@ -622,6 +624,43 @@ static PyObject *builder_append(builder *self, PyObject *const *args, Py_ssize_t
     return builder_added(self, timestamp);
 }
 
+static PyObject *builder_extend(builder *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    Py_ssize_t start;
+    if (nargs != 3) {
+        PyErr_Format(PyExc_TypeError, "extend() takes 3 arguments, not %zd", nargs);
+        return NULL;
+    }
+    start = PyNumber_AsSsize_t(args[2], PyExc_OverflowError);
+    if (start < 0) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ValueError, "start is negative");
+        return NULL;
+    }
+    PyObject *values = PySequence_Fast(args[1], "values is not a sequence");
+    if (values == NULL)
+        return NULL;
+    Py_ssize_t at = start;
+    int64_t index = 0;
+    /* An odd timestamp has code of its own that may change the list, so its size is looked at each
+     * time and a value is kept while it is added. */
+    for (; at < PySequence_Fast_GET_SIZE(values); at++) {
+        PyObject *value = PySequence_Fast_GET_ITEM(values, at);
+        if (!PyBytes_CheckExact(value) || PyBytes_GET_SIZE(value) > self->state->record_bytes_max)
+            break;
+        Py_INCREF(value);
+        PyObject *record[3] = {args[0], Py_None, value};
+        PyObject *found = builder_append(self, record, 3, NULL);
+        Py_DECREF(value);
+        index = found == NULL ? -1 : PyLong_AsLongLong(found);
+        Py_XDECREF(found);
+        if (index < 0)
+            break;
+    }
+    Py_DECREF(values);
+    return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(at - start);
+}
+
 static PyObject *builder_build(builder *self, PyObject *const *args, Py_ssize_t nargs,
                                PyObject *kwnames)
 {
@@ -651,13 +690,25 @@ static PyObject *builder_build(builder *self, PyObject *const *args, Py_ssize_t 
     return batch;
 }
 
+static PyObject *builder_close(builder *self, PyObject *unused)
+{
+    (void)unused;
+    self->closed = 1;
+    return PyLong_FromLongLong(self->count);
+}
+
 static PyMethodDef builder_methods[] = {
     {"append", (PyCFunction)(void (*)(void))builder_append, METH_FASTCALL | METH_KEYWORDS,
      "append($self, timestamp, key, value, headers=())\n--\n\n"
      "Add a record and return its index, or return -1: full, and nothing was added."},
+    {"extend", (PyCFunction)(void (*)(void))builder_extend, METH_FASTCALL,
+     "extend($self, timestamp, values, start, /)\n--\n\n"
+     "Add the values from index `start` on, as records that are nothing else; return how many."},
     {"build", (PyCFunction)(void (*)(void))builder_build, METH_FASTCALL | METH_KEYWORDS,
      "build($self, *, producer_id=-1, producer_epoch=-1, base_sequence=-1)\n--\n\n"
      "Return the batch, with base offset 0 and leader epoch -1; may be called again."},
+    {"close", (PyCFunction)builder_close, METH_NOARGS,
+     "close($self)\n--\n\nBe full from now on; return the number of records."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -26,6 +26,9 @@ static PyMethodDef speed_methods[] = {
     {"decode_records", FAST_NAMED(speed_decode_records),
      "decode_records($module, buffer, position, make, *, verify=True)\n--\n\n"
      "Decode the batch at `position`, make(offset, timestamp, key, value, headers) each record."},
+    {"decode_rows", FAST_NAMED(speed_decode_rows),
+     "decode_rows($module, buffer, position, row, before, after, *, verify=True)\n--\n\n"
+     "Decode the batch at `position` into tuples of the class `row`."},
     {"iter_records", FAST_NAMED(speed_iter_records),
      "iter_records($module, buffer, position=0, *, verify=True)\n--\n\n"
      "Iterate over the batch at `position`; objects are made when they are asked for."},
@@ -85,6 +88,7 @@ static int find_objects(PyObject *module, speed_state *state)
         {&state->compress, "logd_wire.compression", "compress"},
         {&state->decompress, "logd_wire.compression", "decompress"},
         {&state->pure_decode_records, "logd_wire._pure_decode", "decode_records"},
+        {&state->pure_decode_rows, "logd_wire._pure_decode", "decode_rows"},
         {&state->pure_iter_records, "logd_wire._pure_decode", "iter_records"},
         {&state->pure_iter_keys, "logd_wire._pure_decode", "iter_keys"},
         {&state->pure_filter_batch, "logd_wire._pure_filter", "filter_batch"},
@@ -110,10 +114,8 @@ static int find_objects(PyObject *module, speed_state *state)
     state->ignore = PyObject_GetAttrString(module, "_ignore");
     if (!state->no_compression || !state->empty_tuple || !state->ignore)
         return -1;
-    PyTypeObject *type = (PyTypeObject *)state->wire_record;
     /* decode_batch fills a WireRecord as the tuple that it is. */
-    if (!PyType_Check(state->wire_record) || !PyType_IsSubtype(type, &PyTuple_Type)
-        || type->tp_basicsize != PyTuple_Type.tp_basicsize) {
+    if (!speed_is_plain_tuple(state->wire_record)) {
         PyErr_SetString(PyExc_ImportError, "WireRecord is not a plain tuple");
         return -1;
     }

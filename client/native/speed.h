@@ -43,6 +43,7 @@ typedef struct {
     PyObject *compress;
     PyObject *decompress;
     PyObject *pure_decode_records;
+    PyObject *pure_decode_rows;
     PyObject *pure_iter_records;
     PyObject *pure_iter_keys;
     PyObject *pure_filter_batch;
@@ -127,10 +128,14 @@ static inline uint64_t get_be(const uint8_t *from, int bytes)
 }
 
 /* decode.c */
+/* A tuple whose class adds nothing to it, so that its items are all there is to fill. */
+int speed_is_plain_tuple(PyObject *type);
 extern PyType_Spec speed_iterator_spec;
 extern PyType_Spec speed_view_spec;
 PyObject *speed_decode_records(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                                PyObject *kwnames);
+PyObject *speed_decode_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                            PyObject *kwnames);
 PyObject *speed_decode_batch(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                              PyObject *kwnames);
 PyObject *speed_iter_records(PyObject *module, PyObject *const *args, Py_ssize_t nargs,

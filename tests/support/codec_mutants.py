@@ -160,6 +160,24 @@ MUTANTS = (
         "    PyObject_GC_UnTrack(list);\n",
         "",
     ),
+    Mutant(
+        "row-that-may-be-cyclic-is-not-collected",
+        "decode",
+        "    if (how->cyclic)\n",
+        "    if (0)\n",
+    ),
+    Mutant(
+        "rows-are-collected",
+        "decode",
+        "    if (how->cyclic)\n",
+        "    if (1)\n",
+    ),
+    Mutant(
+        "what-stands-before-a-row-is-borrowed",
+        "decode",
+        "*to++ = Py_NewRef(PyTuple_GET_ITEM(how->before, i));",
+        "*to++ = PyTuple_GET_ITEM(how->before, i);",
+    ),
     # filtering
     Mutant(
         "filter-forgets-the-largest-timestamp",
@@ -185,6 +203,19 @@ MUTANTS = (
         "encode",
         "(self->size_estimate + (int64_t)more > self->bytes_max\n",
         "(self->size_estimate + (int64_t)more > self->bytes_max + 1\n",
+    ),
+    Mutant("closed-builder-takes-more", "encode", "    return self->closed\n", "    return 0\n"),
+    Mutant(
+        "list-of-values-had-the-size-of-before",
+        "encode",
+        "    for (; at < PySequence_Fast_GET_SIZE(values); at++) {",
+        "    for (Py_ssize_t end = PySequence_Fast_GET_SIZE(values); at < end; at++) {",
+    ),
+    Mutant(
+        "value-too-large-is-left-to-append",
+        "encode",
+        "PyBytes_CheckExact(value) || PyBytes_GET_SIZE(value) > self->state->record_bytes_max)",
+        "PyBytes_CheckExact(value))",
     ),
     Mutant(
         "largest-timestamp-is-the-last",

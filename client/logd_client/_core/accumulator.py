@@ -105,25 +105,21 @@ class Accumulator:
         self, topic: TopicQueues, timestamp: int, values: Sequence[bytes]
     ) -> list[tuple[ProducerBatch, int, int]]:
         """Add records that are only a value to the sticky partition; return runs of (batch,
-        first index, count). The same as `append` for each, in one loop."""
+        first index, count). The same as `append` for each."""
         runs: list[tuple[ProducerBatch, int, int]] = []
         position, end = 0, len(values)
         while position < end:
             batch, first = self.append(topic, None, timestamp, None, values[position], ())
-            append = batch.append
-            begin = position
             position += 1
-            size = 0
-            while position < end:
-                value = values[position]
-                if append(timestamp, None, value, ()) < 0:
-                    break
-                size += len(value)
-                position += 1
-            size += (position - begin - 1) * RECORD_OVERHEAD_BYTES
+            builder = batch.builder
+            assert builder is not None
+            added = builder.extend(timestamp, values, position)
+            size = sum(map(len, values[position : position + added]))
+            size += added * RECORD_OVERHEAD_BYTES
             batch.charged_bytes += size
             self.used_bytes += size
-            runs.append((batch, first, position - begin))
+            position += added
+            runs.append((batch, first, added + 1))
         return runs
 
     def _append_first(
@@ -188,8 +184,12 @@ class Accumulator:
         """Move the open batch of `queue` to those that can be sent."""
         batch = queue.open
         assert batch is not None and batch.builder is not None
-        batch.count = batch.builder.count
+        batch.count = batch.builder.close()
         batch.append = _full
+        # What `append_now` added is charged here at the latest.
+        charged = batch.builder.size_estimate + batch.count * RECORD_OVERHEAD_BYTES
+        self.used_bytes += charged - batch.charged_bytes
+        batch.charged_bytes = charged
         queue.open = None
         queue.urgent = False
         queue.closed.append(batch)

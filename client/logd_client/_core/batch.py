@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from crc32c import crc32c
-from logd_wire import BatchBuilder, Compression, Headers
+from logd_wire import CODEC, BatchBuilder, Compression, Headers
 from logd_wire.batch import CRC_POSITION, HEADER, BatchHeader
 from logd_wire.errors import LogdError
 from logd_wire.limits import PRODUCER_WINDOW_BATCHES
@@ -16,6 +16,10 @@ from logd_client._core.ports import Lock
 
 #: What one record costs beside its bytes, as far as `buffer_memory` counts it.
 RECORD_OVERHEAD_BYTES: Final = 40
+
+#: A compiled builder adds a record, or refuses it once it is closed, without letting go of the
+#: interpreter's lock: that needs no other lock.
+ATOMIC_APPENDS: Final = CODEC == "compiled"
 
 DoneCallback = Callable[["ProducerBatch"], None]
 

@@ -10,18 +10,15 @@ caller's thread, when it gets there.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from enum import Enum, IntFlag
 from typing import Any, Final, NamedTuple
 
-from logd_wire import BatchHeader, Headers, decode_records, read_header
+from logd_wire import decode_rows, read_header
 from logd_wire.errors import CorruptBatchError, LogdError, RecordTooLargeError
 
 from logd_client.read_errors import ReadCorruptBatchError, ReadError, located
 from logd_client.values import Record, TopicPartition
 
-#: Builds a record without going through the generated constructor, which costs as much again.
-_NEW: Final = tuple.__new__
 _RECORD: Final[type[Record[bytes, bytes]]] = Record
 
 
@@ -188,6 +185,7 @@ def decode_next(reader: PartitionReader, frame: Frame, begin: int, position: int
     Runs without the lock: it uses of `reader` only what never changes.
     """
     buffer = frame.records
+    topic, partition = reader.tp
     try:
         header = read_header(buffer, begin)
     except LogdError as error:
@@ -196,31 +194,14 @@ def decode_next(reader: PartitionReader, frame: Frame, begin: int, position: int
     if header.next_offset <= position or header.is_control:
         return Decoded([], header.size, max(position, header.next_offset))
     try:
-        records = decode_records(buffer, begin, record_maker(reader.tp, header))
+        records = decode_rows(
+            buffer, begin, _RECORD, (topic, partition), (header.leader_epoch, None)
+        )
     except LogdError as error:
         return Decoded([], header.size, header.next_offset, error)
     if header.base_offset < position:
         records = [record for record in records if record.offset >= position]
     return Decoded(records, header.size, header.next_offset)
-
-
-def record_maker(
-    tp: TopicPartition, header: BatchHeader
-) -> Callable[[int, int, bytes | None, bytes | None, Headers], Record[bytes, bytes]]:
-    """The function that the codec calls for each record: the hot path of consuming."""
-    topic, partition = tp
-    epoch = header.leader_epoch
-    new, record_class = _NEW, _RECORD
-
-    def make(
-        offset: int, timestamp: int, key: bytes | None, value: bytes | None, headers: Headers
-    ) -> Record[bytes, bytes]:
-        return new(
-            record_class,
-            (topic, partition, offset, key, value, headers, timestamp, epoch, None),
-        )
-
-    return make
 
 
 def corrupt_error(reader: PartitionReader, cause: LogdError, next_offset: int) -> ReadError:

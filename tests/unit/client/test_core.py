@@ -61,6 +61,18 @@ def test_a_record_that_no_batch_takes_leaves_no_trace() -> None:
     assert not made.by_age
 
 
+def test_who_found_a_batch_open_just_before_it_was_closed_comes_too_late() -> None:
+    """A `send` takes no lock for the batch that it finds."""
+    made, _ = accumulator()
+    topic = made.topics["t"]
+    batch, _ = made.append(topic, None, 0, None, b"first", ())
+    append = batch.append
+    made.close(topic.queues[0])
+    assert append(0, None, b"second", ()) == -1
+    assert batch.count == 1
+    assert [record.value for record in decode_batch(batch.encode())] == [b"first"]
+
+
 def test_records_without_key_fill_a_batch_and_then_move_on() -> None:
     made, _ = accumulator(partitions=4, batch_bytes=1_000)
     topic = made.topics["t"]

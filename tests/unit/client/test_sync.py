@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import builtins
 import gc
+import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from logd_client import (
@@ -51,6 +53,43 @@ def test_send_returns_where_the_record_is(logd: Facades) -> None:
         assert producer.partitions_for("t") == {0}
     (first, _) = logd.cluster.topics["t"][0].records()
     assert (first.key, first.value, first.headers) == (b"k", b"text", (("a", b"b"), ("c", None)))
+
+
+def test_threads_that_send_at_once_lose_and_double_nothing(logd: Facades) -> None:
+    """The most frequent `send` takes no lock, while batches are closed under its hands."""
+    logs = logd.cluster.create("t", 3)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with logd.Producer(N1, batch_size=300, linger_ms=0) as producer:
+
+            def send(thread: int) -> list[tuple[bytes, Any]]:
+                values = [b"%d of %d" % (number, thread) for number in range(2_000)]
+                return [(value, producer.send("t", value)) for value in values]
+
+            with ThreadPoolExecutor(4) as threads:
+                sent = [pair for found in threads.map(send, range(4)) for pair in found]
+            producer.flush(30)
+            assert producer._front.use().accumulator.used_bytes == 0
+    finally:
+        sys.setswitchinterval(interval)
+    stored = [log.values() for log in logs]
+    assert sum(map(len, stored)) == len(sent)
+    for value, delivery in sent:
+        where = delivery.result(0)
+        assert stored[where.partition][where.offset] == value
+
+
+def test_what_is_sent_without_the_lock_counts_as_used(logd: Facades) -> None:
+    logd.cluster.create("t")
+    logd.cluster.swallow = lambda _: True
+    producer = logd.Producer(N1, batch_size=1_000, buffer_memory=20_000, max_block_ms=50)
+    with pytest.raises(BufferFullError):
+        for _ in range(1_000):
+            producer.send("t", bytes(100))
+    assert 20_000 <= producer._front.use().accumulator.used_bytes < 22_000
+    with pytest.raises(TimeoutError):
+        producer.close(0.05)
 
 
 def test_send_many_has_one_handle(logd: Facades) -> None:

@@ -16,6 +16,7 @@ NAMES = (
     "BatchBuilder",
     "decode_batch",
     "decode_records",
+    "decode_rows",
     "encode_batch",
     "KeyMap",
     "filter_batch",
@@ -71,6 +72,12 @@ def same(call: Callable[..., object], *arguments: object) -> tuple[object, ...]:
     return found
 
 
+class Row(tuple[Any, ...]):
+    """What `decode_rows` makes here."""
+
+    __slots__ = ()
+
+
 def fields(view: Any) -> tuple[object, ...]:
     """All five fields of a record or view."""
     return (view.offset, view.timestamp, view.key, view.value, view.headers)
@@ -85,6 +92,7 @@ READERS: tuple[Callable[[Any, Any], object], ...] = (
     lambda codec, data: codec.decode_batch(data),
     lambda codec, data: codec.decode_batch(data, verify=False),
     lambda codec, data: codec.decode_records(data, 0, lambda *parts: parts, verify=False),
+    lambda codec, data: codec.decode_rows(data, 0, Row, ("t", 1), (), verify=False),
     lambda codec, data: [fields(view) for view in codec.iter_records(data, verify=False)],
     lambda codec, data: list(codec.iter_keys(data, verify=False)),
     lambda codec, data: codec.filter_batch(data, 0, keep_some, verify=False),

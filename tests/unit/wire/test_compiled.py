@@ -18,7 +18,16 @@ from logd_wire.limits import (
 )
 
 from tests.unit.wire import twin
-from tests.unit.wire.codecs import NAMES, both, fields, needs_both, outcome, same, same_reading
+from tests.unit.wire.codecs import (
+    NAMES,
+    Row,
+    both,
+    fields,
+    needs_both,
+    outcome,
+    same,
+    same_reading,
+)
 from tests.unit.wire.test_hostile import with_area
 
 pytestmark = needs_both
@@ -433,6 +442,55 @@ def test_full_builders_build_alike() -> None:
             built.append((builder.count, builder.size_estimate, builder.build()))
         assert built[0] == built[1]
         assert speed.decode_batch(built[0][2]) == pure.decode_batch(built[0][2])
+
+
+@given(
+    values=st.lists(
+        st.one_of(st.binary(max_size=300), st.none(), st.binary(max_size=9).map(bytearray)),
+        max_size=40,
+    ),
+    before=st.integers(0, 3),
+    start=st.integers(-1, 42),
+    time=st.one_of(st.just(NOW), _odd_times),
+    bytes_max=st.integers(0, 4_000),
+    closed=st.booleans(),
+)
+def test_builders_take_many_values_alike(  # noqa: PLR0917 (drawn by name)
+    values: list[Any], before: int, start: int, time: Any, bytes_max: int, closed: bool
+) -> None:
+    results = []
+    for codec in both():
+        builder = codec.BatchBuilder(bytes_max=bytes_max)
+        for number in range(before):
+            builder.append(NOW + number, b"k", b"v")
+        if closed:
+            assert builder.close() == builder.count
+        added = outcome(builder.extend, time, values, start)
+        results.append((added, builder.count, builder.size_estimate, outcome(builder.build)))
+        if closed:
+            assert builder.append(NOW, None, b"") == -1
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("values", [[bytes(RECORD_BYTES_MAX)], [bytes(RECORD_BYTES_MAX + 1)]])
+def test_the_largest_value_is_the_last_that_is_taken(values: list[bytes]) -> None:
+    fits = len(values[0]) == RECORD_BYTES_MAX
+    found = same(lambda codec: codec.BatchBuilder().extend(NOW, [b"v", *values, b"v"], 1))
+    assert found == ("returned", 2 if fits else 0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(Row, ("t",), (1,)), (tuple, (), ()), (list, (), ()), (Row, ["t"], [1]), (WireRecord, (), ())],
+)
+def test_rows_of_every_kind_are_made_alike(arguments: tuple[Any, ...]) -> None:
+    batch = encode_batch([WireRecord(i, NOW + i, b"k", None, (("h", b"x"),)) for i in range(3)])
+    found = same(lambda codec: codec.decode_rows(batch, 0, *arguments))
+    if found[0] == "returned":
+        kind, before, after = arguments
+        assert all(type(row) is kind for row in found[1])  # type: ignore[attr-defined]
+        expected = [(*before, i, b"k", None, (("h", b"x"),), NOW + i, *after) for i in range(3)]
+        assert found[1] == expected
 
 
 # ---- the partitioner ----------------------------------------------------------------------------

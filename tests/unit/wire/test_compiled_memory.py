@@ -15,10 +15,21 @@ from logd_wire.errors import LogdError
 from logd_wire.limits import HEADERS_MAX, RECORD_BYTES_MAX
 
 from tests.unit.wire import twin
-from tests.unit.wire.codecs import both, fields, keep_some, needs_both, outcome, same_reading
+from tests.unit.wire.codecs import (
+    Row,
+    both,
+    fields,
+    keep_some,
+    needs_both,
+    outcome,
+    same_reading,
+)
 from tests.unit.wire.test_hostile import with_area
 
 pytestmark = needs_both
+
+#: Stands before and behind every row.
+SHARED = object()
 
 NOW = 1_700_000_000_000
 SEED = 5
@@ -93,6 +104,10 @@ def test_a_flood_of_damaged_batches(
 def _read_everything(codec: Any, batch: bytes) -> None:
     codec.decode_batch(batch)
     codec.decode_records(bytearray(batch), 0, lambda *parts: parts)
+    codec.decode_rows(batch, 0, Row, (SHARED,), (SHARED, None))
+    codec.decode_rows(batch, 0, Row, ([],), ())
+    outcome(codec.decode_rows, batch, 0, list, (), ())
+    outcome(codec.decode_rows, batch[:-1], 0, Row, (), ())
     for view in codec.iter_records(memoryview(batch)):
         fields(view)
     next(codec.iter_records(batch), None)
@@ -124,6 +139,12 @@ def _write_everything(codec: Any, records: list[WireRecord]) -> None:
     )
     for content in odd:
         outcome(builder.append, *content)
+    values = [record.value for record in records]
+    outcome(builder.extend, NOW, values, 0)
+    outcome(builder.extend, NOW, iter(values), 0)
+    outcome(builder.extend, NOW, values, -1)
+    outcome(builder.extend, None, values, 0)
+    builder.close()
     outcome(builder.build, producer_id=1, producer_epoch=1, base_sequence=1)
     outcome(builder.build, producer_id=None)
 
@@ -157,7 +178,18 @@ def test_the_objects_that_are_shared_keep_their_counts() -> None:
     """None, the booleans and the types take no memory for being held once more."""
     _, speed = both()
     batches = corpus()
-    watched = [None, True, False, (), WireRecord, speed.BatchBuilder, Compression.NONE, lambda: 0]
+    watched = [
+        None,
+        True,
+        False,
+        (),
+        SHARED,
+        Row,
+        WireRecord,
+        speed.BatchBuilder,
+        Compression.NONE,
+        lambda: 0,
+    ]
     _everything(speed, batches)
     gc.collect()
     before = [sys.getrefcount(one) for one in watched]
@@ -189,6 +221,49 @@ def test_a_builder_that_its_own_record_changes_says_so() -> None:
         b"first",
         b"between",
     ]
+
+
+def test_a_list_that_a_timestamp_empties_is_not_read_behind_its_end() -> None:
+    _, speed = both()
+    values = [b"value %d" % number for number in range(500)]
+
+    class Sly(int):
+        """Being compared, it empties the list."""
+
+        def __ge__(self, other: int) -> bool:
+            values.clear()
+            return super().__ge__(other)
+
+    builder = speed.BatchBuilder()
+    assert builder.extend(Sly(NOW), values, 0) == 1
+    assert [record.value for record in speed.decode_batch(builder.build())] == [b"value 0"]
+
+
+def test_a_builder_that_is_closed_while_it_adds_adds_nothing() -> None:
+    _, speed = both()
+    builder = speed.BatchBuilder()
+    builder.append(NOW, None, b"first")
+
+    class Sly(int):
+        """Being compared, it closes the builder."""
+
+        def __ge__(self, other: int) -> bool:
+            builder.close()
+            return super().__ge__(other)
+
+    assert builder.append(Sly(NOW), None, b"second") == -1
+    assert builder.count == 1
+
+
+def test_rows_of_plain_values_are_nothing_to_the_collector() -> None:
+    """Millions of records would be gone through again and again; a row that may be part of a cycle
+    must be, or it would never go away."""
+    _, speed = both()
+    batch = encode_batch([WireRecord(i, NOW, b"k", b"v", (("h", None),)) for i in range(3)])
+    assert not any(map(gc.is_tracked, speed.decode_rows(batch, 0, Row, ("t", 1), (None,))))
+    assert not any(map(gc.is_tracked, speed.decode_batch(batch)))
+    for before, after in ((([],), ()), ((), ([],))):
+        assert all(map(gc.is_tracked, speed.decode_rows(batch, 0, Row, before, after)))
 
 
 def test_a_collection_in_the_middle_finds_no_holes() -> None:
