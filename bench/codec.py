@@ -108,6 +108,7 @@ def rows(codec: Any) -> list[Row]:
             ("decode_batch", partial(codec.decode_batch, one)),
             ("decode_records, a factory", partial(codec.decode_records, one, 0, make_record)),
             ("decode_records, a NamedTuple", partial(codec.decode_records, one, 0, ClientRecord)),
+            ("decode_rows", partial(codec.decode_rows, one, 0, ClientRecord, (), ())),
             ("iter_records, keys read", partial(read_views, codec, one)),
             ("iter_keys", partial(read_keys, codec, one)),
             ("filter_batch, half", partial(codec.filter_batch, one, 0, every_other)),
