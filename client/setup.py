@@ -18,10 +18,11 @@ SPEED = Extension(
     sources=[
         "native/decode.c",
         "native/encode.c",
+        "native/filter.c",
         "native/keymap.c",
         "native/module.c",
     ],
-    depends=["native/speed.h"],
+    depends=["native/decode.h", "native/speed.h"],
     extra_compile_args=["-O3", "-fvisibility=hidden"],
     optional=True,
 )

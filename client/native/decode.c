@@ -1,6 +1,6 @@
-/* Reading batches: decode, lazy iteration, keys, filtering. */
+/* Reading batches: decode, lazy iteration, keys. */
 
-#include "speed.h"
+#include "decode.h"
 
 #include <structmember.h>
 
@@ -70,31 +70,6 @@ static inline int read_nullable(const uint8_t **at, const uint8_t *limit, const 
 
 /* ---- a batch --------------------------------------------------------------------------------- */
 
-/* A batch whose header is right. `owner` (owned, immutable) holds [area, limit). */
-typedef struct {
-    batch_fields fields;
-    int64_t size; /* of the whole batch, as it lies in the buffer */
-    PyObject *owner;
-    const uint8_t *area;
-    const uint8_t *limit;
-} batch;
-
-/* One record within its batch; pointers are into the batch's area. */
-typedef struct {
-    const uint8_t *start;      /* its length */
-    const uint8_t *body;       /* behind the length */
-    const uint8_t *after_time; /* behind the timestamp delta */
-    const uint8_t *end;
-    int64_t timestamp;
-    int64_t offset_delta;
-    const uint8_t *key; /* NULL: null */
-    const uint8_t *value;
-    const uint8_t *headers; /* behind their number */
-    int64_t key_size;
-    int64_t value_size;
-    int64_t headers_count;
-} record;
-
 /* Whether bytes are UTF-8 as Python has it: shortest form, no surrogates, no more than U+10FFFF. */
 static int is_utf8(const uint8_t *at, int64_t size)
 {
@@ -131,10 +106,8 @@ static int skip_headers(const uint8_t **at, const uint8_t *limit, int64_t count)
     return 1;
 }
 
-/* Reads the record at `at`, whose offset delta is `expected` or more. Every byte is checked to be
- * in the area before it is read, and what is found is right as a whole; 0: it is not. */
-static int read_record(const speed_state *state, const batch *from, const uint8_t *at,
-                       int64_t expected, record *found)
+int speed_read_record(const speed_state *state, const batch *from, const uint8_t *at,
+                      int64_t expected, record *found)
 {
     int64_t size;
     wide time;
@@ -168,14 +141,13 @@ static int read_record(const speed_state *state, const batch *from, const uint8_
            && found->offset_delta <= from->fields.last_offset_delta;
 }
 
-/* Whether every record of the batch is right, and nothing is behind the last. */
-static int is_sound(const speed_state *state, const batch *checked)
+int speed_is_sound(const speed_state *state, const batch *checked)
 {
     const uint8_t *at = checked->area;
     int64_t expected = 0;
     record found;
     for (int32_t i = 0; i < checked->fields.records_count; i++) {
-        if (!read_record(state, checked, at, expected, &found))
+        if (!speed_read_record(state, checked, at, expected, &found))
             return 0;
         at = found.end;
         expected = found.offset_delta + 1;
@@ -290,10 +262,8 @@ static int batch_bytes(const speed_state *state, PyObject *buffer, int64_t *posi
     return done;
 }
 
-/* Opens the batch at `position`. 1: `found->owner` and `*bytes` are owned by the caller, who finds
- * the batch in `*bytes` at `*offset`; 0: Python has to look at it; -1: an exception is set. */
-static int open_batch(speed_state *state, PyObject *buffer, PyObject *position, PyObject *verify,
-                      batch *found, PyObject **bytes, int64_t *offset)
+int speed_open_batch(speed_state *state, PyObject *buffer, PyObject *position, PyObject *verify,
+                     batch *found, PyObject **bytes, int64_t *offset)
 {
     int overflow;
     *bytes = NULL;
@@ -321,7 +291,7 @@ static int open_batch(speed_state *state, PyObject *buffer, PyObject *position, 
 
 /* ---- objects of a record --------------------------------------------------------------------- */
 
-static PyObject *nullable_bytes(const uint8_t *bytes, int64_t size)
+PyObject *speed_nullable_bytes(const uint8_t *bytes, int64_t size)
 {
     if (bytes == NULL)
         return Py_NewRef(Py_None);
@@ -341,7 +311,7 @@ static PyObject *headers_tuple(const speed_state *state, const uint8_t *at, cons
         read_nullable(&at, end, &name, &name_size);
         read_nullable(&at, end, &value, &value_size);
         PyObject *text = PyUnicode_DecodeUTF8((const char *)name, (Py_ssize_t)name_size, NULL);
-        PyObject *data = nullable_bytes(value, value_size);
+        PyObject *data = speed_nullable_bytes(value, value_size);
         PyObject *pair = text == NULL || data == NULL ? NULL : PyTuple_Pack(2, text, data);
         Py_XDECREF(text);
         Py_XDECREF(data);
@@ -377,8 +347,8 @@ static int record_parts(const speed_state *state, const batch *from, const recor
                                                                   : found->timestamp;
     parts[0] = PyLong_FromLongLong(from->fields.base_offset + found->offset_delta);
     parts[1] = time_object(times, timestamp);
-    parts[2] = nullable_bytes(found->key, found->key_size);
-    parts[3] = nullable_bytes(found->value, found->value_size);
+    parts[2] = speed_nullable_bytes(found->key, found->key_size);
+    parts[3] = speed_nullable_bytes(found->value, found->value_size);
     parts[4] = headers_tuple(state, found->headers, found->end, found->headers_count);
     if (parts[0] && parts[1] && parts[2] && parts[3] && parts[4])
         return 0;
@@ -463,7 +433,7 @@ static PyObject *made_object(const maker *how, PyObject **parts)
     return made;
 }
 
-/* ---- decode_records, decode_rows, decode_batch ------------------------------------------------------------ */
+/* ---- decode_records, decode_rows, decode_batch ----------------------------------------------- */
 
 /* The list of what `how` makes; 0 in `*sound`: the batch is damaged, no exception is set. */
 static PyObject *decode_all(const speed_state *state, const batch *from, const maker *how,
@@ -481,7 +451,7 @@ static PyObject *decode_all(const speed_state *state, const batch *from, const m
     record found;
     PyObject *parts[5];
     for (Py_ssize_t i = 0; i < count; i++) {
-        *sound = read_record(state, from, at, expected, &found);
+        *sound = speed_read_record(state, from, at, expected, &found);
         PyObject *made = NULL;
         if (*sound && record_parts(state, from, &found, &times, parts) == 0)
             made = made_object(how, parts);
@@ -516,7 +486,7 @@ static PyObject *decode_with(speed_state *state, PyObject *buffer, PyObject *pos
     PyObject *bytes;
     int64_t offset;
     int sound = 0;
-    int opened = open_batch(state, buffer, position, verify, &found, &bytes, &offset);
+    int opened = speed_open_batch(state, buffer, position, verify, &found, &bytes, &offset);
     *left = opened == 0 ? UNREADABLE : NOT_LEFT;
     if (opened != 1)
         return NULL;
@@ -648,13 +618,13 @@ static void view_dealloc(record_view *self)
 static PyObject *view_key(record_view *self, void *closure)
 {
     (void)closure;
-    return nullable_bytes(self->found.key, self->found.key_size);
+    return speed_nullable_bytes(self->found.key, self->found.key_size);
 }
 
 static PyObject *view_value(record_view *self, void *closure)
 {
     (void)closure;
-    return nullable_bytes(self->found.value, self->found.value_size);
+    return speed_nullable_bytes(self->found.value, self->found.value_size);
 }
 
 static PyObject *view_headers(record_view *self, void *closure)
@@ -717,7 +687,7 @@ static PyObject *next_key(batch_iterator *self, const record *found)
 {
     PyObject *parts[3] = {
         PyLong_FromLongLong(self->from.fields.base_offset + found->offset_delta),
-        nullable_bytes(found->key, found->key_size),
+        speed_nullable_bytes(found->key, found->key_size),
         Py_NewRef(found->value == NULL ? Py_False : Py_True),
     };
     if (parts[0] != NULL && parts[1] != NULL && self->reused != NULL
@@ -756,7 +726,7 @@ static PyObject *iterator_next(batch_iterator *self)
 {
     record found;
     if (self->left == 0
-        || !read_record(self->state, &self->from, self->at, self->expected, &found))
+        || !speed_read_record(self->state, &self->from, self->at, self->expected, &found))
         return NULL;
     self->left--;
     self->at = found.end;
@@ -801,13 +771,13 @@ static PyObject *iterate(PyObject *module, const char *function, int keys, PyObj
     if (batch_arguments(function, args, nargs, kwnames, slots, &zero) < 0)
         return NULL;
     batch_iterator *iterator = NULL;
-    int opened = open_batch(state, slots[0], slots[1], slots[2], &found, &bytes, &offset);
+    int opened = speed_open_batch(state, slots[0], slots[1], slots[2], &found, &bytes, &offset);
     Py_DECREF(zero);
     if (opened < 0)
         return NULL;
     if (opened == 1) {
         Py_DECREF(bytes);
-        if (is_sound(state, &found)) {
+        if (speed_is_sound(state, &found)) {
             iterator = (batch_iterator *)state->iterator_type->tp_alloc(state->iterator_type, 0);
             if (iterator == NULL) {
                 Py_DECREF(found.owner);
@@ -836,150 +806,4 @@ PyObject *speed_iter_keys(PyObject *module, PyObject *const *args, Py_ssize_t na
                           PyObject *kwnames)
 {
     return iterate(module, "iter_keys", 1, args, nargs, kwnames);
-}
-
-/* ---- filter_batch ---------------------------------------------------------------------------- */
-
-/* Asks `keep` about a record: 1 or 0, -1 with an exception. */
-static int asked(PyObject *keep, const batch *from, const record *found)
-{
-    PyObject *stack[4] = {
-        NULL,
-        PyLong_FromLongLong(from->fields.base_offset + found->offset_delta),
-        nullable_bytes(found->key, found->key_size),
-        found->value == NULL ? Py_False : Py_True,
-    };
-    int kept = -1;
-    if (stack[1] != NULL && stack[2] != NULL) {
-        PyObject *answer =
-            PyObject_Vectorcall(keep, stack + 1, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-        if (answer != NULL) {
-            kept = PyObject_IsTrue(answer);
-            Py_DECREF(answer);
-        }
-    }
-    Py_XDECREF(stack[1]);
-    Py_XDECREF(stack[2]);
-    return kept;
-}
-
-/* A zigzag varint of up to 70 bits; returns where it ends. */
-static uint8_t *put_wide(uint8_t *to, wide value)
-{
-    unsigned __int128 rest = (unsigned __int128)value << 1;
-    if (value < 0)
-        rest = ~rest;
-    while (rest > 0x7F) {
-        *to++ = (uint8_t)(rest | 0x80);
-        rest >>= 7;
-    }
-    *to++ = (uint8_t)rest;
-    return to;
-}
-
-/* Appends a record as it is, or with its timestamp told from `*horizon` on. */
-static int copy_record(byte_area *area, const record *found, const int64_t *horizon)
-{
-    size_t rest = (size_t)(found->end - found->after_time);
-    if (horizon == NULL) {
-        size_t size = (size_t)(found->end - found->start);
-        if (speed_reserve(area, size) < 0)
-            return -1;
-        memcpy(area->bytes + area->size, found->start, size);
-        area->size += size;
-        return 0;
-    }
-    uint8_t time[VARINT_BYTES_MAX];
-    size_t time_size = (size_t)(put_wide(time, (wide)found->timestamp - *horizon) - time);
-    if (speed_reserve(area, VARINT_BYTES_MAX + 1 + time_size + rest) < 0)
-        return -1;
-    uint8_t *to = put_varint(area->bytes + area->size, (1 + time_size + rest) << 1);
-    *to++ = *found->body; /* attributes */
-    memcpy(to, time, time_size);
-    memcpy(to + time_size, found->after_time, rest);
-    area->size = (size_t)(to + time_size + rest - area->bytes);
-    return 0;
-}
-
-/* Gathers what is kept, and changes `fields` to fit; the number of survivors, or -1. */
-static int64_t survivors(const speed_state *state, const batch *from, PyObject *keep,
-                         const int64_t *horizon, byte_area *area, batch_fields *fields)
-{
-    const uint8_t *at = from->area;
-    int64_t expected = 0, count = 0, max_timestamp = INT64_MIN;
-    for (int32_t i = 0; i < from->fields.records_count; i++) {
-        record found;
-        if (!read_record(state, from, at, expected, &found)) {
-            PyErr_SetString(PyExc_SystemError, "a batch changed while it was filtered");
-            return -1;
-        }
-        int kept = asked(keep, from, &found);
-        if (kept < 0 || (kept && copy_record(area, &found, horizon) < 0))
-            return -1;
-        if (kept && found.timestamp > max_timestamp)
-            max_timestamp = found.timestamp;
-        count += kept;
-        at = found.end;
-        expected = found.offset_delta + 1;
-    }
-    if (count > 0 && !(fields->attributes & APPEND_TIME_BIT))
-        fields->max_timestamp = max_timestamp;
-    fields->records_count = (int32_t)count;
-    if (horizon != NULL) {
-        fields->base_timestamp = *horizon;
-        fields->attributes |= DELETE_HORIZON_BIT;
-    }
-    return count;
-}
-
-/* The filtered batch; `whole` is how it lies in its buffer. */
-static PyObject *filtered(speed_state *state, const batch *from, const uint8_t *whole,
-                          PyObject *keep, const int64_t *horizon, PyObject *level)
-{
-    byte_area area = {NULL, 0, 0};
-    batch_fields fields = from->fields;
-    PyObject *made = NULL;
-    int64_t count = survivors(state, from, keep, horizon, &area, &fields);
-    if (count == from->fields.records_count && horizon == NULL)
-        made = PyBytes_FromStringAndSize((const char *)whole, (Py_ssize_t)from->size);
-    else if (count >= 0)
-        made = speed_finish(state, &fields, area.bytes == NULL ? whole : area.bytes, area.size,
-                            level);
-    speed_release(&area);
-    return made;
-}
-
-PyObject *speed_filter_batch(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
-                             PyObject *kwnames)
-{
-    static const char *const names[] = {"buffer", "position", "keep",
-                                        "delete_horizon", "level", "verify"};
-    speed_state *state = PyModule_GetState(module);
-    PyObject *slots[6] = {NULL, NULL, NULL, Py_None, Py_None, Py_True}, *bytes, *made;
-    if (speed_arguments("filter_batch", names, 6, 3, 3, args, nargs, kwnames, slots) < 0)
-        return NULL;
-    batch found;
-    int64_t offset, horizon = 0;
-    int overflow = 0, opened = 0;
-    int plain = slots[3] == Py_None || PyLong_CheckExact(slots[3]);
-    if (plain && slots[3] != Py_None) {
-        horizon = PyLong_AsLongLongAndOverflow(slots[3], &overflow);
-        plain = !overflow && horizon >= 0 && horizon < INT64_MAX;
-    }
-    if (plain)
-        opened = open_batch(state, slots[0], slots[1], slots[5], &found, &bytes, &offset);
-    if (opened < 0)
-        return NULL;
-    if (opened == 1) {
-        int sound = is_sound(state, &found);
-        made = NULL;
-        if (sound)
-            made = filtered(state, &found, (const uint8_t *)PyBytes_AS_STRING(bytes) + offset,
-                            slots[2], slots[3] == Py_None ? NULL : &horizon, slots[4]);
-        Py_DECREF(found.owner);
-        Py_DECREF(bytes);
-        if (sound)
-            return made;
-    }
-    return PyObject_Vectorcall(state->pure_filter_batch, args, (size_t)nargs, kwnames);
 }

@@ -1,10 +1,10 @@
 /* The compiled batch codec: what its parts share.
  *
- * encode.c makes batches, decode.c reads and filters them, keymap.c remembers keys for the cleaner,
- * module.c is what Python sees. The Python modules `_pure_*` are the definition. Whatever is out of
- * the ordinary (a bad batch, a field out of range, an odd type, compression) is handed to them, so
- * errors and their words exist once; the code here has to notice it, and never reads or writes a
- * byte too far.
+ * encode.c makes batches, decode.c reads and filter.c thins them, keymap.c remembers keys for the
+ * cleaner, module.c is what Python sees. The Python modules `_pure_*` are the definition. Whatever
+ * is out of the ordinary (a bad batch, a field out of range, an odd type, compression) is handed to
+ * them, so errors and their words exist once; the code here has to notice it, and never reads or
+ * writes a byte too far.
  */
 #ifndef LOGD_SPEED_H
 #define LOGD_SPEED_H
@@ -142,6 +142,8 @@ PyObject *speed_iter_records(PyObject *module, PyObject *const *args, Py_ssize_t
                              PyObject *kwnames);
 PyObject *speed_iter_keys(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                           PyObject *kwnames);
+
+/* filter.c */
 PyObject *speed_filter_batch(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                              PyObject *kwnames);
 

@@ -144,7 +144,7 @@ MUTANTS = (
     ),
     Mutant(
         "answer-of-keep-leaks",
-        "decode",
+        "filter",
         "            Py_DECREF(answer);\n",
         "",
     ),
@@ -181,13 +181,13 @@ MUTANTS = (
     # filtering
     Mutant(
         "filter-forgets-the-largest-timestamp",
-        "decode",
+        "filter",
         "        fields->max_timestamp = max_timestamp;\n",
         "        ;\n",
     ),
     Mutant(
         "horizon-leaves-the-deltas",
-        "decode",
+        "filter",
         "put_wide(time, (wide)found->timestamp - *horizon)",
         "put_wide(time, (wide)found->timestamp - 0 * *horizon)",
     ),

@@ -20,7 +20,6 @@ from logd_wire.limits import (
 from tests.unit.wire import twin
 from tests.unit.wire.codecs import (
     NAMES,
-    Row,
     both,
     fields,
     needs_both,
@@ -477,20 +476,6 @@ def test_the_largest_value_is_the_last_that_is_taken(values: list[bytes]) -> Non
     fits = len(values[0]) == RECORD_BYTES_MAX
     found = same(lambda codec: codec.BatchBuilder().extend(NOW, [b"v", *values, b"v"], 1))
     assert found == ("returned", 2 if fits else 0)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [(Row, ("t",), (1,)), (tuple, (), ()), (list, (), ()), (Row, ["t"], [1]), (WireRecord, (), ())],
-)
-def test_rows_of_every_kind_are_made_alike(arguments: tuple[Any, ...]) -> None:
-    batch = encode_batch([WireRecord(i, NOW + i, b"k", None, (("h", b"x"),)) for i in range(3)])
-    found = same(lambda codec: codec.decode_rows(batch, 0, *arguments))
-    if found[0] == "returned":
-        kind, before, after = arguments
-        assert all(type(row) is kind for row in found[1])  # type: ignore[attr-defined]
-        expected = [(*before, i, b"k", None, (("h", b"x"),), NOW + i, *after) for i in range(3)]
-        assert found[1] == expected
 
 
 # ---- the partitioner ----------------------------------------------------------------------------

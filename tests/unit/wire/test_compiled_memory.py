@@ -22,6 +22,7 @@ from tests.unit.wire.codecs import (
     keep_some,
     needs_both,
     outcome,
+    same,
     same_reading,
 )
 from tests.unit.wire.test_hostile import with_area
@@ -264,6 +265,20 @@ def test_rows_of_plain_values_are_nothing_to_the_collector() -> None:
     assert not any(map(gc.is_tracked, speed.decode_batch(batch)))
     for before, after in ((([],), ()), ((), ([],))):
         assert all(map(gc.is_tracked, speed.decode_rows(batch, 0, Row, before, after)))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(Row, ("t",), (1,)), (tuple, (), ()), (list, (), ()), (Row, ["t"], [1]), (WireRecord, (), ())],
+)
+def test_rows_of_every_kind_are_made_alike(arguments: tuple[Any, ...]) -> None:
+    batch = encode_batch([WireRecord(i, NOW + i, b"k", None, (("h", b"x"),)) for i in range(3)])
+    found = same(lambda codec: codec.decode_rows(batch, 0, *arguments))
+    if found[0] == "returned":
+        kind, before, after = arguments
+        assert all(type(row) is kind for row in found[1])  # type: ignore[attr-defined]
+        expected = [(*before, i, b"k", None, (("h", b"x"),), NOW + i, *after) for i in range(3)]
+        assert found[1] == expected
 
 
 def test_a_collection_in_the_middle_finds_no_holes() -> None:
