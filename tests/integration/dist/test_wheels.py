@@ -218,7 +218,7 @@ def test_the_sdist_carries_the_sources_of_the_codec(tmp_path: Path) -> None:
     with tarfile.open(sdist) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
     native = {f"native/{path.name}" for path in (ROOT / "client" / "native").iterdir()}
-    assert len(native) == 4
+    assert {"native/speed.h", "native/decode.c"} <= native
     assert held >= {*native, "setup.py", "logd_wire/_codec.py", "logd_wire/_speed.pyi"}
 
 
