@@ -47,8 +47,10 @@ _logger = logging.getLogger("logd.cleaner")
 #: A log that could not be cleaned is tried again after so long, then after twice that, and so on.
 RETRY_MS = 60_000
 RETRY_MS_MAX = 3_600_000
-#: How often a caller who waits for the ledger looks.
-_LEDGER_POLL_MS = 20
+#: What was just closed is in the ledger and committed, and a follower has heard of it, a moment
+#: later; a caller looks so often, and waits no longer than this.
+_SETTLED_POLL_MS = 20
+_SETTLED_MS_MAX = 2_000
 
 
 class InlineCleaning:
@@ -207,11 +209,13 @@ class Cleaner:
         return _outcome(words, request.results)._replace(done=False)
 
     async def _close_active(self, found: Partition) -> None:
-        """Close the segment that is written to and wait until the ledger vouches for it."""
+        """Close the segment that is written to and wait until it may be cleaned; not for ever: a
+        replica that is behind may keep it from being committed."""
         await self._driver.call(found.log.roll, found, sync=True)
         end_offset = found.view.durable_end_offset
-        while self._ledger.ends.get(found.key, 0) < end_offset:
-            await self._clock.sleep_ms(_LEDGER_POLL_MS)
+        deadline_ms = self._clock.monotonic_ms() + _SETTLED_MS_MAX
+        while self._limit(found) < end_offset and self._clock.monotonic_ms() < deadline_ms:
+            await self._clock.sleep_ms(_SETTLED_POLL_MS)
 
     # -- the loop ----------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from logd_wire.errors import InvalidRecordError
 
+from logd.runtime.cleaner import CompactionOutcome
 from logd.testing import MemoryCluster, run
 
 SETTINGS = {"log.cleaner.backoff.ms": "1s", "retention.check.interval.ms": "1m"}
@@ -70,6 +71,20 @@ def test_now_takes_everything_and_says_what_came_of_it() -> None:
         assert "deleted keys may be forgotten in 23h 59m" in again.outcome
         (asked,) = (await cluster.admin().compact_topic("t", [], now=False, wait=False)).values()
         assert (asked.done, asked.outcome) == (False, "waits for its turn")
+
+    run(scenario, config=SETTINGS)
+
+
+def test_what_is_not_committed_yet_does_not_keep_the_caller() -> None:
+    async def scenario(cluster: MemoryCluster) -> None:
+        await cluster.create_topic("t", config=COMPACT)
+        await put(cluster, ("a", "1"), ("a", "2"))
+        node = cluster.process.node
+        (found,) = node._partitions.all()
+        found.high_watermark = 1
+        asked = await node.broker.compact("t", [0], now=True, wait_ms=10_000)
+        assert isinstance(asked[0], CompactionOutcome)
+        assert asked[0].done and "reaches beyond the high watermark" in asked[0].words
 
     run(scenario, config=SETTINGS)
 
