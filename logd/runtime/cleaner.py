@@ -156,6 +156,11 @@ class Cleaner:
             request.done.exception()
         self._requests.clear()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a pass is under way."""
+        return self._running is not None
+
     # -- what others ask ---------------------------------------------------------------------
 
     async def in_words(self, found: Partition) -> str:

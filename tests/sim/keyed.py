@@ -152,19 +152,21 @@ class KeyedWorker:
         await engine.close()
         return found
 
-    def judge(self, found: Sequence[Row], *, committed_end: int = 1 << 62) -> Iterator[str]:
-        """What is wrong with a log that was read just now; at `committed_end` and above nothing
-        is promised."""
+    def judge(self, found: Sequence[Row]) -> Iterator[str]:
+        """What is wrong with a log that was read just now, from its start to its end."""
+        yield from self.judge_records(found)
+        yield from self.judge_keys(found)
+
+    def judge_records(self, found: Sequence[Row], committed_end: int = 1 << 62) -> Iterator[str]:
+        """What is wrong with records one by one; at `committed_end` and above they may be any."""
         for before, after in pairwise(found):
             if before.offset >= after.offset:
                 yield f"compaction-moved: {after.offset} follows {before.offset}"
-        yield from self._judge_records([row for row in found if row.offset < committed_end])
-        yield from self._judge_keys(found, committed_end)
-
-    def _judge_records(self, found: Sequence[Row]) -> Iterator[str]:
         by_offset = {operation.offset: operation for operation in self.kept}
         sent = {(each.key, each.value) for each in self.doubtful}
         for row in found:
+            if row.offset >= committed_end:
+                return
             operation = by_offset.get(row.offset)
             seen = (row.key, row.value)
             if operation is None and seen not in sent:
@@ -172,7 +174,8 @@ class KeyedWorker:
             elif operation is not None and seen != (operation.key, operation.value):
                 yield f"compaction-moved: {row.key!r} at {row.offset}, not its place"
 
-    def _judge_keys(self, found: Sequence[Row], committed_end: int) -> Iterator[str]:
+    def judge_keys(self, found: Sequence[Row], committed_end: int = 1 << 62) -> Iterator[str]:
+        """Which keys are not what they were below `committed_end`, or are something later."""
         now_ms = self._world.client_clock.monotonic_ms()
         newest = {each.key: each for each in self.kept if each.offset < committed_end}
         doubtful = {each.key for each in self.doubtful if each.value is None}

@@ -1,8 +1,9 @@
 """Every copy of the compacted topic, held against what its application knows, at any moment.
 
-While faults go on, a copy is judged as a reader's log is (`tests.sim.keyed`), below what it knows
-to be committed. Once all is well again, every copy is compacted as a whole, again and again until
-the time of the last delete has passed; then:
+While faults go on, a copy in sync is judged as a reader's log is (`tests.sim.keyed`), below what it
+knows to be committed; one that is not may lack what its leader has compacted meanwhile. Once all is
+well again, every copy is compacted as a whole, again and again until the time of the last delete
+has passed; then:
 
 * compaction-stuck: a delete is still there.
 * compaction-differs: a copy does not hold one record for each key that has a value, as the others.
@@ -21,6 +22,7 @@ from logd.storage import LogView
 from logd.testing.process import SimProcess
 from tests.sim import keyed
 from tests.sim.keyed import KeyedWorker, Row, new_admin
+from tests.sim.replicas.faults import age_of
 from tests.sim.world import World
 
 LOOK_MS = 150
@@ -69,12 +71,19 @@ class KeyedCopies:
     async def watch(self) -> None:
         """Look at every copy again and again. Never returns."""
         while True:
-            for node_id, copy in self.copies().items():
+            copies = self.copies()
+            state = max((copy.state for copy in copies.values()), key=age_of, default=None)
+            for node_id, copy in copies.items():
                 self._note(copy)
-                if len(self._world.problems) < PROBLEMS_MAX:
-                    found, end = rows(copy.view), _committed_end(copy)
-                    self._report(node_id, self._worker.judge(found, committed_end=end))
+                if state is not None and len(self._world.problems) < PROBLEMS_MAX:
+                    self._report(node_id, self._judge(copy, in_sync=node_id in state.isr))
             await self._world.client_clock.sleep_ms(LOOK_MS)
+
+    def _judge(self, copy: Partition, *, in_sync: bool) -> Iterator[str]:
+        found, end = rows(copy.view), _committed_end(copy)
+        yield from self._worker.judge_records(found, end)
+        if in_sync:
+            yield from self._worker.judge_keys(found, end)
 
     def _note(self, copy: Partition) -> None:
         sometimes = self._world.sometimes

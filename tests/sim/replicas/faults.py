@@ -192,7 +192,7 @@ class Nemesis:
         for other in self._processes.values():
             for found in other.node._partitions.all() if other.up else ():
                 known = states.setdefault(found.id, found.state)
-                states[found.id] = max(known, found.state, key=_age)
+                states[found.id] = max(known, found.state, key=age_of)
         node_id = process.config.node.id
         return len(states) > 0 and all(
             state.leader_id != NO_NODE and node_id not in (*state.isr, *state.eligible)
@@ -267,5 +267,6 @@ class Nemesis:
         process.set_latency(self._plan.latency)
 
 
-def _age(state: PartitionImage) -> tuple[int, int]:
+def age_of(state: PartitionImage) -> tuple[int, int]:
+    """Larger: known later."""
     return state.leader_epoch, state.partition_epoch
