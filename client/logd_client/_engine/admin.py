@@ -305,10 +305,10 @@ class AdminEngine:
         request = admin_pb2.TrimTopicRequest(name=name)
         for partition, offset in before.items():
             request.partitions.add(partition=partition, before_offset=offset)
-        return await self._ask_leader(node_id, methods.TRIM_TOPIC, request)
+        return await self._ask_at(node_id, methods.TRIM_TOPIC, request)
 
-    async def _ask_leader(self, node_id: int | None, method: str, request: Message) -> Any:
-        """One node's part; without a leader any node may say what is wrong."""
+    async def _ask_at(self, node_id: int | None, method: str, request: Message) -> Any:
+        """One node's part; without one any node may say what is wrong."""
         if node_id is None:
             return await self._read(method, request)
         return await self._patiently(
@@ -358,7 +358,7 @@ class AdminEngine:
                     now=now,
                     wait_ms=_COMPACT_WAIT_MS if wait else 0,
                 )
-                answer = await self._ask_leader(node_id, methods.COMPACT_TOPIC, request)
+                answer = await self._ask_at(node_id, methods.COMPACT_TOPIC, request)
                 found |= {part.partition: compacted(part, node_id) for part in answer.partitions}
                 remaining = [part.partition for part in answer.partitions if not part.done]
                 if not wait:

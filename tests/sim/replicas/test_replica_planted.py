@@ -221,6 +221,7 @@ BUGS = (
         "        return False\n",
         faults="older_disk",
         found_as="compaction-(resurrected|differs)",
+        seeds="0:3",
     ),
     Bug(
         "a delete goes before its time",
