@@ -10,7 +10,13 @@ from logd_client.values import TopicPartition
 
 from logd.testing import MemoryCluster, run
 from logd.testing.clients import MemoryConsumer
-from tests.integration.runtime.test_compacted_replicas import led_by_another
+from tests.integration.runtime.test_compacted_replicas import (
+    clean_below,
+    kept,
+    led_by_another,
+    numbered,
+    put,
+)
 from tests.integration.runtime.test_replication import (
     NODES,
     all_in_sync,
@@ -150,3 +156,28 @@ def test_a_consumer_behind_the_start_hears_where_it_is_and_chooses() -> None:
             assert await offsets(consumer) == [16, 17, 18, 19]
 
     run(scenario, nodes=3, config=SETTINGS)
+
+
+def test_what_is_compacted_goes_by_age_as_well_on_every_replica() -> None:
+    async def scenario(cluster: MemoryCluster) -> None:
+        config = {"cleanup_policy": "compact,delete", "min_cleanable_dirty_ratio": "0.2"}
+        leader = await created(cluster, **config, **BY_AGE)
+        away = others(leader)[0]
+        await put(cluster, *numbered(20))
+        await all_in_sync(cluster)
+        await cluster.crash(away)
+        await put(cluster, *numbered(40))
+        await until(lambda: clean_below(copy_on(cluster, leader)) > 40)
+        await cluster.restart(away)
+        await all_in_sync(cluster)
+        await asyncio.sleep(40)
+        assert starts(cluster) == [0, 0, 0]
+        for node in NODES:
+            assert len(kept(cluster, node)) < 20
+            last = {key: value for _, key, value in kept(cluster, node)}
+            assert last == dict(numbered(40))
+        await asyncio.sleep(25)
+        assert starts(cluster) == [60, 60, 60]
+        assert all(kept(cluster, node) == [] for node in NODES)
+
+    run(scenario, nodes=3, config={**SETTINGS, "log.cleaner.backoff.ms": "1s"})
