@@ -31,6 +31,7 @@ from logd_client._engine.descriptions import (
     quorum_info,
     raft_log_page,
     topic_info,
+    with_copies,
 )
 from logd_client._engine.group_admin import GroupAdmin
 from logd_client._engine.ports import Clock, Rng
@@ -41,7 +42,6 @@ from logd_client.values import (
     ClusterInfo,
     CompactedPartition,
     ConfigEntry,
-    PartitionCopy,
     PartitionInfo,
     QuorumInfo,
     RaftLogPage,
@@ -210,22 +210,7 @@ class AdminEngine:
                 for node_id, names in sorted(wanted.items())
             )
         )
-        found: dict[tuple[str, int], tuple[PartitionCopy, ...]] = {}
-        for answer in answers:
-            for topic in answer:
-                for part in topic.partitions:
-                    key = (topic.name, part.partition)
-                    found[key] = found.get(key, ()) + part.copies
-        return [
-            replace(
-                topic,
-                partitions=tuple(
-                    replace(part, copies=found.get((topic.name, part.partition), ()))
-                    for part in topic.partitions
-                ),
-            )
-            for topic in topics
-        ]
+        return with_copies(topics, answers)
 
     async def _measured(self, topics: Sequence[TopicInfo]) -> list[TopicInfo]:
         """Offsets and sizes of partitions that the answering node does not have, asked from their
@@ -271,7 +256,8 @@ class AdminEngine:
                 node_id,
                 methods.DESCRIBE_TOPICS,
                 admin_pb2.DescribeTopicsRequest(names=names, copies=copies),
-                timeout_ms=self._config.request_timeout_ms,
+                # A copy that is not told of is no reason to wait for long.
+                timeout_ms=ASK_TIMEOUT_MS if copies else self._config.request_timeout_ms,
             )
             return [topic_info(topic) for topic in answer.topics]
         except LogdError as error:

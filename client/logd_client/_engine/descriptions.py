@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Final
 
 from logd_proto.v1 import admin_pb2
@@ -50,6 +51,27 @@ def topic_info(topic: admin_pb2.TopicDescription) -> TopicInfo:
         config_entries=tuple(config_entry(entry) for entry in topic.config),
         durability=topic.durability,
     )
+
+
+def with_copies(
+    topics: Iterable[TopicInfo], told: Iterable[Iterable[TopicInfo]]
+) -> list[TopicInfo]:
+    """Topics with all the copies of partitions that nodes tell of, in the order of `told`."""
+    found: dict[tuple[str, int], tuple[PartitionCopy, ...]] = {}
+    for topic in chain.from_iterable(told):
+        for part in topic.partitions:
+            key = (topic.name, part.partition)
+            found[key] = found.get(key, ()) + part.copies
+    return [
+        replace(
+            topic,
+            partitions=tuple(
+                replace(part, copies=found.get((topic.name, part.partition), ()))
+                for part in topic.partitions
+            ),
+        )
+        for topic in topics
+    ]
 
 
 def partition_info(part: admin_pb2.PartitionDescription) -> PartitionInfo:
