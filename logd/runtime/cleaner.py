@@ -216,7 +216,7 @@ class Cleaner:
     async def _close_active(self, found: Partition) -> None:
         """Close the segment that is written to and wait until it may be cleaned; not for ever: a
         replica that is behind may keep it from being committed."""
-        await self._driver.call(found.log.roll, found, sync=True)
+        await self._driver.call(partial(_roll, found), found, sync=True)
         end_offset = found.view.durable_end_offset
         deadline_ms = self._clock.monotonic_ms() + _SETTLED_MS_MAX
         while self._limit(found) < end_offset and self._clock.monotonic_ms() < deadline_ms:
@@ -361,6 +361,11 @@ class Cleaner:
         if request.awaited:
             self._outcomes[key] = outcome
         request.done.set_result(outcome)
+
+
+def _roll(found: Partition) -> None:
+    """On the writer: the log that there is by then, which a follower may have made anew."""
+    found.log.roll()
 
 
 def _swap(found: Partition, log: PartitionLog, result: CleaningResult, number: int) -> bool:
