@@ -158,8 +158,8 @@ class Cleaner:
 
     @property
     def busy(self) -> bool:
-        """Whether a pass is under way."""
-        return self._running is not None
+        """Whether a pass is under way, or somebody waits for one."""
+        return self._running is not None or bool(self._requests)
 
     # -- what others ask ---------------------------------------------------------------------
 
