@@ -250,6 +250,17 @@ class ReplicaProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class PartitionCopy:
+    """One replica of a partition on its node. Each compacts for itself; `compaction` says in words
+    how far it is and what it waits for."""
+
+    node_id: int
+    size_bytes: int
+    segments: int
+    compaction: str
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionInfo:
     """One partition. `leader` is None while there is none; ranges are half-open.
 
@@ -258,6 +269,7 @@ class PartitionInfo:
     changes of leader, replicas and sets. While replicas move, `adding` are those that came with
     that and `target` those that will be left; `progress` says how far replicas are that do not have
     everything. `damaged` replicas may lack acknowledged records until they are in sync again.
+    `copies` are there when they were asked for, one for each replica that answered.
     """
 
     partition: int
@@ -278,6 +290,7 @@ class PartitionInfo:
     target: tuple[int, ...] = ()
     damaged: tuple[int, ...] = ()
     progress: tuple[ReplicaProgress, ...] = ()
+    copies: tuple[PartitionCopy, ...] = ()
 
     @property
     def removing(self) -> tuple[int, ...]:
@@ -295,9 +308,11 @@ class PartitionInfo:
 
 @dataclass(frozen=True, slots=True)
 class CompactedPartition:
-    """What came of compacting a partition. Sizes are those of the segments that were read.
+    """What came of compacting a copy of a partition. Sizes are those of the segments that were
+    read.
 
-    `outcome` says in words how it stands; not `done`: it goes on.
+    `outcome` says in words how it stands; not `done`: it goes on. `node_id` is the node of the
+    copy, the leader's mostly; `others` are the same of the other replicas, by node.
     """
 
     partition: int
@@ -307,6 +322,8 @@ class CompactedPartition:
     records_before: int
     records_after: int
     outcome: str
+    node_id: int = -1
+    others: tuple[CompactedPartition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

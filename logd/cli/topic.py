@@ -175,15 +175,15 @@ def describe(
     from logd.cli.connect import open_admin, suggest_topic
 
     invocation = invocation_of(ctx)
+    everything = not (summary or partitions or config or cleanup)
     found = []
     with open_admin(invocation) as admin:
         for name in names:
             try:
-                found.append(admin.describe_topic(name))
+                found.append(admin.describe_topic(name, copies=cleanup or everything))
             except UnknownTopicError as error:
                 raise suggest_topic(error, name, invocation) from None
         members = admin.describe_cluster().members
-    everything = not (summary or partitions or config or cleanup)
     topic_view.emit_description(
         invocation,
         found,
@@ -337,10 +337,10 @@ def parse_partitions(text: str | None) -> list[int] | None:
 
 COMPACT_HELP = """Compact a topic now, whatever share of it is new.
 
-Only topics with compact in cleanup.policy are compacted. Without --now the node is asked for it and
-does it when its turn comes; `logd topic describe NAME --cleanup` tells how it stands. With --now
-the segments that are written to are closed first, and it waits for the end. Records younger than
-min.compaction.lag.ms stay in any case.
+Only topics with compact in cleanup.policy are compacted. Every node that has a replica is asked for
+its own, and without --now does it when its turn comes; `logd topic describe NAME --cleanup` tells
+how each stands. With --now the segments that are written to are closed first, and it waits for the
+end. Records younger than min.compaction.lag.ms stay in any case.
 
 \b
 Examples:

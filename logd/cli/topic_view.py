@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from logd.cli.options import Format, Invocation
@@ -38,6 +39,7 @@ def topic_document(info: TopicInfo, states: Mapping[int, str]) -> dict[str, Any]
                 "compaction": item.compaction,
                 "eligible": list(item.eligible),
                 "partition_epoch": item.partition_epoch,
+                "copies": [asdict(copy) for copy in item.copies],
                 "problems": problems_of(info, item, states),
             }
             for item in sorted(info.partitions, key=lambda item: item.partition)
@@ -160,8 +162,19 @@ def _problems_table(info: TopicInfo, states: Mapping[int, str]) -> list[Table]:
 
 
 def _cleanup_table(info: TopicInfo) -> Table:
-    rows = [[item.partition, item.retention, item.compaction] for item in info.partitions]
-    return f"{info.name}: cleanup", ["PARTITION", "RETENTION", "COMPACTION"], rows
+    """The leader's words, and of a compacted topic with replicas a line for each other copy: those
+    compact for themselves, and their oldest segments go when the leader's do."""
+    rows = []
+    for item in info.partitions:
+        rows.append([item.partition, item.leader, item.retention, item.compaction])
+        if len(item.replicas) > 1 and "compact" in info.config.get("cleanup.policy", ""):
+            told = {copy.node_id: copy.compaction for copy in item.copies}
+            rows += [
+                [item.partition, node_id, "as the leader's", told.get(node_id, "did not answer")]
+                for node_id in item.replicas
+                if node_id != item.leader
+            ]
+    return f"{info.name}: cleanup", ["PARTITION", "NODE", "RETENTION", "COMPACTION"], rows
 
 
 def _config_table(info: TopicInfo, *, wide: bool) -> Table:
@@ -178,12 +191,13 @@ def _config_table(info: TopicInfo, *, wide: bool) -> Table:
 def emit_compacted(
     invocation: Invocation, name: str, found: Mapping[int, CompactedPartition]
 ) -> None:
-    """What came of a compaction, partition by partition."""
-    parts = [found[number] for number in sorted(found)]
-    header = ["PARTITION", "BYTES_BEFORE", "BYTES", "RECORDS_BEFORE", "RECORDS", "OUTCOME"]
+    """What came of a compaction, copy by copy, the leader's first."""
+    parts = [copy for number in sorted(found) for copy in (found[number], *found[number].others)]
+    header = ["PARTITION", "NODE", "BYTES_BEFORE", "BYTES", "RECORDS_BEFORE", "RECORDS", "OUTCOME"]
     rows = [
         [
             part.partition,
+            part.node_id,
             part.bytes_before,
             part.bytes_after,
             part.records_before,
@@ -201,7 +215,7 @@ def emit_compacted(
         invocation,
         document=document,
         tables=[("compacted", header, rows)],
-        names=[f"{name}:{part.partition}" for part in parts],
+        names=[f"{name}:{number}" for number in sorted(found)],
     )
 
 

@@ -131,7 +131,9 @@ class AdminHandlers:
             if request.include_internal or not topic.internal
         ]
         return admin_pb2.DescribeTopicsResponse(
-            topics=[await self._described(name, connection) for name in names]
+            topics=[
+                await self._described(name, connection, copies=request.copies) for name in names
+            ]
         )
 
     async def trim_topic(
@@ -241,10 +243,15 @@ class AdminHandlers:
             )
         return admin_pb2.DescribeConfigResponse(entries=entries)
 
-    async def _described(self, name: str, connection: Connection) -> admin_pb2.TopicDescription:
+    async def _described(
+        self, name: str, connection: Connection, *, copies: bool
+    ) -> admin_pb2.TopicDescription:
         try:
             topic = self._edge.topic(connection, Operation.DESCRIBE, name)
-            return await self._description(topic)
+            described = await self._description(topic)
+            if copies:
+                await self._add_copies(topic, described)
+            return described
         except Exception as error:
             failure = to_proto(presentable(error, DESCRIBE))
             return admin_pb2.TopicDescription(error=failure, name=name[:TOPIC_NAME_CHARACTERS_MAX])
@@ -287,6 +294,14 @@ class AdminHandlers:
             )
             partitions.append(described)
         return self._with_config(topic, partitions)
+
+    async def _add_copies(self, topic: TopicImage, described: admin_pb2.TopicDescription) -> None:
+        """How this node's own copies stand."""
+        for partition in described.partitions:
+            stats = await self._edge.broker.describe_copy(topic.topic_id, partition.partition)
+            if stats is not None:
+                node_id = self._edge.broker.identity.node_id
+                partition.copies.add(node_id=node_id, **stats._asdict())
 
     def _with_config(
         self, topic: TopicImage, partitions: Iterable[admin_pb2.PartitionDescription]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 from weakref import WeakValueDictionary
 
 from logd_wire.errors import (
@@ -57,6 +57,14 @@ class NodeIdentity:
     cluster_id: ClusterId
     node_id: NodeId
     version: str
+
+
+class CopyStats(NamedTuple):
+    """One copy of a partition; `compaction` says what compaction does with it, in words."""
+
+    size_bytes: int
+    segments: int
+    compaction: str
 
 
 class Operation(StrEnum):
@@ -384,20 +392,23 @@ class Broker:
     async def compact(
         self, name: str, partitions: Sequence[int], *, now: bool, wait_ms: int
     ) -> dict[int, CompactionOutcome | LogdError]:
-        """Compact partitions of a topic (none named: all); waits for the end up to `wait_ms`.
+        """Compact this node's copies of a topic's partitions (none named: all that it has), led
+        here or not; waits for the end up to `wait_ms`.
 
         `now`: close the segments that are written to first, so that everything is looked at.
         """
         self.check_running()
         topic = self.image.topic_named(name)
-        wanted = list(partitions) or [state.partition for state in topic.partitions]
+        wanted = list(partitions) or [
+            state.partition for state in topic.partitions if self.identity.node_id in state.replicas
+        ]
         deadline_ms = self._clock.monotonic_ms() + wait_ms
         outcomes: dict[int, CompactionOutcome | LogdError] = {}
         for partition in wanted:
             left_ms = max(deadline_ms - self._clock.monotonic_ms(), 0)
             try:
-                found = self._find(TopicPartitionId(topic.topic_id, partition), -1)
-                found.check_led_here()
+                key = TopicPartitionId(topic.topic_id, partition)
+                found = self._partitions.copy_of(key, self.image)
                 outcomes[partition] = await self._cleaner.compact(found, now=now, wait_ms=left_ms)
             except LogdError as error:
                 outcomes[partition] = error
@@ -414,3 +425,11 @@ class Broker:
         stats = await self._partitions.stats(key, self.image)
         words = await self._cleaner.in_words(self._find(key, -1))
         return replace(stats, compaction=words)
+
+    async def describe_copy(self, topic_id: TopicId, partition: int) -> CopyStats | None:
+        """How this node's copy stands, led here or not; None: it has none."""
+        found = self._partitions.get(TopicPartitionId(topic_id, partition))
+        if found is None:
+            return None
+        words = await self._cleaner.in_words(found)
+        return CopyStats(found.view.size_bytes, found.view.segment_count, words)

@@ -47,8 +47,10 @@ _logger = logging.getLogger("logd.cleaner")
 #: A log that could not be cleaned is tried again after so long, then after twice that, and so on.
 RETRY_MS = 60_000
 RETRY_MS_MAX = 3_600_000
-#: How often a caller who waits for the ledger looks.
-_LEDGER_POLL_MS = 20
+#: What was just closed is in the ledger and committed, and a follower has heard of it, a moment
+#: later; a caller looks so often, and waits no longer than this.
+_SETTLED_POLL_MS = 20
+_SETTLED_MS_MAX = 2_000
 
 
 class InlineCleaning:
@@ -154,6 +156,11 @@ class Cleaner:
             request.done.exception()
         self._requests.clear()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a pass is under way, or somebody waits for one."""
+        return self._running is not None or bool(self._requests)
+
     # -- what others ask ---------------------------------------------------------------------
 
     async def in_words(self, found: Partition) -> str:
@@ -207,11 +214,13 @@ class Cleaner:
         return _outcome(words, request.results)._replace(done=False)
 
     async def _close_active(self, found: Partition) -> None:
-        """Close the segment that is written to and wait until the ledger vouches for it."""
-        await self._driver.call(found.log.roll, found, sync=True)
+        """Close the segment that is written to and wait until it may be cleaned; not for ever: a
+        replica that is behind may keep it from being committed."""
+        await self._driver.call(partial(_roll, found), found, sync=True)
         end_offset = found.view.durable_end_offset
-        while self._ledger.ends.get(found.key, 0) < end_offset:
-            await self._clock.sleep_ms(_LEDGER_POLL_MS)
+        deadline_ms = self._clock.monotonic_ms() + _SETTLED_MS_MAX
+        while self._limit(found) < end_offset and self._clock.monotonic_ms() < deadline_ms:
+            await self._clock.sleep_ms(_SETTLED_POLL_MS)
 
     # -- the loop ----------------------------------------------------------------------------
 
@@ -352,6 +361,11 @@ class Cleaner:
         if request.awaited:
             self._outcomes[key] = outcome
         request.done.set_result(outcome)
+
+
+def _roll(found: Partition) -> None:
+    """On the writer: the log that there is by then, which a follower may have made anew."""
+    found.log.roll()
 
 
 def _swap(found: Partition, log: PartitionLog, result: CleaningResult, number: int) -> bool:

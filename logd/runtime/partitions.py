@@ -392,21 +392,26 @@ class Partitions:
 
     def find(self, key: TopicPartitionId, leader_epoch: int, image: ClusterImage) -> Partition:
         """The partition, if it may be read here in that epoch; raises LogdError otherwise."""
-        found = self._partitions.get(key)
-        if found is None:
-            # Says which of topic and partition does not exist.
-            topic = image.topic(TopicId(key.topic_id))
-            state = topic.partition(key.partition)
-            if self._config.node.id not in state.replicas:
-                raise not_led_here(f"{topic.name}-{key.partition}", state)
-            raise UnknownTopicError(
-                f"partition {key} is not on this node yet",
-                code=ErrorCode.UNKNOWN_PARTITION,
-                hint="try again in a moment",
-            )
+        found = self.copy_of(key, image)
         found.check_readable()
         found.check_epoch(leader_epoch)
         return found
+
+    def copy_of(self, key: TopicPartitionId, image: ClusterImage) -> Partition:
+        """This node's copy of a partition, whoever leads it; raises LogdError where it has none."""
+        found = self._partitions.get(key)
+        if found is not None:
+            return found
+        # Says which of topic and partition does not exist.
+        topic = image.topic(TopicId(key.topic_id))
+        state = topic.partition(key.partition)
+        if self._config.node.id not in state.replicas:
+            raise not_led_here(f"{topic.name}-{key.partition}", state)
+        raise UnknownTopicError(
+            f"partition {key} is not on this node yet",
+            code=ErrorCode.UNKNOWN_PARTITION,
+            hint="try again in a moment",
+        )
 
     async def stats(self, key: TopicPartitionId, image: ClusterImage) -> PartitionStats:
         """Sizes and offsets of a partition on this node; raises LogdError when it is not here."""

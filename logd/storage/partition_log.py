@@ -439,7 +439,8 @@ class PartitionLog:
         self._sync_now()
         self._writer.drop()
         self._sync.reset()
-        self._sync.guarded(lambda: self.cleaning.lower(offset))
+        border = self.view.batch_border(offset)
+        self._sync.guarded(lambda: self.cleaning.lower(border))
         try:
             segments = cut_segments(self._context, self._segments, self._snapshots.offsets, offset)
         except BaseException:

@@ -28,6 +28,7 @@ from logd.metadata import (
 )
 from logd.model.ids import ClusterId, LogIndex, NodeId, TopicId
 from logd.model.node_config import load_node_config
+from logd.runtime.broker import CopyStats
 from logd.runtime.budget import ByteBudget, ConnectionBudget
 from logd.runtime.cleaner import CompactionOutcome
 from logd.runtime.consensus_driver import ConsensusStatus
@@ -392,6 +393,10 @@ class FakeBroker:
             compaction="not compacted",
             progress=(),
         )
+
+    async def describe_copy(self, topic_id: TopicId, partition: int) -> CopyStats | None:
+        log = self.log(topic_id, partition)
+        return CopyStats(sum(map(len, log.batches)), 1, "nothing is cleanable")
 
     async def compact(
         self, name: str, partitions: Sequence[int], *, now: bool, wait_ms: int

@@ -315,8 +315,14 @@ MUTANTS = (
     Mutant(
         "the-mark-survives-a-truncation",
         "partition_log",
-        "        self._sync.guarded(lambda: self.cleaning.lower(offset))\n",
+        "        self._sync.guarded(lambda: self.cleaning.lower(border))\n",
         "",
+    ),
+    Mutant(
+        "the-mark-is-lowered-into-a-batch-that-goes",
+        "partition_log",
+        "        border = self.view.batch_border(offset)\n",
+        "        border = offset\n",
     ),
     Mutant(
         "old-files-share-a-name",

@@ -26,10 +26,12 @@ from logd_client._engine.descriptions import (
     cluster_info,
     compacted,
     config_entry,
+    merged_copies,
     partition_info,
     quorum_info,
     raft_log_page,
     topic_info,
+    with_copies,
 )
 from logd_client._engine.group_admin import GroupAdmin
 from logd_client._engine.ports import Clock, Rng
@@ -183,15 +185,32 @@ class AdminEngine:
         return topic_info((await self._change(methods.ALTER_TOPIC, request)).topic)
 
     async def describe_topics(
-        self, names: Sequence[str], *, include_internal: bool = False
+        self, names: Sequence[str], *, include_internal: bool = False, copies: bool = False
     ) -> list[TopicInfo]:
-        """Describe `names` (none: all topics); raises the error of the first that has one."""
+        """Describe `names` (none: all topics), with every replica's `copies` where that is wanted;
+        raises the error of the first that has one."""
         request = admin_pb2.DescribeTopicsRequest(
             names=list(names), include_internal=include_internal
         )
         response = await self._read(methods.DESCRIBE_TOPICS, request)
-        topics = [topic_info(topic) for topic in response.topics]
-        return await self._measured(topics)
+        topics = await self._measured([topic_info(topic) for topic in response.topics])
+        return await self._with_copies(topics) if copies else topics
+
+    async def _with_copies(self, topics: Sequence[TopicInfo]) -> list[TopicInfo]:
+        """With what every node that has a replica, and answers, tells of it."""
+        wanted: dict[int, dict[str, None]] = {}
+        for topic in topics:
+            for part in topic.partitions:
+                for node_id in part.replicas:
+                    wanted.setdefault(node_id, {})[topic.name] = None
+        await self._know_nodes(wanted)
+        answers = await asyncio.gather(
+            *(
+                self._described_by(node_id, list(names), copies=True)
+                for node_id, names in sorted(wanted.items())
+            )
+        )
+        return with_copies(topics, answers)
 
     async def _measured(self, topics: Sequence[TopicInfo]) -> list[TopicInfo]:
         """Offsets and sizes of partitions that the answering node does not have, asked from their
@@ -229,13 +248,16 @@ class AdminEngine:
         if any(self.cluster.address_of(node_id) is None for node_id in node_ids):
             await self.cluster.refresh(())
 
-    async def _described_by(self, node_id: int, names: list[str]) -> list[TopicInfo]:
+    async def _described_by(
+        self, node_id: int, names: list[str], *, copies: bool = False
+    ) -> list[TopicInfo]:
         try:
             answer = await self.cluster.ask_node(
                 node_id,
                 methods.DESCRIBE_TOPICS,
-                admin_pb2.DescribeTopicsRequest(names=names),
-                timeout_ms=self._config.request_timeout_ms,
+                admin_pb2.DescribeTopicsRequest(names=names, copies=copies),
+                # A copy that is not told of is no reason to wait for long.
+                timeout_ms=ASK_TIMEOUT_MS if copies else self._config.request_timeout_ms,
             )
             return [topic_info(topic) for topic in answer.topics]
         except LogdError as error:
@@ -269,10 +291,10 @@ class AdminEngine:
         request = admin_pb2.TrimTopicRequest(name=name)
         for partition, offset in before.items():
             request.partitions.add(partition=partition, before_offset=offset)
-        return await self._ask_leader(node_id, methods.TRIM_TOPIC, request)
+        return await self._ask_at(node_id, methods.TRIM_TOPIC, request)
 
-    async def _ask_leader(self, node_id: int | None, method: str, request: Message) -> Any:
-        """One node's part; without a leader any node may say what is wrong."""
+    async def _ask_at(self, node_id: int | None, method: str, request: Message) -> Any:
+        """One node's part; without one any node may say what is wrong."""
         if node_id is None:
             return await self._read(method, request)
         return await self._patiently(
@@ -282,38 +304,56 @@ class AdminEngine:
     async def compact_topic(
         self, name: str, partitions: Iterable[int], *, now: bool, wait: bool
     ) -> dict[int, CompactedPartition]:
-        """Compact partitions (none named: all), each at its leader, perhaps to the end; raises the
-        first partition's error after all were tried."""
-        wanted = list(partitions)
-        if not wanted:
-            topic = (await self.describe_topics([name]))[0]
-            wanted = [part.partition for part in topic.partitions]
-        found: dict[int, CompactedPartition] = {}
-        remaining = wanted
-        while True:
-            shares = await self._by_leader(name, remaining)
-            answers = await asyncio.gather(
-                *(
-                    self._compact_at(node_id, name, share, now=now, wait=wait)
-                    for node_id, share in shares.items()
-                ),
-                return_exceptions=True,
+        """Compact every copy of partitions (none named: all), perhaps to the end. Raises the error
+        of the first leader that has one; those of other replicas are told in words."""
+        (topic,) = await self.describe_topics([name])
+        placed = {part.partition: part for part in topic.partitions}
+        wanted = list(partitions) or list(placed)
+        shares: dict[int | None, list[int]] = {}
+        for number in wanted:
+            # Any node says what is wrong with a partition that is not there.
+            for node_id in placed[number].replicas if number in placed else (None,):
+                shares.setdefault(node_id, []).append(number)
+        await self._know_nodes(node_id for node_id in shares if node_id is not None)
+        answers = await asyncio.gather(
+            *(
+                self._compact_at(node_id, name, share, now=now, wait=wait)
+                for node_id, share in shares.items()
             )
-            found |= {part.partition: compacted(part) for part in _all_parts(answers)}
-            remaining = [number for number in remaining if not found[number].done]
-            if not (wait and remaining):
-                return {number: found[number] for number in wanted}
-            # The segments were closed by the first call; what came since is not waited for.
-            now = False
+        )
+        copies = dict(zip(shares, answers, strict=True))
+        leaders = {number: part.leader for number, part in placed.items()}
+        return {
+            number: merged_copies(
+                {node_id: of[number] for node_id, of in copies.items() if number in of},
+                leaders.get(number),
+            )
+            for number in wanted
+        }
 
     async def _compact_at(
         self, node_id: int | None, name: str, partitions: Sequence[int], *, now: bool, wait: bool
-    ) -> Any:
-        wait_ms = _COMPACT_WAIT_MS if wait else 0
-        request = admin_pb2.CompactTopicRequest(
-            name=name, partitions=partitions, now=now, wait_ms=wait_ms
-        )
-        return await self._ask_leader(node_id, methods.COMPACT_TOPIC, request)
+    ) -> dict[int, CompactedPartition | LogdError]:
+        found: dict[int, CompactedPartition | LogdError] = {}
+        remaining = list(partitions)
+        try:
+            while remaining:
+                request = admin_pb2.CompactTopicRequest(
+                    name=name,
+                    partitions=remaining,
+                    now=now,
+                    wait_ms=_COMPACT_WAIT_MS if wait else 0,
+                )
+                answer = await self._ask_at(node_id, methods.COMPACT_TOPIC, request)
+                found |= {part.partition: compacted(part, node_id) for part in answer.partitions}
+                remaining = [part.partition for part in answer.partitions if not part.done]
+                if not wait:
+                    break
+                # The segments were closed by the first call; what came since is not waited for.
+                now = False
+        except LogdError as error:
+            found |= dict.fromkeys(remaining, error)
+        return found
 
     # ---- the cluster -----------------------------------------------------------------------
 

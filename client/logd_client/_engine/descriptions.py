@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from itertools import chain
 from typing import Final
 
 from logd_proto.v1 import admin_pb2
+from logd_wire.errors import LogdError
 
 from logd_client._transport.errors import from_proto
 from logd_client.values import (
@@ -14,6 +18,7 @@ from logd_client.values import (
     ConfigEntry,
     MemberInfo,
     NodeInfo,
+    PartitionCopy,
     PartitionInfo,
     ProgressInfo,
     QuorumInfo,
@@ -48,6 +53,27 @@ def topic_info(topic: admin_pb2.TopicDescription) -> TopicInfo:
     )
 
 
+def with_copies(
+    topics: Iterable[TopicInfo], told: Iterable[Iterable[TopicInfo]]
+) -> list[TopicInfo]:
+    """Topics with all the copies of partitions that nodes tell of, in the order of `told`."""
+    found: dict[tuple[str, int], tuple[PartitionCopy, ...]] = {}
+    for topic in chain.from_iterable(told):
+        for part in topic.partitions:
+            key = (topic.name, part.partition)
+            found[key] = found.get(key, ()) + part.copies
+    return [
+        replace(
+            topic,
+            partitions=tuple(
+                replace(part, copies=found.get((topic.name, part.partition), ()))
+                for part in topic.partitions
+            ),
+        )
+        for topic in topics
+    ]
+
+
 def partition_info(part: admin_pb2.PartitionDescription) -> PartitionInfo:
     """One partition in plain values; what was not measured is 0 and empty."""
     return PartitionInfo(
@@ -72,10 +98,19 @@ def partition_info(part: admin_pb2.PartitionDescription) -> PartitionInfo:
             ReplicaProgress(each.node_id, each.end_offset, each.records_left, each.bytes_left)
             for each in part.progress
         ),
+        copies=tuple(
+            PartitionCopy(each.node_id, each.size_bytes, each.segments, each.compaction)
+            for each in part.copies
+        ),
     )
 
 
-def compacted(part: admin_pb2.CompactedPartition) -> CompactedPartition:
+def compacted(
+    part: admin_pb2.CompactedPartition, node_id: int | None
+) -> CompactedPartition | LogdError:
+    """What became of a node's copy, or why it was not looked at."""
+    if part.HasField("error"):
+        return from_proto(part.error, broker=None)
     return CompactedPartition(
         partition=part.partition,
         done=part.done,
@@ -84,6 +119,32 @@ def compacted(part: admin_pb2.CompactedPartition) -> CompactedPartition:
         records_before=part.records_before,
         records_after=part.records_after,
         outcome=part.outcome,
+        node_id=-1 if node_id is None else node_id,
+    )
+
+
+def merged_copies(
+    copies: Mapping[int | None, CompactedPartition | LogdError], leader: int | None
+) -> CompactedPartition:
+    """One partition: the leader's copy, or that of the first node that looked at its, and all
+    others. Raises the error of that one."""
+    done = [node_id for node_id, copy in copies.items() if isinstance(copy, CompactedPartition)]
+    first = leader if leader in copies else next(iter([*done, *copies]))
+    of_first = copies[first]
+    if isinstance(of_first, LogdError):
+        raise of_first
+    others = tuple(
+        _failed(of_first.partition, node_id, copy) if isinstance(copy, LogdError) else copy
+        for node_id, copy in sorted(copies.items(), key=lambda item: item[0] or 0)
+        if node_id != first
+    )
+    return replace(of_first, others=others)
+
+
+def _failed(partition: int, node_id: int | None, error: LogdError) -> CompactedPartition:
+    words = f"not compacted: {error.message}"
+    return CompactedPartition(
+        partition, True, 0, 0, 0, 0, words, node_id=-1 if node_id is None else node_id
     )
 
 

@@ -75,16 +75,19 @@ class Admin:
         call = self._life.use().describe_topics((), include_internal=include_internal)
         return await self._life.arun(call)
 
-    async def describe_topic(self, name: str) -> TopicInfo:
-        """One topic in full. Raises UnknownTopicError."""
-        return (await self.describe_topics([name]))[0]
+    async def describe_topic(self, name: str, *, copies: bool = False) -> TopicInfo:
+        """One topic in full, `copies`: with what every replica says. Raises UnknownTopicError."""
+        return (await self.describe_topics([name], copies=copies))[0]
 
-    async def describe_topics(self, names: Iterable[str]) -> list[TopicInfo]:
+    async def describe_topics(
+        self, names: Iterable[str], *, copies: bool = False
+    ) -> list[TopicInfo]:
         """Topics in the order of `names`. Raises UnknownTopicError for the first missing one."""
         wanted = list(names)
         if not wanted:
             return []
-        return await self._life.arun(self._life.use().describe_topics(wanted))
+        call = self._life.use().describe_topics(wanted, copies=copies)
+        return await self._life.arun(call)
 
     async def alter_topic(
         self,
@@ -133,8 +136,8 @@ class Admin:
     async def compact_topic(
         self, name: str, partitions: Iterable[int] = (), *, now: bool = False, wait: bool = False
     ) -> dict[int, CompactedPartition]:
-        """Compact partitions (none named: all) whatever their dirty share. `now`: with what is in
-        the segments that are written to; `wait` until there is nothing left to do."""
+        """Compact every copy of partitions (none named: all) whatever their dirty share. `now`:
+        with what is in the segments that are written to; `wait` until nothing is left to do."""
         call = self._life.use().compact_topic(name, partitions, now=now, wait=wait)
         return await self._life.arun(call)
 

@@ -88,12 +88,14 @@ class AlterTopicResponse(_message.Message):
     def __init__(self, topic: _Optional[_Union[TopicDescription, _Mapping]] = ...) -> None: ...
 
 class DescribeTopicsRequest(_message.Message):
-    __slots__ = ("names", "include_internal")
+    __slots__ = ("names", "include_internal", "copies")
     NAMES_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_INTERNAL_FIELD_NUMBER: _ClassVar[int]
+    COPIES_FIELD_NUMBER: _ClassVar[int]
     names: _containers.RepeatedScalarFieldContainer[str]
     include_internal: bool
-    def __init__(self, names: _Optional[_Iterable[str]] = ..., include_internal: bool = ...) -> None: ...
+    copies: bool
+    def __init__(self, names: _Optional[_Iterable[str]] = ..., include_internal: bool = ..., copies: bool = ...) -> None: ...
 
 class DescribeTopicsResponse(_message.Message):
     __slots__ = ("topics",)
@@ -120,7 +122,7 @@ class TopicDescription(_message.Message):
     def __init__(self, error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ..., name: _Optional[str] = ..., topic_id: _Optional[bytes] = ..., internal: bool = ..., partitions: _Optional[_Iterable[_Union[PartitionDescription, _Mapping]]] = ..., config: _Optional[_Iterable[_Union[ConfigEntry, _Mapping]]] = ..., durability: _Optional[str] = ...) -> None: ...
 
 class PartitionDescription(_message.Message):
-    __slots__ = ("partition", "leader_id", "leader_epoch", "replicas", "isr", "start_offset", "end_offset", "size_bytes", "segments", "damage", "retention", "compaction", "eligible", "partition_epoch", "adding", "target", "damaged", "progress")
+    __slots__ = ("partition", "leader_id", "leader_epoch", "replicas", "isr", "start_offset", "end_offset", "size_bytes", "segments", "damage", "retention", "compaction", "eligible", "partition_epoch", "adding", "target", "damaged", "progress", "copies")
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     LEADER_ID_FIELD_NUMBER: _ClassVar[int]
     LEADER_EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +141,7 @@ class PartitionDescription(_message.Message):
     TARGET_FIELD_NUMBER: _ClassVar[int]
     DAMAGED_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    COPIES_FIELD_NUMBER: _ClassVar[int]
     partition: int
     leader_id: int
     leader_epoch: int
@@ -157,7 +160,20 @@ class PartitionDescription(_message.Message):
     target: _containers.RepeatedScalarFieldContainer[int]
     damaged: _containers.RepeatedScalarFieldContainer[int]
     progress: _containers.RepeatedCompositeFieldContainer[ReplicaProgress]
-    def __init__(self, partition: _Optional[int] = ..., leader_id: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., replicas: _Optional[_Iterable[int]] = ..., isr: _Optional[_Iterable[int]] = ..., start_offset: _Optional[int] = ..., end_offset: _Optional[int] = ..., size_bytes: _Optional[int] = ..., segments: _Optional[int] = ..., damage: _Optional[_Iterable[str]] = ..., retention: _Optional[str] = ..., compaction: _Optional[str] = ..., eligible: _Optional[_Iterable[int]] = ..., partition_epoch: _Optional[int] = ..., adding: _Optional[_Iterable[int]] = ..., target: _Optional[_Iterable[int]] = ..., damaged: _Optional[_Iterable[int]] = ..., progress: _Optional[_Iterable[_Union[ReplicaProgress, _Mapping]]] = ...) -> None: ...
+    copies: _containers.RepeatedCompositeFieldContainer[CopyDescription]
+    def __init__(self, partition: _Optional[int] = ..., leader_id: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., replicas: _Optional[_Iterable[int]] = ..., isr: _Optional[_Iterable[int]] = ..., start_offset: _Optional[int] = ..., end_offset: _Optional[int] = ..., size_bytes: _Optional[int] = ..., segments: _Optional[int] = ..., damage: _Optional[_Iterable[str]] = ..., retention: _Optional[str] = ..., compaction: _Optional[str] = ..., eligible: _Optional[_Iterable[int]] = ..., partition_epoch: _Optional[int] = ..., adding: _Optional[_Iterable[int]] = ..., target: _Optional[_Iterable[int]] = ..., damaged: _Optional[_Iterable[int]] = ..., progress: _Optional[_Iterable[_Union[ReplicaProgress, _Mapping]]] = ..., copies: _Optional[_Iterable[_Union[CopyDescription, _Mapping]]] = ...) -> None: ...
+
+class CopyDescription(_message.Message):
+    __slots__ = ("node_id", "size_bytes", "segments", "compaction")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    COMPACTION_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    size_bytes: int
+    segments: int
+    compaction: str
+    def __init__(self, node_id: _Optional[int] = ..., size_bytes: _Optional[int] = ..., segments: _Optional[int] = ..., compaction: _Optional[str] = ...) -> None: ...
 
 class ReplicaProgress(_message.Message):
     __slots__ = ("node_id", "end_offset", "records_left", "bytes_left")

@@ -41,7 +41,7 @@ def test_get_says_what_is_not_there(node: Shell, users: str) -> None:
 
 def test_compact_now_waits_and_says_what_came_of_it(node: Shell, users: str) -> None:
     (found,) = json.loads(node.out("topic", "compact", users, "--now", "-F", "json"))
-    assert (found["partition"], found["done"]) == (0, True)
+    assert (found["partition"], found["node"], found["done"]) == (0, 1, True)
     assert (found["records_before"], found["records"]) == (4, 2)
     assert "compacted below offset 4" in found["outcome"]
     assert node.out("get", users, "alice") == b"2\n"

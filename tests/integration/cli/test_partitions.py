@@ -162,6 +162,21 @@ def test_a_node_with_replicas_is_not_removed_and_nothing_is_promised(logd: Shell
         assert "for good" not in said
 
 
+def test_every_copy_of_a_compacted_topic_has_its_line(logd: Shell) -> None:
+    """Only node 1 has what it should."""
+    logd.out("topic", "create", "k", "-r", "3", "-c", "cleanup.policy=compact")
+    (placed,) = document(logd, "topic", "describe", "k")["partitions"]
+    (header, *rows) = lines(logd, "topic", "describe", "k", "--cleanup")
+    assert header == "PARTITION\tNODE\tRETENTION\tCOMPACTION"
+    others = [node for node in placed["replicas"] if node != placed["leader"]]
+    assert rows[0].startswith(f"0\t{placed['leader']}\t")
+    assert len(rows) == 3
+    for node, row in zip(others, rows[1:], strict=True):
+        said = "nothing is cleanable" if node == 1 else "did not answer"
+        assert row == f"0\t{node}\tas the leader's\t{said}"
+    assert [copy["node_id"] for copy in placed["copies"]] == [1]
+
+
 def test_an_unknown_topic_is_code_4(logd: Shell) -> None:
     done = logd.run("cluster", "partitions", "tt")
     assert done.returncode == 4

@@ -8,8 +8,6 @@ from logd_wire import decode_batch, iter_headers
 
 from logd.model.ids import NO_NODE
 from logd.runtime.partition import Partition
-from logd.storage import MemoryFiles
-from logd.storage.files import read_all, remove_tree, write_atomic
 from logd.testing import MemoryCluster, run
 from tests.integration.runtime.test_replication import (
     all_in_sync,
@@ -19,6 +17,7 @@ from tests.integration.runtime.test_replication import (
     others,
     until,
 )
+from tests.sim.older_disk import roll_back
 from tests.sim.watch import after_power_loss, read_segments
 
 SETTINGS = {"log.cleaner.backoff.ms": "1s", "retention.check.interval.ms": "1m"}
@@ -71,17 +70,6 @@ def kept(cluster: MemoryCluster, node: int) -> list[tuple[int, str, str | None]]
         for position, _ in iter_headers(data)
         for record in decode_batch(data, position)
     ]
-
-
-def roll_back(files: MemoryFiles, old: MemoryFiles, partition: Partition) -> None:
-    """Give a disk the partition of an older copy of it, and what speaks of its end."""
-    hook, files.before = files.before, None
-    folder = f"partitions/{partition.id.topic_id.hex()}-0"
-    remove_tree(files, folder)
-    files.make_dir(folder)
-    for path in ("ledger", *(f"{folder}/{entry.name}" for entry in old.list_dir(folder))):
-        write_atomic(files, path, read_all(old, path))
-    files.before = hook
 
 
 def clean_below(partition: Partition) -> int:
@@ -173,12 +161,51 @@ def test_a_copy_that_was_rolled_back_brings_no_key_back() -> None:
         assert [copy_on(cluster, node).forgotten_end for node in NODES] == [2, 2, 2]
         await cluster.crash(away)
         await put(cluster, ("b", "1"))
-        roll_back(process.files, old, copy_on(cluster, leader))
+        roll_back(process.files, old)
         await cluster.restart(away)
         await all_in_sync(cluster)
         assert copy_on(cluster, away).forgotten_end == 2, "what it lacks is known to it"
         assert {key for _, key, _ in kept(cluster, away)} == {"filler", "b"}
         second = await led_by_another(cluster, leader)
         assert keys(await read(cluster, second)) == {"b"}
+
+    run(scenario, nodes=3, config=SETTINGS)
+
+
+def test_compacting_now_is_for_every_copy_and_tells_of_each() -> None:
+    async def scenario(cluster: MemoryCluster) -> None:
+        leader = await created(cluster, **COMPACTING)
+        await put(cluster, ("a", "1"), ("a", "2"), ("b", "1"))
+        await all_in_sync(cluster)
+        admin = cluster.admin(node=others(leader)[0])
+        (found,) = (await admin.compact_topic("t", [], now=True, wait=True)).values()
+        assert found.node_id == leader
+        assert [copy.node_id for copy in found.others] == sorted(others(leader))
+        for copy in (found, *found.others):
+            assert (copy.done, copy.records_before, copy.records_after) == (True, 3, 2)
+            assert "compacted below offset 3" in copy.outcome
+            assert kept(cluster, copy.node_id) == [(1, "a", "2"), (2, "b", "1")]
+        (info,) = await admin.describe_topics(["t"], copies=True)
+        told = {copy.node_id: copy.compaction for copy in info.partitions[0].copies}
+        assert sorted(told) == list(NODES)
+        assert all("compacted below offset 3" in words for words in told.values())
+
+    run(scenario, nodes=3, config=SETTINGS)
+
+
+def test_a_copy_that_is_away_is_named_and_the_others_are_compacted() -> None:
+    async def scenario(cluster: MemoryCluster) -> None:
+        leader = await created(cluster, **COMPACTING)
+        away, there = others(leader)
+        await all_in_sync(cluster)
+        await cluster.crash(away)
+        await put(cluster, ("a", "1"), ("a", "2"))
+        admin = cluster.admin(node=leader)
+        (found,) = (await admin.compact_topic("t", [], now=True, wait=True)).values()
+        copies = {copy.node_id: copy for copy in found.others}
+        assert copies[away].outcome.startswith("not compacted: ")
+        assert (found.records_after, copies[there].records_after) == (1, 1)
+        (info,) = await admin.describe_topics(["t"], copies=True)
+        assert {copy.node_id for copy in info.partitions[0].copies} == {leader, there}
 
     run(scenario, nodes=3, config=SETTINGS)

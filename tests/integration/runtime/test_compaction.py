@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
 from logd_wire.errors import InvalidRecordError
 
+from logd.runtime.cleaner import CompactionOutcome
 from logd.testing import MemoryCluster, run
 
 SETTINGS = {"log.cleaner.backoff.ms": "1s", "retention.check.interval.ms": "1m"}
@@ -70,6 +72,20 @@ def test_now_takes_everything_and_says_what_came_of_it() -> None:
         assert "deleted keys may be forgotten in 23h 59m" in again.outcome
         (asked,) = (await cluster.admin().compact_topic("t", [], now=False, wait=False)).values()
         assert (asked.done, asked.outcome) == (False, "waits for its turn")
+
+    run(scenario, config=SETTINGS)
+
+
+def test_what_is_not_committed_yet_does_not_keep_the_caller() -> None:
+    async def scenario(cluster: MemoryCluster) -> None:
+        await cluster.create_topic("t", config=COMPACT)
+        await put(cluster, ("a", "1"), ("a", "2"))
+        node = cluster.process.node
+        (found,) = node._partitions.all()
+        found.high_watermark = 1
+        asked = await node.broker.compact("t", [0], now=True, wait_ms=10_000)
+        assert isinstance(asked[0], CompactionOutcome)
+        assert asked[0].done and "reaches beyond the high watermark" in asked[0].words
 
     run(scenario, config=SETTINGS)
 
@@ -148,6 +164,51 @@ def test_damage_marks_the_partition_and_the_others_are_cleaned() -> None:
         assert "compacted below offset" in info.partitions[0].compaction
 
     run(scenario, config=SETTINGS)
+
+
+def test_what_could_not_be_cleaned_is_tried_again_later_and_later() -> None:
+    async def scenario(cluster: MemoryCluster) -> None:
+        await cluster.create_topic("t", config={**COMPACT, "min.cleanable.dirty.ratio": "0.1"})
+        await put(cluster, *numbered(20))
+        (info,) = await cluster.admin().describe_topics(["t"])
+        path = f"partitions/{info.id.replace('-', '')}-0/{0:020d}.log"
+        file = cluster.files.open(path)
+        good = file.pread(7, 100)
+        file.pwrite([b"damaged"], 100)
+        await asyncio.sleep(2)
+        assert "(tried again in 5" in await words(cluster)
+        await asyncio.sleep(60)
+        assert "(tried again in 1m 5" in await words(cluster)
+        file.pwrite([good], 100)
+        await asyncio.sleep(110)
+        assert "cannot be compacted" in await words(cluster)
+        await asyncio.sleep(12)
+        assert "compacted below offset" in await words(cluster)
+        assert "cannot be compacted" not in await words(cluster)
+
+    run(scenario, config=SETTINGS)
+
+
+def test_the_dirtiest_log_comes_first(caplog: pytest.LogCaptureFixture) -> None:
+    async def fill(cluster: MemoryCluster, topic: str, count: int) -> None:
+        async with cluster.producer() as producer:
+            for number in range(count):
+                await producer.send_and_wait(topic, b"v" * 80, key=b"%d of %d" % (number, count))
+
+    async def scenario(cluster: MemoryCluster) -> None:
+        for topic, records in (("cleaner", 30), ("dirty", 0), ("clean", 40)):
+            await cluster.create_topic(topic, config=COMPACT)
+            await fill(cluster, topic, records)
+            await cluster.admin().compact_topic(topic, [], now=True, wait=True)
+        caplog.clear()
+        for topic, records in (("cleaner", 41), ("dirty", 31), ("clean", 51)):
+            await fill(cluster, topic, records)
+        await asyncio.sleep(3700)
+
+    with caplog.at_level(logging.INFO, "logd.cleaner"):
+        run(scenario, config={**SETTINGS, "log.cleaner.backoff.ms": "1h"})
+    order = [line.partition("-0: compacted")[0] for line in caplog.messages]
+    assert order == ["dirty", "cleaner", "clean"]
 
 
 def test_switched_off_it_cleans_only_what_is_asked_for() -> None:

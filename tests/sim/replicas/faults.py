@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from logd.metadata import PartitionImage
+from logd.model.ids import NO_NODE, TopicPartitionId
 from logd.testing.clock import SimClock
 from logd.testing.disk import DiskLatency
 from logd.testing.network import LinkProfile, SimNetwork
@@ -13,6 +15,8 @@ from logd.testing.process import SimProcess
 from logd.testing.rng import SimRng
 from logd.testing.trace import Trace
 from tests.sim.coverage import Sometimes
+from tests.sim.older_disk import roll_back
+from tests.sim.watch import after_power_loss
 
 FAULTS = (
     "power_loss",
@@ -27,8 +31,11 @@ FAULTS = (
     "full_disk",
     "failed_sync",
     "slow_disk",
+    "older_disk",
 )
 CAPACITY = 1 << 40
+#: Longer than `node.session_ms` and the news of it take.
+FENCED_MS = 2_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,8 @@ class Nemesis:
         self._sometimes = sometimes
         #: (client, address) pairs that do not reach each other, by their ends.
         self._cut: dict[tuple[str, str], None] = {}
+        #: Nodes that must not start again yet.
+        self._held: dict[str, asyncio.Event] = {}
         self.injected = 0
 
     async def run(self) -> None:
@@ -149,6 +158,46 @@ class Nemesis:
             # A process that was asked to stop goes on stopping when the faults are over.
             await asyncio.shield(process.loop.create_task(process.stop(), name="sigterm"))
             self._sometimes("clean stop")
+
+    async def wait_released(self, process: SimProcess) -> None:
+        """Return once a node may start again."""
+        held = self._held.get(process.name)
+        if held is not None:
+            await held.wait()
+
+    async def _older_disk(self) -> None:
+        """A node comes back with the partitions of a while ago, when nobody counts on it."""
+        process = self._one()
+        if not process.up:
+            return
+        old = after_power_loss(process.files)
+        await self._clock.sleep_ms(self._rng.uniform(500, 4000))
+        held = self._held[process.name] = asyncio.Event()
+        try:
+            process.crash(power_loss=True)
+            await self._clock.sleep_ms(FENCED_MS)
+            for _ in range(20):
+                if self._is_spared(process):
+                    self._sometimes("older disk")
+                    roll_back(process.files, old)
+                    return
+                await self._clock.sleep_ms(100)
+        finally:
+            del self._held[process.name]
+            held.set()
+
+    def _is_spared(self, process: SimProcess) -> bool:
+        """Whether every partition is led, and none counts on what this node has."""
+        states: dict[TopicPartitionId, PartitionImage] = {}
+        for other in self._processes.values():
+            for found in other.node._partitions.all() if other.up else ():
+                known = states.setdefault(found.id, found.state)
+                states[found.id] = max(known, found.state, key=age_of)
+        node_id = process.config.node.id
+        return len(states) > 0 and all(
+            state.leader_id != NO_NODE and node_id not in (*state.isr, *state.eligible)
+            for state in states.values()
+        )
 
     # --- the network -------------------------------------------------------------------------
 
@@ -216,3 +265,8 @@ class Nemesis:
         process.set_latency(DiskLatency(write_ms=1.0, sync_ms=self._rng.uniform(50, 900)))
         await self._clock.sleep_ms(self._rng.uniform(200, 3000))
         process.set_latency(self._plan.latency)
+
+
+def age_of(state: PartitionImage) -> tuple[int, int]:
+    """Larger: known later."""
+    return state.leader_epoch, state.partition_epoch

@@ -43,10 +43,12 @@ PARTITION = "logd/runtime/partition.py"
 SERVER = "logd/runtime/replica_server.py"
 FETCHER = "logd/runtime/replica_fetcher.py"
 DRIVER = "logd/runtime/disk_driver.py"
+REWRITE = "logd/storage/cleaner/rewrite.py"
 PARTITION_TESTS = ("tests/unit/runtime/test_partition.py",)
 SESSION_TESTS = ("tests/unit/runtime/test_replica_session.py",)
 COPYING_TESTS = ("tests/unit/runtime/test_copied_logs.py",)
 COMPACTED_TESTS = ("tests/integration/runtime/test_compacted_replicas.py",)
+RETAINED_TESTS = ("tests/integration/runtime/test_retention_on_replicas.py",)
 CLUSTER_TESTS = ("tests/integration/runtime/test_replication.py",)
 
 _WRITTEN = (
@@ -211,6 +213,67 @@ BUGS = (
         "            forgotten_end=asked.partition.forgotten_end,\n",
         "            forgotten_end=0,\n",
         COMPACTED_TESTS,
+    ),
+    Bug(
+        "what a leader has forgotten counts for nothing",
+        "logd/replication/follower.py",
+        "        return self._end_offset < forgotten_end != self._forgotten_end\n",
+        "        return False\n",
+        faults="older_disk",
+        found_as="compaction-(resurrected|differs)",
+        seeds="0:3",
+    ),
+    Bug(
+        "a delete goes before its time",
+        REWRITE,
+        "        return plan.now_ms >= max(header.base_timestamp, plan.horizon_floor_ms)\n",
+        "        return plan.now_ms >= plan.horizon_floor_ms\n",
+        faults="kill",
+        found_as="compaction-early",
+    ),
+    Bug(
+        "a delete never goes",
+        REWRITE,
+        "                keeps = not may_drop_tombstones or",
+        "                keeps = may_drop_tombstones or True or",
+        faults="kill",
+        found_as="compaction-stuck",
+    ),
+    Bug(
+        "a copy loses the newest value of a key",
+        REWRITE,
+        "key is not None and get(key) <= at for",
+        "key is not None and get(key) < at for",
+        faults="kill",
+        found_as="compaction-lost",
+    ),
+    Bug(
+        "offsets committed last are compacted away",
+        REWRITE,
+        "key is not None and get(key) <= at for",
+        "key is not None and get(key) < at for",
+        ("tests/integration/runtime/test_group_compaction.py",),
+    ),
+    Bug(
+        "a copy is not compacted now",
+        "logd/runtime/broker.py",
+        "                found = self._partitions.copy_of(key, self.image)\n",
+        "                found = self._find(key, -1)\n",
+        COMPACTED_TESTS,
+    ),
+    Bug(
+        "followers do not trim as their leader does",
+        FETCHER,
+        "                trimmed = self._driver.call(lambda: partition.log.trim(offset))\n",
+        "                trimmed = self._driver.call(lambda: None)\n",
+        RETAINED_TESTS,
+    ),
+    Bug(
+        "followers delete by themselves",
+        PARTITION,
+        "        return self.high_watermark if self.is_led_here else self.view.start_offset\n",
+        "        return self.high_watermark\n",
+        ("tests/integration/runtime/test_cleaning_in_clusters.py",),
     ),
     Bug(
         "a copy must begin where a batch does",

@@ -164,6 +164,21 @@ def test_truncating_what_is_clean_takes_the_mark_back() -> None:
     assert again.cleaning.state.first_dirty <= 3
 
 
+def test_a_delete_in_the_place_of_a_clean_batch_that_was_cut_deletes() -> None:
+    files = MemoryFiles()
+    log = filled_log([[(A, b"1")], [(B, b"1"), (B, b"2")]], files, per_segment=1)
+    clean_once(files, log)
+    assert log.cleaning.state.first_dirty == 3
+    assert log.truncate(2) == 1, "batches are cut whole"
+    put(log, (A, None), (B, b"3"))
+    roll(log)
+    clean_once(files, log)
+    put(log, (B, b"4"))
+    roll(log)
+    clean_once(files, log, now_ms=NOW_MS + HOUR_MS, tag="later")
+    assert rows(log.view) == [(3, B, b"4")], "the delete is forgotten, and what it deleted is gone"
+
+
 def test_retention_meanwhile_aborts() -> None:
     files = MemoryFiles()
     log = filled_log(BATCHES, files)
@@ -173,6 +188,20 @@ def test_retention_meanwhile_aborts() -> None:
     log.trim(3)
     assert not install(log, result)
     assert [row[0] for row in rows(log.view)] == [3, 4, 5, 6]
+
+
+def test_trimming_takes_whole_segments_of_a_compacted_log_too() -> None:
+    files = MemoryFiles()
+    log = filled_log(BATCHES, files)
+    clean_once(files, log)
+    put(log, (A, b"4"), (B, b"4"))
+    roll(log)
+    sealed = [segment.base_offset for segment in log.cleaning_inputs().segments]
+    assert sealed[:2] == [0, 7]
+    log.trim(8)
+    assert log.cleaning_inputs().segments[0].base_offset == 7
+    assert rows(log.view) == [(8, B, b"4")]
+    assert log.cleaning.status(Moment(NOW_MS), 9, asked=True).first_dirty == 8
 
 
 def test_compacted_and_deleted() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from logd.storage import LogView, MemoryFiles, PartitionLog
+from logd.storage.cleaner.state import CleanState
 from tests.unit.storage.compaction_kit import (
     COMPACT,
     HOUR_MS,
@@ -24,6 +26,8 @@ from tests.unit.storage.compaction_kit import (
 from tests.unit.storage.kit import DIRECTORY, NOW_MS, append, reopen
 
 END = 12
+#: What the pass drops, having noted it.
+DELETE = (3, A, None)
 LATE_MS = NOW_MS + HOUR_MS
 Rows = list[tuple[int, bytes | None, bytes | None]]
 
@@ -118,6 +122,7 @@ def check(files: MemoryFiles, where: str, wanted: Rows, before: Rows) -> Partiti
     assert (view.start_offset, view.written_end_offset) == (0, END), where
     found = rows(view)
     assert set(wanted) <= set(found) <= set(before), where
+    assert DELETE in found or log.cleaning.state.forgotten_end == DELETE[0] + 1, where
     assert [row[0] for row in found] == sorted(row[0] for row in found), where
     assert last_values(view) == {key: value for _, key, value in wanted}, where
     for offset in range(END + 1):
@@ -187,3 +192,63 @@ def test_a_power_loss_after_the_pass_takes_nothing_back_that_counts(seed: int) -
     log.unlink_deleted(LATE_MS)
     log.unlink_deleted(LATE_MS + COMPACT.file_delete_delay_ms)
     assert not [name for name in names(files) if name.endswith(".deleted")]
+
+
+# --- what is noted of a log that others must be able to believe ----------------------------------
+
+
+def cleaned() -> tuple[MemoryFiles, PartitionLog]:
+    """A log with its pass in place: clean to its end, and a delete forgotten."""
+    files, log = prepared()
+    clean_once(files, log, now_ms=LATE_MS)
+    files.sync_dir(DIRECTORY)
+    return files, log
+
+
+def crashes_of(
+    act: Callable[[PartitionLog], object], seed: int
+) -> Iterator[tuple[str, CleanState]]:
+    """Do `act` on a cleaned log, crashing at each file operation in turn, and once at none. Yields
+    where that was and the state that the next start finds."""
+    at, done = 0, False
+    while not done:
+        files, log = cleaned()
+        count = Countdown(at)
+        files.before = count
+        try:
+            act(log)
+            done = True
+        except Crash:
+            pass
+        files.before = None
+        end(files, seed)
+        again = reopen(files, durable_end=None, config=COMPACT, now_ms=NOW_MS)
+        state = again.cleaning.state
+        where = f"{at}: {'none' if done else count.last}"
+        assert state.first_dirty <= again.view.written_end_offset, where
+        assert state.forgotten_end >= DELETE[0] + 1, f"{where}: what was noted stays noted"
+        yield where, state
+        at += 1
+
+
+@pytest.mark.parametrize("seed", range(-1, 6))
+def test_a_crash_at_each_operation_of_noting_what_is_forgotten(seed: int) -> None:
+    """As a follower does before it takes records of a log that lacks some deletes."""
+    _, log = cleaned()
+    before = log.cleaning.state
+    found = list(crashes_of(lambda log: log.cleaning.forget_below(9), seed))
+    assert len(found) > 5
+    for where, state in found:
+        assert state in (before, before._replace(forgotten_end=9)), where
+    assert found[-1][1].forgotten_end == 9
+
+
+@pytest.mark.parametrize("seed", range(-1, 6))
+def test_a_crash_at_each_operation_of_cutting_what_is_clean(seed: int) -> None:
+    """Batches are cut whole. A log that says that it is clean beyond its end would leave a delete
+    there out of account, forget it some time, and keep what it deleted."""
+    found = list(crashes_of(lambda log: log.truncate(5), seed))
+    assert len(found) > 5
+    for where, state in found:
+        assert state.first_dirty in (4, END), where
+    assert found[-1][1].first_dirty == 4
