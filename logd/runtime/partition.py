@@ -183,6 +183,12 @@ class Partition:
         """Whether this node leads in that epoch, and has begun to."""
         return self._leader is not None and self.leader_epoch == leader_epoch
 
+    def may_begin_to_lead(self, leader_epoch: int) -> bool:
+        """Whether this node may yet lead in that epoch: it is about to, or has not heard of it."""
+        if leader_epoch == self.leader_epoch:
+            return self.is_led_here and self._leader is None
+        return leader_epoch > self.leader_epoch
+
     def follow(self, state: PartitionImage, node_epochs: Mapping[NodeId, int]) -> None:
         """Take over who leads, who is in sync, and which nodes are in service as which process."""
         before, self._state = self._state, state
@@ -218,7 +224,7 @@ class Partition:
             self._around.report_damage(self)
             return
         leader_epoch = self.leader_epoch
-        began = self._driver.call(lambda: self._begin(leader_epoch), self, sync=True)
+        began = self._driver.call(lambda: self._begin(leader_epoch), self, sync=True, apart=True)
         began.add_done_callback(lambda done: self._lead(leader_epoch, done))
 
     def _begin(self, leader_epoch: int) -> int:
