@@ -17,7 +17,9 @@ from typing import Protocol
 
 from logd_wire import BatchHeader
 from logd_wire.errors import (
+    DataLossError,
     ErrorCode,
+    LogdError,
     NotEnoughReplicasError,
     NotLeaderError,
     OffsetNotAvailableError,
@@ -217,6 +219,18 @@ class Partition:
         """Whether the log is damaged, and other replicas may have what it lacks."""
         return bool(self.view.damage) and len(self.state.replicas) > 1
 
+    def hand_over_damage(self) -> bool:
+        """Have another replica lead that holds what is damaged here. False: nothing is damaged, or
+        nobody else is in sync: what is intact is served on."""
+        others = (node for node in self.state.isr if node != self._around.own_id)
+        if self._leader is None or not self.must_report:
+            return False
+        if not any(node in self._node_epochs for node in others):
+            return False
+        # Once the controller has taken it, this log is copied anew.
+        self._around.report_damage(self)
+        return True
+
     def _begin_to_lead(self) -> None:
         self._must_begin = self.must_report
         if self._must_begin:
@@ -316,6 +330,7 @@ class Partition:
         leader = self._leader
         if leader is None:
             return
+        self.hand_over_damage()
         deadline_ms = leader.next_deadline_ms()
         if deadline_ms is not None and deadline_ms <= now_ms:
             self._tell_leader(Tick(now_ms))
@@ -420,6 +435,15 @@ class Partition:
         """Refuse to read here what another node leads."""
         if not self.is_readable:
             raise self._moved()
+
+    def read_failed(self, error: LogdError) -> LogdError:
+        """What a reader is told: what is lost only here is read at the next leader."""
+        if not isinstance(error, DataLossError) or not self.hand_over_damage():
+            return error
+        return NotLeaderError(
+            f"{self.name} is given up by its leader, whose log is damaged: {error.message}",
+            hint="refresh the metadata, then try again",
+        )
 
     def check_latest(self) -> None:
         """Refuse to name the end of the log before this leadership knows what is committed."""
