@@ -122,6 +122,7 @@ class Partition:
         self._node_epochs: Mapping[NodeId, int] = {}
         self._waiting = Acknowledgements()
         self.traffic = traffic
+        self.min_isr = config.min_insync_replicas
         self.reconfigure(config)
         #: Grows with every byte appended; fetch sessions compare it to know what is waiting.
         self.appended_bytes = 0
@@ -129,7 +130,7 @@ class Partition:
         self._listeners: dict[Callable[[], None], None] = {}
 
     def reconfigure(self, config: TopicConfig) -> None:
-        """Take a new configuration; the log itself is told by the writer."""
+        """Take a new configuration but `min_isr`; the log itself is told by the writer."""
         self.config = config
         self.sync_before_ack = config.flush.mode is FlushMode.BATCH
         self._assign()
@@ -191,10 +192,15 @@ class Partition:
             return self.is_led_here and self._leader is None
         return leader_epoch > self.leader_epoch
 
-    def follow(self, state: PartitionImage, node_epochs: Mapping[NodeId, int]) -> None:
-        """Take over who leads, who is in sync, and which nodes are in service as which process."""
+    def follow(
+        self, state: PartitionImage, node_epochs: Mapping[NodeId, int], min_isr: int | None = None
+    ) -> None:
+        """Take over who leads, who is in sync, which nodes are in service as which process, and
+        min.insync.replicas; None: it is as before."""
         before, self._state = self._state, state
         self._node_epochs = node_epochs
+        if min_isr is not None:
+            self.min_isr = min_isr
         if before is None or (before.leader_epoch, before.replicas) != (
             state.leader_epoch,
             state.replicas,
@@ -281,7 +287,7 @@ class Partition:
                 for node in state.replicas
                 if node in self._node_epochs
             },
-            min_isr=self.config.min_insync_replicas,
+            min_isr=self.min_isr,
         )
 
     def _assign(self) -> None:
@@ -369,7 +375,7 @@ class Partition:
         """Check one encoded batch and queue it; raises LogdError when it is refused."""
         self.check_led_here()
         self.check_epoch(leader_epoch)
-        if acks == -1 and len(self.state.isr) < self.config.min_insync_replicas:
+        if acks == -1 and len(self.state.isr) < self.min_isr:
             raise self._too_few(after=False)
         header = self._check(records)
         self.appended_bytes += len(records)
@@ -391,7 +397,7 @@ class Partition:
         outcome = self._outcome(appended, len(self.state.isr))
         if appended.next_offset <= self.high_watermark:
             future.set_result(outcome)
-        elif len(self.state.isr) < self.config.min_insync_replicas:
+        elif len(self.state.isr) < self.min_isr:
             future.set_exception(self._too_few(after=True))
         else:
             self._waiting.wait(appended.next_offset, outcome, future)
@@ -418,7 +424,7 @@ class Partition:
         )
         return NotEnoughReplicasError(
             f"{self.name} has {len(self.state.isr)} replicas in sync, acks=all needs "
-            f"{self.config.min_insync_replicas} (min.insync.replicas): {what}",
+            f"{self.min_isr} (min.insync.replicas): {what}",
             code=ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND if after else None,
             hint="`logd cluster partitions --under-replicated` says why; it is tried again",
         )

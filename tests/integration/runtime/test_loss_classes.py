@@ -25,6 +25,7 @@ from logd_wire.limits import PRODUCER_WINDOW_BATCHES
 from logd.metadata import ChangePartition, Member
 from logd.model.ids import NO_NODE, NodeId
 from logd.runtime.outcomes import ProduceOutcome
+from logd.runtime.partition import Partition
 from logd.testing import MemoryCluster, run
 from logd.testing.disk import DiskLatency
 from tests.integration.runtime.test_damage import own_end, partition_when, write
@@ -244,17 +245,17 @@ def test_r08_a_full_window_that_is_sent_again_to_another_leader_is_known_there(
         first = [await appended(cluster, leader, batch) for batch in sent]
         assert [outcome.base_offset for outcome in first] == [2 * n for n in range(len(sent))]
         await cluster.crash(leader, power_loss=power_loss)
-        second = await another_leads_than(cluster, leader)
-        await until(lambda: copy_on(cluster, second).leads(copy_on(cluster, second).leader_epoch))
+        await another_leads_than(cluster, leader)
+        await begun(cluster, *others(leader))
         await cluster.restart(leader)
         await all_alike(cluster)
         window = zip(sent[-PRODUCER_WINDOW_BATCHES:], first[-PRODUCER_WINDOW_BATCHES:], strict=True)
         for batch, outcome in window:
-            again = await appended(cluster, second, batch)
+            again = await appended(cluster, leading(cluster), batch)
             assert again.duplicate
             assert again.base_offset == outcome.base_offset
         with pytest.raises(OutOfOrderSequenceError):
-            await appended(cluster, second, batches(len(sent) + 2)[-1])
+            await appended(cluster, leading(cluster), batches(len(sent) + 2)[-1])
         assert await everything(cluster, 2 * len(sent)) == list(range(2 * len(sent)))
 
     run(scenario, nodes=3)
@@ -262,6 +263,19 @@ def test_r08_a_full_window_that_is_sent_again_to_another_leader_is_known_there(
 
 async def appended(cluster: MemoryCluster, node: int, batch: bytes) -> ProduceOutcome:
     return await copy_on(cluster, node).append(batch, leader_epoch=-1, acks=-1)
+
+
+async def begun(cluster: MemoryCluster, *nodes: int) -> Partition:
+    """Wait until one of `nodes` has begun to lead; returns its replica."""
+    found: list[Partition] = []
+
+    def leads() -> bool:
+        copies = [copy_on(cluster, node) for node in nodes]
+        found.extend(each for each in copies if each.leads(each.leader_epoch))
+        return bool(found)
+
+    await until(leads)
+    return found[0]
 
 
 # --- new leaders ---------------------------------------------------------------------------------
@@ -278,10 +292,9 @@ def test_r09_a_new_leader_names_no_end_before_it_knows_what_is_committed() -> No
             for node in NODES:
                 await cluster.crash(node)
         last, *first = others(leader)
-        await asyncio.gather(*(cluster.restart(node) for node in (leader, *first)))
-        await until(lambda: leading(cluster) != NO_NODE)
-        new = copy_on(cluster, leading(cluster))
-        await until(lambda: new.leads(new.leader_epoch))
+        awake = (leader, *first)
+        await asyncio.gather(*(cluster.restart(node) for node in awake))
+        new = await begun(cluster, *awake)
         assert new.view.written_end_offset == 5 and new.high_watermark < 5
         with pytest.raises(OffsetNotAvailableError):
             new.check_latest()

@@ -31,7 +31,7 @@ from tests.integration.runtime.test_replication import (
     until,
     up,
 )
-from tests.integration.runtime.test_retention import CHECKS, hours, produce, start_offset
+from tests.integration.runtime.test_retention import CHECKS, hours, produce, segments, start_offset
 from tests.sim.rot import corrupt
 from tests.support.partitions import batch_of
 
@@ -259,11 +259,15 @@ def test_r15_record_times_delete_nothing_early_and_keep_nothing_for_ever() -> No
     async def scenario(cluster: MemoryCluster) -> None:
         await cluster.create_topic("t", config={"segment.ms": "30m", "retention.ms": "2h"})
         await produce(cluster, at_ms=1)
+        await hours(0.8)
+        assert await segments(cluster) == 2 and await start_offset(cluster) == 0
         await produce(cluster, at_ms=cluster.clock.wall_ms() + HOUR_MS // 2)
         with pytest.raises(LogdError):
             await produce(cluster, at_ms=cluster.clock.wall_ms() + 20 * HOUR_MS)
-        await hours(1.8)
+        await hours(1.1)
         assert await start_offset(cluster) == 0, "no record is two hours here"
+        await hours(0.3)
+        assert await start_offset(cluster) == 1
         await hours(0.8)
         assert await start_offset(cluster) == 2
 
@@ -278,7 +282,7 @@ def test_r18_a_disk_that_is_full_in_mid_batch_costs_nothing_that_was_acknowledge
 
     async def scenario(cluster: MemoryCluster) -> None:
         leader = await created(cluster, segment_bytes="64KiB")
-        files = cluster.processes[leader].files
+        process, files = cluster.processes[leader], cluster.processes[leader].files
         found = copy_on(cluster, leader)
         kept = 0
         async with cluster.producer(node=leader) as producer:
@@ -286,10 +290,18 @@ def test_r18_a_disk_that_is_full_in_mid_batch_costs_nothing_that_was_acknowledge
                 await producer.send_and_wait("t", b"%d " % kept * 8_000)
                 kept += 1
             await all_alike(cluster)
-            # Room for a part of the next batch.
-            files.capacity -= files.free_bytes() - 3_000
+
+            def fill(operation: str, path: str) -> None:
+                """Room for a part of the batch, though there was enough when it was asked for."""
+                if operation == "pwrite" and path.startswith("partitions/") and not filled:
+                    filled.append(path)
+                    files.capacity -= files.free_bytes() - 3_000
+
+            filled: list[str] = []
+            process.on_file_operation = fill
             with pytest.raises(StorageFullError):
                 await found.append(batch_of(1, 16_000), leader_epoch=found.leader_epoch, acks=-1)
+            assert filled, "the write had begun"
             assert found.view.written_end_offset == kept, "nothing of it is left"
             assert not found.view.damage
             assert (await everything_of(cluster, leader))[:kept] == list(range(kept))
