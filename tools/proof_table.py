@@ -105,6 +105,11 @@ PROOFS: tuple[Proof, ...] = (
         tests("tests/unit/storage"),
     ),
     Proof(
+        "losses",
+        "every class of loss that others had, planted, is seen by the scenario named after it",
+        tests("tests/integration/runtime/test_loss_planted.py"),
+    ),
+    Proof(
         "admin-port",
         "planted bugs in the admin port, in what is counted and in the log's lines are all seen",
         tests("tests/integration/http"),

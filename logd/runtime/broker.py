@@ -243,7 +243,10 @@ class Broker:
             result = ReadResult(b"", offset)
         else:
             work = partial(found.view.read, offset, bytes_max=bytes_max, limit_offset=limit)
-            result = await self._disk.read(work)
+            try:
+                result = await self._disk.read(work)
+            except LogdError as error:
+                raise found.read_failed(error) from error
         found.traffic.fetched(result.next_offset - offset, len(result.records))
         return Chunk(
             records=result.records,

@@ -2,7 +2,8 @@
 
 A round is everything that queued up while the last one ran:
 
-    gather -> write all batches -> one fdatasync per dirty log, in parallel -> answer
+    gather -> begin epochs, logs in parallel -> write all batches
+           -> one fdatasync per dirty log, in parallel -> answer
 
 A batch is answered after its own log's sync. The ledger gets, at the head of each round, the
 durable ends of the round before, and a last line shortly after traffic stops; so it never claims
@@ -33,6 +34,8 @@ from logd.storage import (
     PartitionLog,
     SyncPoint,
     append_copied,
+    begin_copied,
+    begins_epoch,
     is_no_space,
 )
 
@@ -101,6 +104,9 @@ class _Call:
     future: asyncio.Future[Any]
     #: Bytes of records that `work` appends.
     size: int = 0
+    #: It touches the log of `target` alone, and mostly waits for the disk.
+    apart: bool = False
+    performed: bool = False
     result: Any = None
 
 
@@ -177,15 +183,22 @@ class DiskDriver:
         return future
 
     def call(
-        self, work: Callable[[], T], target: WrittenLog | None = None, *, sync: bool = False
+        self,
+        work: Callable[[], T],
+        target: WrittenLog | None = None,
+        *,
+        sync: bool = False,
+        apart: bool = False,
     ) -> asyncio.Future[T]:
         """Queue work for the writer: creating, trimming, rolling, closing a log.
 
-        `sync`: sync `target` afterwards and answer behind that. An OSError is fatal here too,
-        except "no space", which is raised to the caller as StorageFullError.
+        `sync`: sync `target` afterwards and answer behind that. `apart`: it touches the log of
+        `target` alone, so that other logs need not wait for it; its order within that log is kept.
+        An OSError is fatal here too, except "no space", which is raised to the caller as
+        StorageFullError.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._enqueue(_Call(work, target, sync, future))
+        self._enqueue(_Call(work, target, sync, future, apart=apart))
         return future
 
     def append_copied(
@@ -194,6 +207,11 @@ class DiskDriver:
         """Queue batches as another replica stored them; the future yields the end of the log,
         once that is as durable as the topic promises. Below `forgotten_end`, they may lack
         tombstones."""
+        if begins_epoch(target.log, batches):
+            # Else every log would keep the writer waiting when the leaders of many have changed.
+            begun = self.call(lambda: begin_copied(target.log, batches), target, apart=True)
+            # What refuses the epoch refuses the batches.
+            begun.add_done_callback(lambda done: done.cancelled() or done.exception())
 
         def work() -> int:
             # The log that the target has by now: it may have been made anew.
@@ -277,6 +295,7 @@ class DiskDriver:
 
     async def _round(self, operations: list[QueuedAppend | _Call]) -> None:
         self._round_from_ms = self._clock.monotonic_ms()
+        await self._perform_apart(operations)
         due, self._ledger_due = self._ledger_due, {}
         written = await self._disk.write(partial(self._write, operations, due))
         for operation, error in written.refused:
@@ -294,6 +313,27 @@ class DiskDriver:
                 by_target.setdefault(id(operation.target), []).append(operation)
         await self._sync_all(written, by_target)
         self._round_from_ms = None
+
+    async def _perform_apart(self, operations: list[QueuedAppend | _Call]) -> None:
+        """Do side by side what touches one log each, and comes before all else in it."""
+        calls = _first_of_their_logs(operations)
+        if len(calls) < 2:
+            return
+        under_way = [_started(self._disk.sync(call.work)) for call in calls]
+        first_error: OSError | None = None
+        for call, done in zip(calls, under_way, strict=True):
+            call.performed = True
+            try:
+                call.result = await done
+            except LogdError as error:
+                _set_exception(call.future, error)
+            except OSError as error:
+                if is_no_space(error):
+                    _set_exception(call.future, _full_error(0, self._free_bytes_min))
+                else:
+                    first_error = first_error or error
+        if first_error is not None:
+            raise first_error
 
     async def _sync_all(
         self, written: _Written, by_target: dict[int, list[QueuedAppend | _Call]]
@@ -349,7 +389,8 @@ class DiskDriver:
             if operation.size and operation.size > room:
                 raise _full_error(room + self._free_bytes_min, self._free_bytes_min)
             if isinstance(operation, _Call):
-                operation.result = operation.work()
+                if not operation.performed:
+                    operation.result = operation.work()
                 return room - operation.size
             operation.target.check_records(operation.batch)
             operation.result = operation.target.log.append(
@@ -421,7 +462,21 @@ def _waits_for_sync(operation: QueuedAppend | _Call) -> bool:
     return operation.sync
 
 
-def _started(work: Awaitable[None]) -> asyncio.Future[None]:
+def _first_of_their_logs(operations: list[QueuedAppend | _Call]) -> list[_Call]:
+    """Calls that may run apart now: nothing that is queued before them has to be done before."""
+    found: list[_Call] = []
+    touched: set[int] = set()
+    for operation in operations:
+        if operation.target is None:
+            # It may touch any log.
+            break
+        if isinstance(operation, _Call) and operation.apart and id(operation.target) not in touched:
+            found.append(operation)
+        touched.add(id(operation.target))
+    return found
+
+
+def _started(work: Awaitable[T]) -> asyncio.Future[T]:
     """Begin `work`; a round that is cancelled waits for none of its syncs any more."""
     future = asyncio.ensure_future(work)
     future.add_done_callback(lambda done: done.cancelled() or done.exception())

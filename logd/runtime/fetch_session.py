@@ -304,7 +304,8 @@ class FetchSession:
     ) -> FetchFrame:
         if isinstance(result, LogdError):
             self.remove(subscription.id)
-            return _error_frame(subscription.id, result, offset)
+            error = subscription.partition.read_failed(result)
+            return _error_frame(subscription.id, error, offset)
         records, next_offset = result
         self._credit -= len(records)
         subscription.partition.traffic.fetched(next_offset - offset, len(records))

@@ -17,7 +17,9 @@ from typing import Protocol
 
 from logd_wire import BatchHeader
 from logd_wire.errors import (
+    DataLossError,
     ErrorCode,
+    LogdError,
     NotEnoughReplicasError,
     NotLeaderError,
     OffsetNotAvailableError,
@@ -120,6 +122,7 @@ class Partition:
         self._node_epochs: Mapping[NodeId, int] = {}
         self._waiting = Acknowledgements()
         self.traffic = traffic
+        self.min_isr = config.min_insync_replicas
         self.reconfigure(config)
         #: Grows with every byte appended; fetch sessions compare it to know what is waiting.
         self.appended_bytes = 0
@@ -127,7 +130,7 @@ class Partition:
         self._listeners: dict[Callable[[], None], None] = {}
 
     def reconfigure(self, config: TopicConfig) -> None:
-        """Take a new configuration; the log itself is told by the writer."""
+        """Take a new configuration but `min_isr`; the log itself is told by the writer."""
         self.config = config
         self.sync_before_ack = config.flush.mode is FlushMode.BATCH
         self._assign()
@@ -183,10 +186,21 @@ class Partition:
         """Whether this node leads in that epoch, and has begun to."""
         return self._leader is not None and self.leader_epoch == leader_epoch
 
-    def follow(self, state: PartitionImage, node_epochs: Mapping[NodeId, int]) -> None:
-        """Take over who leads, who is in sync, and which nodes are in service as which process."""
+    def may_begin_to_lead(self, leader_epoch: int) -> bool:
+        """Whether this node may yet lead in that epoch: it is about to, or has not heard of it."""
+        if leader_epoch == self.leader_epoch:
+            return self.is_led_here and self._leader is None
+        return leader_epoch > self.leader_epoch
+
+    def follow(
+        self, state: PartitionImage, node_epochs: Mapping[NodeId, int], min_isr: int | None = None
+    ) -> None:
+        """Take over who leads, who is in sync, which nodes are in service as which process, and
+        min.insync.replicas; None: it is as before."""
         before, self._state = self._state, state
         self._node_epochs = node_epochs
+        if min_isr is not None:
+            self.min_isr = min_isr
         if before is None or (before.leader_epoch, before.replicas) != (
             state.leader_epoch,
             state.replicas,
@@ -211,6 +225,18 @@ class Partition:
         """Whether the log is damaged, and other replicas may have what it lacks."""
         return bool(self.view.damage) and len(self.state.replicas) > 1
 
+    def hand_over_damage(self) -> bool:
+        """Have another replica lead that holds what is damaged here. False: nothing is damaged, or
+        nobody else is in sync: what is intact is served on."""
+        others = (node for node in self.state.isr if node != self._around.own_id)
+        if self._leader is None or not self.must_report:
+            return False
+        if not any(node in self._node_epochs for node in others):
+            return False
+        # Once the controller has taken it, this log is copied anew.
+        self._around.report_damage(self)
+        return True
+
     def _begin_to_lead(self) -> None:
         self._must_begin = self.must_report
         if self._must_begin:
@@ -218,7 +244,7 @@ class Partition:
             self._around.report_damage(self)
             return
         leader_epoch = self.leader_epoch
-        began = self._driver.call(lambda: self._begin(leader_epoch), self, sync=True)
+        began = self._driver.call(lambda: self._begin(leader_epoch), self, sync=True, apart=True)
         began.add_done_callback(lambda done: self._lead(leader_epoch, done))
 
     def _begin(self, leader_epoch: int) -> int:
@@ -261,7 +287,7 @@ class Partition:
                 for node in state.replicas
                 if node in self._node_epochs
             },
-            min_isr=self.config.min_insync_replicas,
+            min_isr=self.min_isr,
         )
 
     def _assign(self) -> None:
@@ -310,6 +336,7 @@ class Partition:
         leader = self._leader
         if leader is None:
             return
+        self.hand_over_damage()
         deadline_ms = leader.next_deadline_ms()
         if deadline_ms is not None and deadline_ms <= now_ms:
             self._tell_leader(Tick(now_ms))
@@ -348,7 +375,7 @@ class Partition:
         """Check one encoded batch and queue it; raises LogdError when it is refused."""
         self.check_led_here()
         self.check_epoch(leader_epoch)
-        if acks == -1 and len(self.state.isr) < self.config.min_insync_replicas:
+        if acks == -1 and len(self.state.isr) < self.min_isr:
             raise self._too_few(after=False)
         header = self._check(records)
         self.appended_bytes += len(records)
@@ -370,7 +397,7 @@ class Partition:
         outcome = self._outcome(appended, len(self.state.isr))
         if appended.next_offset <= self.high_watermark:
             future.set_result(outcome)
-        elif len(self.state.isr) < self.config.min_insync_replicas:
+        elif len(self.state.isr) < self.min_isr:
             future.set_exception(self._too_few(after=True))
         else:
             self._waiting.wait(appended.next_offset, outcome, future)
@@ -397,7 +424,7 @@ class Partition:
         )
         return NotEnoughReplicasError(
             f"{self.name} has {len(self.state.isr)} replicas in sync, acks=all needs "
-            f"{self.config.min_insync_replicas} (min.insync.replicas): {what}",
+            f"{self.min_isr} (min.insync.replicas): {what}",
             code=ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND if after else None,
             hint="`logd cluster partitions --under-replicated` says why; it is tried again",
         )
@@ -414,6 +441,15 @@ class Partition:
         """Refuse to read here what another node leads."""
         if not self.is_readable:
             raise self._moved()
+
+    def read_failed(self, error: LogdError) -> LogdError:
+        """What a reader is told: what is lost only here is read at the next leader."""
+        if not isinstance(error, DataLossError) or not self.hand_over_damage():
+            return error
+        return NotLeaderError(
+            f"{self.name} is given up by its leader, whose log is damaged: {error.message}",
+            hint="refresh the metadata, then try again",
+        )
 
     def check_latest(self) -> None:
         """Refuse to name the end of the log before this leadership knows what is committed."""

@@ -179,15 +179,19 @@ class Partitions:
         if not self._partitions:
             return
         for topic_id, topic in after.topics.items():
-            if same_nodes and before.topics.get(topic_id) is topic:
+            changed = before.topics.get(topic_id) is not topic
+            if same_nodes and not changed:
                 continue
+            # With the in-sync sets, at once: the controller takes who leaves a set that is too
+            # small for somebody who misses nothing that is acknowledged from then on.
+            min_isr = self.topic_config(topic).min_insync_replicas if changed else None
             for state in topic.partitions:
                 found = self._partitions.get(TopicPartitionId(topic_id, state.partition))
                 if found is not None:
-                    self._lead_or_copy(found, state)
+                    self._lead_or_copy(found, state, min_isr)
 
-    def _lead_or_copy(self, found: Partition, state: PartitionImage) -> None:
-        found.follow(state, self._nodes)
+    def _lead_or_copy(self, found: Partition, state: PartitionImage, min_isr: int | None) -> None:
+        found.follow(state, self._nodes, min_isr)
         if self._fetcher is None:
             return
         own_id = self._config.node.id
@@ -253,6 +257,7 @@ class Partitions:
     def _wrap(self, opened: _Missing, log: PartitionLog) -> Partition:
         topic = self._newest.topics.get(TopicId(opened.key.topic_id))
         state = topic.partition(opened.key.partition) if topic is not None else opened.state
+        min_isr = self.topic_config(topic).min_insync_replicas if topic is not None else None
         assert self._around is not None, "take_part comes first"
         found = Partition(
             key=opened.key,
@@ -265,7 +270,7 @@ class Partitions:
         )
         # What recovery found beyond the ledger is durable now, and must not be cut next time.
         self._driver.note_durable(found)
-        self._lead_or_copy(found, state)
+        self._lead_or_copy(found, state, min_isr)
         self._flush_by_interval(found)
         return found
 

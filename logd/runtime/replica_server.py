@@ -1,6 +1,7 @@
 """The leader's end of replication: what followers are sent.
 
     position --checked against the log--> waiting --there is more--> chunk --> (next position)
+    position of a leadership not begun here --> early --begun, or another leads--> position
 
 A position is an acknowledgement, which the partition's leadership hears at once, and a request.
 News without records, a high watermark mostly, waits a moment for records to travel with.
@@ -116,6 +117,8 @@ class ReplicaSession:
         self._clock = clock
         #: What waits for its chunk; those served last are last.
         self._asked: dict[TopicPartitionId, _Asked] = {}
+        #: What came before the leadership that it names has begun here.
+        self._early: dict[TopicPartitionId, ReplicaPosition] = {}
         self._told: dict[TopicPartitionId, _News] = {}
         self._listening: dict[TopicPartitionId, tuple[Partition, Callable[[], None]]] = {}
         #: Partitions where something happened since they were looked at. Dicts keep the order.
@@ -135,6 +138,7 @@ class ReplicaSession:
             found.follower_gone(self._follower)
             self._unlisten(key)
         self._asked.clear()
+        self._early.clear()
         self._wake.set()
 
     # --- positions ---------------------------------------------------------------------------
@@ -144,10 +148,17 @@ class ReplicaSession:
         if self._closed:
             return
         key = position.partition
+        self._early.pop(key, None)
         if position.stop:
             self._asked.pop(key, None)
             self._told.pop(key, None)
             self._unlisten(key)
+            return
+        expected = self._find(key)
+        if expected is not None and expected.may_begin_to_lead(position.leader_epoch):
+            self._asked.pop(key, None)
+            self._early[key] = position
+            self._listen(key, expected)
             return
         try:
             found = self._led(position)
@@ -235,6 +246,9 @@ class ReplicaSession:
         while self._touched and room > 0:
             key = next(iter(self._touched))
             del self._touched[key]
+            early = self._early.get(key)
+            if early is not None:
+                self.take(early)
             asked = self._asked.get(key)
             if asked is None:
                 continue

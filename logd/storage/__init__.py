@@ -12,7 +12,7 @@ from logd.storage.cleaner import (
 )
 from logd.storage.clock_guard import ClockGuard, load_clock, store_clock
 from logd.storage.config import LogConfig
-from logd.storage.copying import append_copied
+from logd.storage.copying import append_copied, begin_copied, begins_epoch
 from logd.storage.damage import Damage
 from logd.storage.data_dir import DataDirectory, DirectoryMeta
 from logd.storage.files import (
@@ -71,6 +71,8 @@ __all__ = [
     "SyncPoint",
     "Verdict",
     "append_copied",
+    "begin_copied",
+    "begins_epoch",
     "clean",
     "create_log_at",
     "forget_partition",

@@ -41,6 +41,25 @@ def append_copied(log: PartitionLog, batches: bytes, *, append_ms: int) -> int:
     return end
 
 
+def begins_epoch(log: PartitionLog, batches: bytes) -> bool:
+    """Whether the first of these batches is of another epoch than the log is in. Any thread."""
+    try:
+        return read_header(batches).leader_epoch != log.leader_epoch
+    except CorruptBatchError:
+        return False
+
+
+def begin_copied(log: PartitionLog, batches: bytes) -> None:
+    """Begin the epoch of the first batch, durably, where it is what `append_copied` takes next.
+
+    That would do it, too; this may be done beside the writing of other logs. Raises as it does.
+    """
+    end = log.view.written_end_offset
+    header = _verified(batches, 0, end)
+    if header.base_offset == end and header.leader_epoch != log.leader_epoch:
+        log.begin_stored_epoch(header.leader_epoch)
+
+
 def _verified(batches: bytes, position: int, end_offset: int) -> BatchHeader:
     try:
         return verify_batch(batches, position)

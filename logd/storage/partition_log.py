@@ -238,10 +238,14 @@ class PartitionLog:
         """
         assert header.base_offset == self._end, "the caller has checked that"
         if self._sync.failed or header.leader_epoch != self._context.epochs.latest:
-            self._sync.check_usable()
-            self._forget_empty_epochs()
-            self.begin_epoch(header.leader_epoch)
+            self.begin_stored_epoch(header.leader_epoch)
         self._store(batch, header, header.leader_epoch, append_ms)
+
+    def begin_stored_epoch(self, leader_epoch: int) -> None:
+        """Begin the epoch of the batch that `append_stored` gets next. Raises as `begin_epoch`."""
+        self._sync.check_usable()
+        self._forget_empty_epochs()
+        self.begin_epoch(leader_epoch)
 
     def begin_inside(self, batch: bytes, header: BatchHeader, *, append_ms: int) -> None:
         """Take a verified batch that holds the start of this log, which is empty, as stored."""

@@ -24,6 +24,7 @@ from tests.support.network import HERE, Switch
 from tests.support.nodes import RealNode
 from tests.support.power import LoopDisk
 from tests.support.quorum import RealCluster, wait_for
+from tests.support.readers import RecordedReader
 from tests.support.recorded import RecordedLoad, add_replica, drain, key_of
 from tests.support.waits import Waits
 
@@ -51,7 +52,7 @@ class Topic:
 
 
 class Chaos:
-    """A cluster, topics, a history and the producers that write it."""
+    """A cluster, topics, a history, the producers that write it, and a consumer that reads."""
 
     def __init__(
         self,
@@ -108,6 +109,10 @@ class Chaos:
                 )
                 self._topic_ids[topic.name] = made.id.replace("-", "")
         self._running.push(self._loading)
+        # It ends after the producers.
+        self._reader = self._loading.enter_context(
+            RecordedReader(self.history, self.lock, self.cluster.bootstrap, self.places, "reader")
+        )
         for _ in range(self._producers):
             self.load(self.places, self._pause_s)
 
@@ -268,6 +273,8 @@ class Chaos:
         check. Fails when there was too little traffic to prove anything."""
         self._loading.close()
         assert self.acknowledged >= acknowledged_min, f"only {self.acknowledged} were acknowledged"
+        read, failed = self._reader.records, self._reader.failed
+        assert read >= acknowledged_min // 2, f"only {read} were read meanwhile: {failed[-3:]}"
         ends = drain(self.history, self.cluster.bootstrap, self.places)
         partitions = self.partitions()
         self.cluster.stop()

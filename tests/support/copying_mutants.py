@@ -32,9 +32,14 @@ COPYING_MUTANTS = (
     Mutant(
         "epochs-without-a-batch-stay",
         "partition_log",
-        "            self._forget_empty_epochs()\n"
-        "            self.begin_epoch(header.leader_epoch)\n",
-        "            self.begin_epoch(header.leader_epoch)\n",
+        "        self._forget_empty_epochs()\n        self.begin_epoch(leader_epoch)\n",
+        "        self.begin_epoch(leader_epoch)\n",
+    ),
+    Mutant(
+        "an-epoch-begins-where-its-batch-is-not",
+        "copying",
+        "    if header.base_offset == end and header.leader_epoch != log.leader_epoch:\n",
+        "    if header.leader_epoch != log.leader_epoch:\n",
     ),
     Mutant(
         "copied-producers-forgotten",

@@ -42,7 +42,14 @@ class Done:
 class InlineDriver:
     """Does what a `DiskDriver` is called for at once; nothing is appended through it."""
 
-    def call(self, work: Callable[[], Any], _target: Any = None, *, sync: bool = False) -> Any:
+    def call(
+        self,
+        work: Callable[[], Any],
+        _target: Any = None,
+        *,
+        sync: bool = False,
+        apart: bool = False,
+    ) -> Any:
         return Done(work())
 
 

@@ -50,6 +50,7 @@ class ProducerBatch:
         "encoded",
         "error",
         "last_error",
+        "leader_epoch",
         "maybe_appended",
         "order",
         "partition",
@@ -96,6 +97,7 @@ class ProducerBatch:
         # sending
         self.address = ""
         self.topic_id = b""
+        self.leader_epoch = -1
         self.count = 0
         self.encoded: bytes | None = None
         self.producer_id = -1

@@ -178,6 +178,7 @@ class Sender:
             in_flight.append(batch)
             batch.address = leader.address
             batch.topic_id = leader.topic_id
+            batch.leader_epoch = leader.epoch
             counts = self._node_in_flight
             counts[leader.address] = counts.get(leader.address, 0) + 1
             sends.append(Send(leader, batch))
@@ -330,14 +331,25 @@ class Sender:
     def _retry(
         self, queue: PartitionQueue, batch: ProducerBatch, error: LogdError, now_ms: float
     ) -> None:
-        batch.attempts += 1
         queue.window = 1
         if error.code in STALE_METADATA:
             self.wants_metadata[queue.topic.name] = None
-        paced = self._budget.take()
-        delay_ms = self._backoff.delay_ms(batch.attempts if paced else 30, self._rng)
-        self._block(queue, now_ms + delay_ms)
+        if not self._has_moved(batch):
+            batch.attempts += 1
+            # Batches that fail together wait together.
+            if queue.blocked_until_ms <= now_ms:
+                paced = self._budget.take()
+                delay_ms = self._backoff.delay_ms(batch.attempts if paced else 30, self._rng)
+                self._block(queue, now_ms + delay_ms)
         self._requeue(queue, batch)
+
+    def _has_moved(self, batch: ProducerBatch) -> bool:
+        """Whether a later leader is known than the one that had the batch: nothing need recover
+        before that one is asked, and each leadership is asked so only once."""
+        leader = self._leader_of(batch.topic, batch.partition)
+        if leader is None:
+            return False
+        return leader.topic_id != batch.topic_id or leader.epoch > batch.leader_epoch
 
     def _block(self, queue: PartitionQueue, until_ms: float) -> None:
         queue.blocked_until_ms = max(queue.blocked_until_ms, until_ms)

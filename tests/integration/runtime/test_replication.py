@@ -14,6 +14,7 @@ from logd.model.ids import NO_NODE
 from logd.runtime.partition import Partition
 from logd.testing import MemoryCluster, run
 from logd.testing.clients import MemoryConsumer, MemoryProducer
+from logd.testing.disk import DiskLatency
 from tests.sim.rot import corrupt
 from tests.sim.watch import read_segments
 from tests.support import loops
@@ -217,6 +218,45 @@ def test_below_min_insync_replicas_a_leader_refuses_and_then_goes_on() -> None:
             await late
         await all_alike(cluster)
         assert await everything(cluster, 4) == [0, 1, 2, 3]
+
+    run(scenario, nodes=3)
+
+
+def test_min_insync_replicas_holds_with_the_in_sync_set_however_slow_the_disk_is() -> None:
+    """The controller goes by the new value from its record on: who leaves the set then is taken for
+    somebody who has all that is acknowledged, and may lead alone."""
+
+    async def scenario(cluster: MemoryCluster) -> None:
+        leader = await created(cluster, min_insync_replicas="1")
+        away = others(leader)[0]
+        async with cluster.producer(node=leader) as producer:
+            await send(producer, 0, 3)
+        await all_alike(cluster)
+        await cluster.stop(away)
+        await until(lambda: len(isr(cluster)) == 2)
+        leader = leading(cluster)
+        led = copy_on(cluster, leader)
+        (other,) = {*NODES}.difference([leader, away])
+        # Its logs take their configuration late; nothing else of it waits for this disk.
+        disk = cluster.processes[leader]._disks[0]
+        before, disk.latency = disk.latency, DiskLatency(write_ms=20_000.0, factor_max=1.0)
+        altering = asyncio.ensure_future(
+            cluster.admin(node=other).alter_topic(
+                "t",
+                set_config={"min.insync.replicas": "3"},
+                delete_config=(),
+                partitions=0,
+                validate_only=False,
+            )
+        )
+        await until(lambda: led.min_isr == 3)
+        assert led.config.min_insync_replicas == 1, "else nothing is proven"
+        with pytest.raises(NotEnoughReplicasError):
+            led.append(b"", leader_epoch=-1, acks=-1)
+        disk.latency = before
+        await altering
+        await cluster.restart(away)
+        await all_alike(cluster)
 
     run(scenario, nodes=3)
 

@@ -46,6 +46,7 @@ DRIVER = "logd/runtime/disk_driver.py"
 REWRITE = "logd/storage/cleaner/rewrite.py"
 PARTITION_TESTS = ("tests/unit/runtime/test_partition.py",)
 SESSION_TESTS = ("tests/unit/runtime/test_replica_session.py",)
+DRIVER_TESTS = ("tests/unit/runtime/test_disk_driver.py",)
 COPYING_TESTS = ("tests/unit/runtime/test_copied_logs.py",)
 COMPACTED_TESTS = ("tests/integration/runtime/test_compacted_replicas.py",)
 RETAINED_TESTS = ("tests/integration/runtime/test_retention_on_replicas.py",)
@@ -60,13 +61,17 @@ _WRITTEN_COUNTS = (
     "        self._tell_leader(OwnEnd(end_offset, self._around.monotonic_ms()))\n"
     "        self._notify()\n"
 )
-_BEGUN = "        began = self._driver.call(lambda: self._begin(leader_epoch), self, sync=True)\n"
+_BEGUN = (
+    "        began = self._driver.call("
+    "lambda: self._begin(leader_epoch), self, sync=True, apart=True)\n"
+)
 _BEGUN_BESIDE = (
     "        began = asyncio.get_running_loop().create_future()\n"
     "        began.set_result(self._begin(leader_epoch))\n"
 )
 _CHECKED = "        refusal = _check(position, found)\n"
 _COUNTS = "found.follower_at(self._follower, position.node_epoch, position.end_offset)\n"
+_EARLY = "            self._early[key] = position\n"
 _COPIED_SYNC = "                target.sync_before_ack,\n                future,\n"
 _LOWERED = (
     "            self._ledger.append({target.key: low})\n"
@@ -148,6 +153,20 @@ BUGS = (
         "            self._ledger.sync()\n"
         "            return end\n",
         COPYING_TESTS,
+    ),
+    Bug(
+        "an epoch overtakes what is queued for its log",
+        DRIVER,
+        " and id(operation.target) not in touched:\n",
+        ":\n",
+        DRIVER_TESTS,
+    ),
+    Bug(
+        "a leadership is acknowledged to before it has begun",
+        SERVER,
+        _EARLY,
+        f"{_EARLY}            {_COUNTS.replace('found', 'expected')}",
+        SESSION_TESTS,
     ),
     Bug(
         "followers hear of records behind the leader's sync",

@@ -213,3 +213,95 @@ async def test_an_unexpected_error_of_a_call_stops_the_node(bench: Bench) -> Non
 
 
 # -- copied logs ---------------------------------------------------------------------------
+
+
+# --- calls apart ---------------------------------------------------------------------------------
+
+
+async def test_calls_apart_run_beside_each_other_and_before_the_round_writes(bench: Bench) -> None:
+    first, second, third = Target(b"a"), Target(b"b"), Target(b"c")
+    done: list[str] = []
+    calls = [
+        bench.driver.call(lambda: done.append("a"), first, apart=True),
+        bench.driver.call(lambda: done.append("b"), second, apart=True),
+    ]
+    appended = bench.append(third)
+    await settle()
+    assert len(bench.disk.syncs) == 2 and bench.disk.writes == 0
+    bench.disk.finish_sync(1)
+    bench.disk.finish_sync()
+    await settle()
+    assert done == ["b", "a"] and third.log.written == 1
+    bench.disk.finish_sync()
+    await asyncio.gather(appended, *calls)
+
+
+async def test_a_call_apart_keeps_its_place_in_its_own_log(bench: Bench) -> None:
+    """A batch of the leadership before must not be written in the next one."""
+    busy, other, third = Target(b"a"), Target(b"b"), Target(b"c")
+    seen: list[int] = []
+    before = bench.append(busy)
+    call = bench.driver.call(lambda: seen.append(busy.log.written), busy, apart=True)
+    others = [bench.driver.call(lambda: None, each, apart=True) for each in (other, third)]
+    await settle()
+    assert [len(bench.disk.syncs), seen] == [2, []]
+    bench.disk.finish_sync()
+    bench.disk.finish_sync()
+    await settle()
+    assert seen == [1]
+    bench.disk.finish_sync()
+    await asyncio.gather(before, call, *others)
+
+
+async def test_no_call_apart_overtakes_work_that_may_touch_any_log(bench: Bench) -> None:
+    done: list[str] = []
+    calls = [
+        bench.driver.call(lambda: done.append("all")),
+        bench.driver.call(lambda: done.append("a"), Target(b"a"), apart=True),
+        bench.driver.call(lambda: done.append("b"), Target(b"b"), apart=True),
+    ]
+    await asyncio.gather(*calls)
+    assert done == ["all", "a", "b"]
+
+
+async def test_a_call_apart_that_is_refused_fails_alone(bench: Bench) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    def refused() -> None:
+        raise StorageFailedError("closed")
+
+    targets = [Target(name) for name in (b"a", b"b", b"c")]
+    works = [full, refused, lambda: None]
+    calls = [
+        bench.driver.call(work, target, sync=True, apart=True)
+        for work, target in zip(works, targets, strict=True)
+    ]
+    await settle()
+    for _ in range(3):
+        work, future = bench.disk.syncs.pop(0)
+        try:
+            future.set_result(work())
+        except Exception as error:
+            future.set_exception(error)
+    with pytest.raises(StorageFullError):
+        await calls[0]
+    with pytest.raises(StorageFailedError):
+        await calls[1]
+    await calls[2]
+    assert bench.fatal == [] and not bench.driver.failed
+
+
+async def test_a_disk_that_fails_a_call_apart_is_fatal(bench: Bench) -> None:
+    def broken() -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    calls = [bench.driver.call(broken, Target(name), apart=True) for name in (b"a", b"b")]
+    queued = bench.append(Target(b"c"))
+    await settle()
+    bench.disk.finish_sync()
+    bench.disk.finish_sync()
+    for call in (*calls, queued):
+        with pytest.raises(OutcomeUnknownError):
+            await call
+    assert bench.driver.failed and len(bench.fatal) == 1

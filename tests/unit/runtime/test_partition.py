@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 from logd_wire.errors import (
+    DataLossError,
     ErrorCode,
     NotEnoughReplicasError,
     NotLeaderError,
@@ -14,6 +15,7 @@ from logd_wire.errors import (
 )
 
 from logd.model.ids import NO_NODE, NodeId
+from tests.sim.rot import corrupt
 from tests.support.loops import settle
 from tests.support.partitions import LAG_MS, ReplicatedBench, led_by
 
@@ -382,3 +384,51 @@ async def test_a_follower_that_is_gone_keeps_what_it_had(make: Make) -> None:
     bench.partition.follower_gone(NodeId(2))
     bench.followers_at(1, 3)
     assert (await answer).replicas == 3
+
+
+# --- damage under a leader -----------------------------------------------------------------------
+
+
+async def damaged_leader(bench: ReplicatedBench) -> DataLossError:
+    """Node 1 leads, and a reader has met a batch that went bad."""
+    partition = await bench.lead()
+    for _ in range(3):
+        bench.produce()
+    await bench.synced()
+    corrupt(bench.files, "log/00000000000000000000.log", 80)
+    with pytest.raises(DataLossError) as caught:
+        for offset in range(3):
+            partition.view.read(offset, bytes_max=1 << 20, limit_offset=3)
+    return caught.value
+
+
+async def test_a_leader_with_damage_gives_way_to_a_replica_that_has_what_it_lacks(
+    make: Make,
+) -> None:
+    bench = make()
+    error = await damaged_leader(bench)
+    told = bench.partition.read_failed(error)
+    assert isinstance(told, NotLeaderError) and told.retriable
+    assert bench.damage_reports == 1
+    other = OffsetNotAvailableError("not yet")
+    assert bench.partition.read_failed(other) is other
+
+
+async def test_damage_that_nobody_has_read_here_is_looked_for_now_and_then(make: Make) -> None:
+    """A follower met it, or the cleaner."""
+    bench = make()
+    await damaged_leader(bench)
+    bench.partition.tick(bench.now_ms)
+    assert bench.damage_reports == 1
+
+
+@pytest.mark.parametrize("isr", [(1,), (1, 9)], ids=["alone", "the other is out of service"])
+async def test_a_leader_with_damage_leads_on_where_nobody_else_is_in_sync(
+    make: Make, isr: tuple[int, ...]
+) -> None:
+    bench = make({"min.insync.replicas": "1"})
+    error = await damaged_leader(bench)
+    bench.follow(led_by(1, isr=isr, partition_epoch=1, replicas=(1, 2, 9)))
+    assert bench.partition.read_failed(error) is error
+    bench.partition.tick(bench.now_ms)
+    assert bench.damage_reports == 0

@@ -128,10 +128,10 @@ async def test_a_position_that_does_not_fit_acknowledges_nothing(rig: Rig) -> No
 
 
 async def test_whoever_has_no_replica_or_asks_elsewhere_is_refused(rig: Rig) -> None:
-    rig.at(0, -1, leader_epoch=LeaderEpoch(5))
+    rig.at(0, -1, leader_epoch=LeaderEpoch(3))
     found = await rig.chunk()
     assert found.error is not None and found.error.code is ErrorCode.FENCED_LEADER_EPOCH
-    assert (found.partition, found.leader_epoch) == (KEY, 5)
+    assert (found.partition, found.leader_epoch) == (KEY, 3)
     unknown = TopicPartitionId(KEY.topic_id, 7)
     rig.at(0, -1, partition=unknown)
     found = await rig.chunk()
@@ -142,13 +142,54 @@ async def test_whoever_has_no_replica_or_asks_elsewhere_is_refused(rig: Rig) -> 
     assert found.error is not None and "node 9 has no replica of orders-0" in found.error.message
 
 
-async def test_before_a_leadership_has_begun_its_followers_are_sent_away(rig: Rig) -> None:
+async def test_who_comes_before_a_leadership_has_begun_is_heard_as_soon_as_it_has(
+    rig: Rig,
+) -> None:
+    """Whether this node has only not begun, or has not even heard that it leads."""
+    await rig.wrote(1)
+    waiting = await rig.quiet()
+    rig.at(1, leader_epoch=LeaderEpoch(5))
+    rig.bench.followers_at(1, 3)
+    assert rig.partition.high_watermark == 0, "nothing is acknowledged to another leadership"
     rig.bench.follow(led_by(1, epoch=5, partition_epoch=1))
-    rig.at(0, -1, leader_epoch=LeaderEpoch(5))
-    assert (await rig.chunk()).error is not None
+    rig.session.take(ReplicaPosition(KEY, LeaderEpoch(5), 12, 1, 4))
     await rig.bench.synced()
+    assert not waiting.done()
+    rig.bench.followers_at(1, 3)
+    assert rig.partition.high_watermark == 1
+    await rig.wrote(1)
+    [chunk] = await waiting
+    assert (chunk.leader_epoch, offsets(chunk), chunk.error) == (5, [1], None)
+
+
+async def test_who_comes_early_is_refused_once_another_node_leads(rig: Rig) -> None:
     rig.at(0, -1, leader_epoch=LeaderEpoch(5))
+    waiting = await rig.quiet()
+    rig.bench.follow(led_by(3, epoch=5, partition_epoch=1))
+    [chunk] = await waiting
+    assert isinstance(chunk.error, NotLeaderError)
+    assert chunk.leader_epoch == 5
     await rig.quiet()
+
+
+async def test_who_comes_early_and_goes_is_forgotten(rig: Rig) -> None:
+    rig.at(0, -1, leader_epoch=LeaderEpoch(5))
+    waiting = await rig.quiet()
+    rig.at(0, -1, leader_epoch=LeaderEpoch(5), stop=True)
+    await rig.bench.lead(led_by(1, epoch=5, partition_epoch=1))
+    await rig.wrote(1)
+    await settle()
+    assert not waiting.done()
+    assert rig.partition._listeners == {}
+
+
+async def test_the_newest_of_early_positions_counts(rig: Rig) -> None:
+    await rig.wrote(1, 1)
+    rig.at(0, -1, leader_epoch=LeaderEpoch(5))
+    rig.at(1, leader_epoch=LeaderEpoch(5))
+    waiting = await rig.quiet()
+    await rig.bench.lead(led_by(1, epoch=5, partition_epoch=1))
+    assert offsets((await waiting)[0]) == [1]
 
 
 # --- records -------------------------------------------------------------------------------------
@@ -223,6 +264,7 @@ async def test_what_cannot_be_read_is_told(rig: Rig) -> None:
         high_watermark=0,
         leader_epoch=4,
         leads=rig.partition.leads,
+        may_begin_to_lead=rig.partition.may_begin_to_lead,
         listen=lambda _: None,
         unlisten=lambda _: None,
         follower_at=lambda *_: None,

@@ -18,10 +18,12 @@ from logd.storage import (
     MemoryFiles,
     PartitionLog,
     append_copied,
+    begin_copied,
+    begins_epoch,
     create_log_at,
     forget_partition,
 )
-from logd.storage.epochs import load_epochs
+from logd.storage.epochs import LeaderEpochs, load_epochs
 from logd.storage.producers import decode_snapshot
 from tests.unit.storage.compaction_kit import A, Put, clean_once, filled_log, rows
 from tests.unit.storage.kit import (
@@ -187,6 +189,41 @@ def test_an_epoch_without_a_batch_gives_way_to_what_others_have() -> None:
     replica.begin_epoch(5)
     append_copied(replica, stamp(make_batch(), 1, 3), append_ms=NOW_MS)
     assert replica.end_offset_for_epoch(9) == (3, 2)
+
+
+def test_an_epoch_may_begin_before_the_batches_that_begin_it() -> None:
+    files = MemoryFiles()
+    replica = create(files)
+    append(replica, make_batch(), leader_epoch=1)
+    replica.begin_epoch(4)
+    batch = stamp(make_batch(), 1, 5)
+    assert begins_epoch(replica, batch)
+    begin_copied(replica, batch)
+    assert load_epochs(files, DIRECTORY) == LeaderEpochs((1, 5), (0, 1)), "4 had no batch"
+    assert not begins_epoch(replica, batch)
+    stored: list[str] = []
+    files.before = lambda operation, path: stored.append(path) if "epochs" in path else None
+    append_copied(replica, batch, append_ms=NOW_MS)
+    assert stored == [], "nothing is left to do for it"
+    assert replica.end_offset_for_epoch(9) == (5, 2)
+
+
+@pytest.mark.parametrize("base_offset", [0, 2])
+def test_an_epoch_begins_only_where_its_batch_comes_next(base_offset: int) -> None:
+    replica = create()
+    append(replica, make_batch(), leader_epoch=1)
+    begin_copied(replica, stamp(make_batch(), base_offset, 5))
+    assert replica.leader_epoch == 1
+
+
+def test_a_damaged_batch_begins_no_epoch() -> None:
+    replica = create()
+    append(replica, make_batch(), leader_epoch=1)
+    batch = flip(stamp(make_batch(), 1, 5), 70)
+    with pytest.raises(CorruptBatchError):
+        begin_copied(replica, batch)
+    assert not begins_epoch(replica, batch[:20]), "no batch at all"
+    assert replica.leader_epoch == 1
 
 
 def test_a_full_disk_keeps_nothing_of_the_batch_that_did_not_fit() -> None:
