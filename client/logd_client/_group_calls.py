@@ -180,13 +180,13 @@ class GroupCalls(Generic[K_co, V_co]):
         keep the others waiting.
         """
         check_handlers(each_record, each_batch)
-        fetcher = self._reader()
         engine = self._life.use()
         count = self._front.max_poll_records if max_records is None else max_records
         run = Run(engine, on_error or stop(), count, time.monotonic)
         handler = _by_record(each_record) if each_record is not None else each_batch
         assert handler is not None
         try:
+            fetcher = self._reader()
             while self._run_once(run, fetcher, handler):
                 pass
         except ClosedError:

@@ -175,7 +175,7 @@ class Consumer(GroupCalls[K_co, V_co]):
     def __iter__(self) -> Iterator[Record[K_co, V_co]]:
         """Records as they come. Ends after `consumer_timeout_ms` without one (None: never), after
         `wakeup`, and when the consumer is closed meanwhile."""
-        fetcher = self._reader()
+        fetcher = self._front.fetcher
         seconds = self._front.iteration_seconds
         while True:
             try:

@@ -170,12 +170,12 @@ class GroupCalls(Generic[K_co, V_co]):
         keep the others waiting.
         """
         check_handlers(each_record, each_batch)
-        fetcher = await self._reader()
         engine = self._life.use()
         count = self._front.max_poll_records if max_records is None else max_records
         run = Run(engine, on_error or stop(), count, time.monotonic)
         handler = _by_record(each_record) if each_record else _by_batch(each_batch)
         try:
+            fetcher = await self._reader()
             while await self._run_once(run, fetcher, handler):
                 pass
         except ClosedError:

@@ -174,7 +174,7 @@ class Consumer(GroupCalls[K_co, V_co]):
     async def __aiter__(self) -> AsyncIterator[Record[K_co, V_co]]:
         """Records as they come. Ends after `consumer_timeout_ms` without one (None: never), after
         `wakeup`, and when the consumer is closed meanwhile."""
-        fetcher = await self._reader()
+        fetcher = self._front.fetcher
         seconds = self._front.iteration_seconds
         while True:
             try:

@@ -94,6 +94,50 @@ def test_commit_async_tells_the_outcome(logd: Facades, group: MemoryGroup) -> No
     assert "beyond the end" in str(outcomes[1][0])
 
 
+def test_a_close_ends_a_loop_that_is_still_joining(logd: Facades, group: MemoryGroup) -> None:
+    logd.cluster.hung.add(SERVERS)
+    consumer = logd.Consumer("t", **DEFAULTS)
+    ended: list[str] = []
+
+    def read() -> None:
+        ended.extend("record" for _ in consumer)
+        ended.append("end")
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    while not logd.cluster.calls:
+        reader.join(0.001)
+    consumer.close()
+    reader.join(5)
+    assert ended == ["end"]
+    assert not group.members
+
+
+def test_a_close_ends_an_async_loop_that_is_still_joining(
+    logd: Facades, group: MemoryGroup
+) -> None:
+    logd.cluster.hung.add(SERVERS)
+
+    async def scenario() -> None:
+        consumer = logd.AsyncConsumer("t", **DEFAULTS)
+
+        async def read() -> list[Any]:
+            return [record async for record in consumer]
+
+        reader = asyncio.create_task(read())
+        while not logd.cluster.calls:
+            await asyncio.sleep(0.001)
+        await consumer.close()
+        assert await asyncio.wait_for(reader, 5) == []
+        given_up = logd.AsyncConsumer("t", **DEFAULTS)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(given_up.getone(), 0.05)
+        await given_up.close()
+
+    asyncio.run(scenario())
+    assert not group.members
+
+
 def test_a_seek_in_on_assign_decides_where_reading_begins(
     logd: Facades, group: MemoryGroup
 ) -> None:
