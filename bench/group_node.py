@@ -29,6 +29,10 @@ PARTITIONS = 10
 SESSION_MS = 45_000
 #: Members that join at the same time.
 _JOINING = 50
+#: How long a node without members is looked at.
+_IDLE_S = 5.0
+#: Until the node coordinates.
+_PATIENCE_S = 30.0
 
 Say = Callable[[group_pb2.GroupHeartbeatRequest], Awaitable[group_pb2.GroupHeartbeatResponse]]
 
@@ -103,6 +107,30 @@ def _say_on(channel: grpc.aio.Channel) -> Say:
     return say
 
 
+async def _make_coordinators(channel: grpc.aio.Channel, groups: int) -> None:
+    """Have the groups' topic made, and wait until all of its partitions are coordinated."""
+    find = channel.unary_unary(
+        "/logd.v1.Group/FindCoordinator",
+        request_serializer=group_pb2.FindCoordinatorRequest.SerializeToString,
+    )
+    read = channel.unary_unary(
+        "/logd.v1.Group/FetchOffsets",
+        request_serializer=group_pb2.FetchOffsetsRequest.SerializeToString,
+    )
+    for number in range(groups):
+        group_id = f"group-{number}"
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                await find(group_pb2.FindCoordinatorRequest(group_id=group_id))
+                await read(group_pb2.FetchOffsetsRequest(group_id=group_id, member_epoch=-1))
+                break
+            except grpc.aio.AioRpcError:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(0.05)
+
+
 async def _join_all(members: list[Member]) -> None:
     turn = asyncio.Semaphore(_JOINING)
 
@@ -119,12 +147,17 @@ async def report(node: RealNode, options: argparse.Namespace) -> None:
     channels = [
         grpc.aio.insecure_channel(node.address, settings) for _ in range(options.connections)
     ]
+    await _make_coordinators(channels[0], options.groups)
     says = [_say_on(channel) for channel in channels]
     counts = Counts()
     members = [
         Member(number, options.groups, says[number % len(says)], counts)
         for number in range(options.members)
     ]
+    began, before = time.perf_counter(), cpu_seconds(node)
+    await asyncio.sleep(_IDLE_S)
+    idle = (cpu_seconds(node) - before) / (time.perf_counter() - began)
+    print(f"idle       {idle:8.3f} of a core")
     began, before = time.perf_counter(), cpu_seconds(node)
     await _join_all(members)
     took, used = time.perf_counter() - began, cpu_seconds(node) - before
