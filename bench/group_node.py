@@ -16,6 +16,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 from logd_client import Admin
@@ -109,11 +110,11 @@ def _say_on(channel: grpc.aio.Channel) -> Say:
 
 async def _make_coordinators(channel: grpc.aio.Channel, groups: int) -> None:
     """Have the groups' topic made, and wait until all of its partitions are coordinated."""
-    find = channel.unary_unary(
+    find: Any = channel.unary_unary(
         "/logd.v1.Group/FindCoordinator",
         request_serializer=group_pb2.FindCoordinatorRequest.SerializeToString,
     )
-    read = channel.unary_unary(
+    read: Any = channel.unary_unary(
         "/logd.v1.Group/FetchOffsets",
         request_serializer=group_pb2.FetchOffsetsRequest.SerializeToString,
     )

@@ -160,7 +160,7 @@ def _complete_since(handed: Sequence[Delivery]) -> list[int]:
     first: dict[int, int] = {}
     for each in handed:
         first.setdefault(each.offset, each.when)
-    row = []
+    row: list[int] = []
     while len(row) in first:
         row.append(first[len(row)])
     return list(accumulate(row, max))
@@ -171,9 +171,9 @@ def pauses(
     available: Mapping[int, Mapping[int, int]],
     excused: Mapping[int, Sequence[tuple[int, int]]],
 ) -> list[Pause]:
-    """Longest first. `available`: partition -> offset -> when it could be read at the latest;
-    `excused`: partition -> when it had another reason. What a frozen member did not do is no pause.
-    """
+    """Longest first. `available`: partition -> offset -> when it could be read at the latest, of
+    what can be told; `excused`: partition -> when it had another reason. What a frozen member did
+    not do is no pause."""
     found = []
     for partition, handed in deliveries.by_partition.items():
         before: dict[int, int] = {}

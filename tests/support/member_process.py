@@ -3,9 +3,9 @@
     python -m tests.support.member_process BOOTSTRAP LOG SESSION_MS [MEMBER ...]
 
 runs one member of `GROUP` for each name, on a thread each, and obeys lines on its input: `join M`,
-`leave M`, `end`. What the members see goes to LOG, one line an event, written before the member
-goes on: it is there also when the process is killed at the next instruction. Times are nanoseconds
-of the machine's monotonic clock:
+`leave M`, `end`. `OUTSIDE` reads everything without being a member. What they see goes to LOG, one
+line an event, written before the member goes on: it is there also when the process is killed at the
+next instruction. Times are nanoseconds of the machine's monotonic clock:
 
     TIME MEMBER assign P,P,...
     TIME MEMBER record P OFFSET
@@ -31,6 +31,7 @@ from tests.support.nodes import ROOT, environment
 
 TOPIC = "stormy"
 GROUP = "storm"
+OUTSIDE = "outside"
 REBALANCE_MS = 30_000
 #: Often, so that there are many commits to be wrong.
 _COMMIT_MS = 500
@@ -46,7 +47,7 @@ class _Member:
         self._consumer = Consumer(
             bootstrap_servers=bootstrap,
             client_id=name,
-            group_id=GROUP,
+            group_id=None if name == OUTSIDE else GROUP,
             auto_offset_reset="earliest",
             auto_commit_interval_ms=_COMMIT_MS,
             session_timeout_ms=session_ms,
@@ -62,12 +63,17 @@ class _Member:
         self._say(f"{what} {','.join(str(tp.partition) for tp in partitions)}")
 
     def _read(self) -> None:
-        self._consumer.subscribe(
-            [TOPIC],
-            on_assign=lambda partitions: self._told("assign", partitions),
-            on_revoke=lambda partitions: self._told("revoke", partitions),
-            on_lost=lambda partitions: self._told("lost", partitions),
-        )
+        if self._name == OUTSIDE:
+            found = [TopicPartition(TOPIC, each) for each in self._consumer.partitions_for(TOPIC)]
+            self._consumer.assign(found)
+            self._told("assign", found)
+        else:
+            self._consumer.subscribe(
+                [TOPIC],
+                on_assign=lambda partitions: self._told("assign", partitions),
+                on_revoke=lambda partitions: self._told("revoke", partitions),
+                on_lost=lambda partitions: self._told("lost", partitions),
+            )
         for record in self._consumer:
             self._say(f"record {record.partition} {record.offset}")
 

@@ -26,7 +26,7 @@ from tests.support.deliveries import (
     taken_over_ns,
 )
 from tests.support.load import DELIVERY_TIMEOUT_MS
-from tests.support.member_process import GROUP, TOPIC, MemberProcess
+from tests.support.member_process import GROUP, OUTSIDE, TOPIC, MemberProcess
 from tests.support.quorum import RealCluster, wait_for
 
 #: Between two looks at what is committed.
@@ -166,7 +166,10 @@ class StormyGroup:
             MemberProcess(self._folder, f"process-{number}", bootstrap, session_ms)
             for number in range(self._count)
         ]
+        #: Reads the same without being a member: what it has to wait for is not the group.
+        self.outside = MemberProcess(self._folder, OUTSIDE, bootstrap, session_ms)
         self._running.callback(self._end_processes)
+        self.outside.start([OUTSIDE])
         self.load = _Load(bootstrap, self.partitions, self._rate).start()
         self.watch = _Watch(bootstrap).start()
 
@@ -179,7 +182,7 @@ class StormyGroup:
         self._running.close()
 
     def _end_processes(self) -> None:
-        for process in self.processes:
+        for process in (*self.processes, self.outside):
             if process.running:
                 process.kill()
 
@@ -308,7 +311,7 @@ class StormyGroup:
 
         wait_for("everything is committed", all_committed)
         self.watch.stop()
-        for process in self.processes:
+        for process in (*self.processes, self.outside):
             if process.running:
                 process.end()
         found = self.deliveries()
@@ -317,5 +320,24 @@ class StormyGroup:
         return found, wrong
 
     def pauses(self, found: Deliveries) -> list[Pause]:
-        """Longest first; see `deliveries.pauses`."""
+        """Of records that were acknowledged, longest first."""
         return pauses(found, self.load.acknowledged, self.excused)
+
+    def pauses_of_group(self, found: Deliveries, outside: Deliveries) -> list[Pause]:
+        """Of records that were acknowledged and that who is no member had: the group alone kept
+        its members from them."""
+        had: dict[int, dict[int, int]] = {}
+        for partition, handed in outside.by_partition.items():
+            acknowledged = self.load.acknowledged[partition]
+            had[partition] = {
+                each.offset: max(each.when, acknowledged[each.offset])
+                for each in handed
+                if each.offset in acknowledged
+            }
+        return pauses(found, had, self.excused)
+
+    def delivered_outside(self) -> Deliveries:
+        """What the reader was handed that is no member."""
+        found = Deliveries()
+        read_events(self.outside.log_path, (), found)
+        return in_order(found)

@@ -138,6 +138,28 @@ def test_a_close_ends_an_async_loop_that_is_still_joining(
     assert not group.members
 
 
+def test_an_async_consumer_commits_without_waiting_too(logd: Facades, group: MemoryGroup) -> None:
+    async def scenario() -> list[Any]:
+        outcomes: asyncio.Queue[Any] = asyncio.Queue()
+        consumer = logd.AsyncConsumer("t", **DEFAULTS, enable_auto_commit=False)
+        async with consumer:
+            await consumer.getone(T0, timeout=5)
+            for offsets in ({T0: 1}, {T0: 99}):
+                consumer.commit_async(offsets, lambda *outcome: outcomes.put_nowait(outcome))
+            return [await asyncio.wait_for(outcomes.get(), 5) for _ in range(2)]
+
+    stored, refused = asyncio.run(scenario())
+    assert stored == (None, {T0: 1})
+    assert "beyond the end" in str(refused[0])
+    assert group.committed == {("t", 0): 1}
+
+
+def test_a_member_says_its_rack(logd: Facades, group: MemoryGroup) -> None:
+    with logd.Consumer("t", **DEFAULTS, client_rack="a") as consumer:
+        assert consumer.getone(timeout=5) is not None
+    assert group.beats[0].rack == "a"
+
+
 def test_a_seek_in_on_assign_decides_where_reading_begins(
     logd: Facades, group: MemoryGroup
 ) -> None:
