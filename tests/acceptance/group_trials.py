@@ -31,7 +31,7 @@ LEAVE_S_MAX = 0.5
 REPLACE_S_MAX = 1.0
 CALM_S_MAX = 2.0
 #: Until another node answers for one that is gone; less than what a member has left of its session.
-FAILOVER_S_MAX = 4.0
+FAILOVER_S_MAX = 5.0
 #: A node that coordinates is gone for so long.
 _GONE_S = 8.0
 #: Newly started processes need so long to join on a busy machine: a storm starts none at its end.
