@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import random
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +32,8 @@ PARTITIONS = 10
 SESSION_MS = 45_000
 #: Members that join at the same time.
 _JOINING = 50
+#: A call that failed is made again after this.
+_RETRY_S = 0.2
 #: How long a node without members is looked at.
 _IDLE_S = 5.0
 #: Until the node coordinates.
@@ -40,9 +44,11 @@ Say = Callable[[group_pb2.GroupHeartbeatRequest], Awaitable[group_pb2.GroupHeart
 
 @dataclass(slots=True)
 class Counts:
-    """Heartbeats that were answered, and answers that came later than they had to, in seconds."""
+    """Heartbeats that were answered, or failed, by status; and by how much answers came later than
+    they had to, in seconds."""
 
     answered: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
     late: list[float] = field(default_factory=list)
 
 
@@ -90,7 +96,12 @@ class Member:
         await asyncio.sleep(random.uniform(0, self._interval_ms / 1000))
         while True:
             began = time.perf_counter()
-            answer = await self._beat(max_wait_ms=self._interval_ms)
+            try:
+                answer = await self._beat(max_wait_ms=self._interval_ms)
+            except grpc.aio.AioRpcError as error:
+                self._counts.failed[error.code().name] += 1
+                await asyncio.sleep(_RETRY_S)
+                continue
             took = time.perf_counter() - began
             self._counts.answered += 1
             if answer.HasField("assignment"):
@@ -144,6 +155,8 @@ async def _join_all(members: list[Member]) -> None:
 
 async def report(node: RealNode, options: argparse.Namespace) -> None:
     """Measure and print."""
+    # Thousands of members in one process are a load of objects that nobody measures here.
+    gc.set_threshold(100_000, 50, 50)
     settings = [("grpc.use_local_subchannel_pool", 1)]
     channels = [
         grpc.aio.insecure_channel(node.address, settings) for _ in range(options.connections)
@@ -165,7 +178,7 @@ async def report(node: RealNode, options: argparse.Namespace) -> None:
     print(f"join       {used / len(members) * 1e3:8.2f} ms CPU a member; {took:.1f} s in all")
     staying = [asyncio.create_task(member.stay()) for member in members]
     await asyncio.sleep(options.warm_up)
-    counts.answered, counts.late = 0, []
+    counts.answered, counts.late, counts.failed = 0, [], Counter()
     began, before = time.perf_counter(), cpu_seconds(node)
     await asyncio.sleep(options.seconds)
     took, used = time.perf_counter() - began, cpu_seconds(node) - before
@@ -178,6 +191,7 @@ async def report(node: RealNode, options: argparse.Namespace) -> None:
         f"late by    {late[len(late) // 2] * 1e3:8.1f} ms median, "
         f"{late[len(late) * 99 // 100] * 1e3:.1f} ms 99 %"
     )
+    print(f"failed     {dict(counts.failed) or 0!s:>8}")
     print(f"memory     {node.memory_bytes() / 2**20:8.0f} MiB")
     for task in staying:
         task.cancel()

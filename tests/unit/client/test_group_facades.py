@@ -126,7 +126,7 @@ def test_a_close_ends_an_async_loop_that_is_still_joining(
 
         reader = asyncio.create_task(read())
         while not logd.cluster.calls:
-            await asyncio.sleep(0.001)
+            await asyncio.wait({reader}, timeout=0.001)
         await consumer.close()
         assert await asyncio.wait_for(reader, 5) == []
         given_up = logd.AsyncConsumer("t", **DEFAULTS)
