@@ -121,7 +121,8 @@ PROOFS: tuple[Proof, ...] = (
     ),
     Proof(
         "acceptance",
-        "power losses, kill -9, failed syncs, full disks: nothing acknowledged is lost",
+        "power losses, kill -9, failed syncs, full disks: nothing acknowledged is lost; members of "
+        "groups that die, freeze, come and go: nothing is skipped",
         tests("tests/acceptance"),
         limit_s=6 * HOUR_S,
     ),

@@ -58,6 +58,7 @@ class ConsumerOptions(TypedDict, total=False):
     session_timeout_ms: float
     rebalance_timeout_ms: float
     partition_assignment_strategy: AssignmentStrategy | None
+    client_rack: str | None
     auto_offset_reset: AutoOffsetReset
     on_corrupt: OnCorrupt
     fetch_max_wait_ms: float
@@ -205,6 +206,7 @@ def group_config(
     session_timeout_ms: float,
     rebalance_timeout_ms: float,
     partition_assignment_strategy: str | None,
+    client_rack: str | None,
 ) -> GroupConfig | None:
     """Checked settings of a member; None without a group. Raises ConfigError."""
     if group_id is None:
@@ -216,12 +218,15 @@ def group_config(
         _name_of("group_instance_id", group_instance_id)
     if partition_assignment_strategy is not None:
         choice("partition_assignment_strategy", partition_assignment_strategy, ("uniform", "range"))
+    if client_rack is not None:
+        _name_of("client_rack", client_rack)
     return GroupConfig(
         group_id,
         instance_id=group_instance_id,
         session_timeout_ms=integer("session_timeout_ms", session_timeout_ms, 1, 2**31 - 1),
         rebalance_timeout_ms=integer("rebalance_timeout_ms", rebalance_timeout_ms, 1, 2**31 - 1),
         assignor=partition_assignment_strategy,
+        rack=client_rack,
         auto_commit=enable_auto_commit,
         auto_commit_interval_ms=number("auto_commit_interval_ms", auto_commit_interval_ms, 1),
     )
@@ -295,6 +300,7 @@ _CONSUMER: Final[dict[str, Callable[[str], object]]] = {
     "session_timeout_ms": float,
     "rebalance_timeout_ms": float,
     "partition_assignment_strategy": str,
+    "client_rack": str,
     "auto_offset_reset": str,
     "on_corrupt": str,
     "fetch_max_wait_ms": float,

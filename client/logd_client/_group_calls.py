@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
-from logd_wire.errors import ClosedError, LogdError
+from logd_wire.errors import ClosedError
 
 from logd_client._consuming import ReadingFront, checked
 from logd_client._core.fetch_state import News
@@ -16,7 +15,7 @@ from logd_client._core.fetcher import Fetcher
 from logd_client._core.partition_reader import PartitionReader
 from logd_client._engine.consumer import ConsumerEngine
 from logd_client._engine.status import status_of
-from logd_client._grouping import Committable, GroupFront
+from logd_client._grouping import Committable, GroupFront, OnCommit, tell_committed
 from logd_client._running import BatchView, Run, Work, check_handlers
 from logd_client._runtime import Life
 from logd_client.on_error import DeadLetter, OnError, Stop, stop
@@ -29,9 +28,6 @@ K_co = TypeVar("K_co", covariant=True)
 V_co = TypeVar("V_co", covariant=True)
 K = TypeVar("K")
 V = TypeVar("V")
-
-#: Called once with (error, offsets), the error None where they were stored.
-OnCommit = Callable[[LogdError | None, Mapping[TopicPartition, int]], object]
 
 
 class Batch(BatchView[K, V]):
@@ -129,7 +125,7 @@ class GroupCalls(Generic[K_co, V_co]):
         engine = self._life.use()
         wanted = self._grouping.offsets_of(engine, offsets)
         future = self._life.submit(engine.commit(wanted))
-        future.add_done_callback(lambda done: _committed(done, wanted, callback))
+        future.add_done_callback(lambda done: tell_committed(done, wanted, callback))
 
     def committed(self, partition: TopicPartition) -> int | None:
         """What the group has committed: the next offset to read; None: nothing."""
@@ -180,13 +176,13 @@ class GroupCalls(Generic[K_co, V_co]):
         keep the others waiting.
         """
         check_handlers(each_record, each_batch)
-        fetcher = self._reader()
         engine = self._life.use()
         count = self._front.max_poll_records if max_records is None else max_records
         run = Run(engine, on_error or stop(), count, time.monotonic)
         handler = _by_record(each_record) if each_record is not None else each_batch
         assert handler is not None
         try:
+            fetcher = self._reader()
             while self._run_once(run, fetcher, handler):
                 pass
         except ClosedError:
@@ -255,15 +251,3 @@ def _by_record(
             batch.resolve(record)
 
     return handle
-
-
-def _committed(
-    future: Future[None], offsets: Mapping[TopicPartition, int], callback: OnCommit | None
-) -> None:
-    error = future.exception()
-    if error is not None and not isinstance(error, LogdError):
-        raise error
-    if callback is not None:
-        callback(error, offsets)
-    elif error is not None:
-        logger.warning("offsets were not committed: %s", error)

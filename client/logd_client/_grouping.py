@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from typing import Any
 
-from logd_wire.errors import ConfigError
+from logd_wire.errors import ClosedError, ConfigError, LogdError
 
 from logd_client import _fork
 from logd_client._consuming import ReadingFront, checked
@@ -17,6 +20,10 @@ from logd_client.values import Record, TopicPartition
 
 #: What `commit` takes: where to go on, a finished record or several; None: all that was returned.
 Committable = Mapping[TopicPartition, int] | Record[Any, Any] | Iterable[Record[Any, Any]] | None
+#: Called once with (error, offsets), the error None where they were stored.
+OnCommit = Callable[[LogdError | None, Mapping[TopicPartition, int]], object]
+
+logger = logging.getLogger("logd.client.consumer")
 
 
 class GroupFront:
@@ -91,3 +98,19 @@ def _offset(tp: object, offset: object) -> int:
             hint="the offset of the last finished record, plus 1",
         )
     return offset
+
+
+def tell_committed(
+    done: Future[None] | asyncio.Future[None],
+    offsets: Mapping[TopicPartition, int],
+    callback: OnCommit | None,
+) -> None:
+    """Tell what became of a commit that nobody waits for."""
+    ended = ClosedError("the consumer is closed")
+    error = ended if done.cancelled() else done.exception()
+    if error is not None and not isinstance(error, LogdError):
+        raise error
+    if callback is not None:
+        callback(error, offsets)
+    elif error is not None:
+        logger.warning("offsets were not committed: %s", error)

@@ -8,7 +8,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -83,7 +83,7 @@ class Life(Generic[E]):
         if self.owner >= 0 and self.owner != _fork.current.number:
             raise _fork.fork_error(self.what)
         if self.closed:
-            raise ClosedError(f"the {self.what} is closed")
+            raise self._ended()
         engine = self.engine
         return self._start() if engine is None else engine
 
@@ -100,9 +100,13 @@ class Life(Generic[E]):
         return self._make(io)
 
     def run(self, coroutine: Coroutine[Any, Any, T], what: str, timeout: float | None = None) -> T:
-        """Run `coroutine` of the engine on the I/O thread and wait."""
+        """Run `coroutine` of the engine on the I/O thread and wait. ClosedError when the client is
+        closed meanwhile."""
         assert self.io is not None
-        return self.io.run(coroutine, what, timeout)
+        try:
+            return self.io.run(coroutine, what, timeout)
+        except CancelledError:
+            raise self._ended() from None
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run `coroutine` of the engine on the I/O thread, without waiting."""
@@ -110,9 +114,20 @@ class Life(Generic[E]):
         return self.io.submit(coroutine)
 
     async def arun(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run `coroutine` of the engine on the I/O thread and await it on this loop."""
+        """Run `coroutine` of the engine on the I/O thread and await it on this loop. ClosedError
+        when the client is closed meanwhile."""
         assert self.io is not None
-        return await asyncio.wrap_future(self.io.submit(coroutine))
+        try:
+            return await asyncio.wrap_future(self.io.submit(coroutine))
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if caller is not None and caller.cancelling():
+                raise
+            raise self._ended() from None
+
+    def _ended(self) -> ClosedError:
+        """Only the end of a client cancels what its caller has not given up."""
+        return ClosedError(f"the {self.what} is closed")
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Run `callback` on the I/O thread."""

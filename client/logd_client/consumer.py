@@ -69,6 +69,8 @@ class Consumer(GroupCalls[K_co, V_co]):
     partitions; only when one of them has to go, it has `rebalance_timeout_ms` to come back.
 
     * `group_instance_id`: the name of a member that keeps its partitions over a restart.
+    * `client_rack`: where this consumer runs; among members with equally few partitions the group
+      prefers one in a rack of a partition's replicas.
     * `on_corrupt`: "stop" raises DataLossError or CorruptBatchError (with topic, partition,
       offset) before data that cannot be read; "skip" logs it and goes on behind it.
     * `fetch_max_bytes`: what one node may send ahead of the reader.
@@ -121,6 +123,7 @@ class Consumer(GroupCalls[K_co, V_co]):
         session_timeout_ms: float = 45_000,
         rebalance_timeout_ms: float = 60_000,
         partition_assignment_strategy: AssignmentStrategy | None = None,
+        client_rack: str | None = None,
         auto_offset_reset: AutoOffsetReset = "error",
         on_corrupt: OnCorrupt = "stop",
         fetch_max_wait_ms: float = 500,
@@ -147,6 +150,7 @@ class Consumer(GroupCalls[K_co, V_co]):
                 "session_timeout_ms": session_timeout_ms,
                 "rebalance_timeout_ms": rebalance_timeout_ms,
                 "partition_assignment_strategy": partition_assignment_strategy,
+                "client_rack": client_rack,
             },
             auto_offset_reset=auto_offset_reset,
             on_corrupt=on_corrupt,
@@ -175,7 +179,7 @@ class Consumer(GroupCalls[K_co, V_co]):
     def __iter__(self) -> Iterator[Record[K_co, V_co]]:
         """Records as they come. Ends after `consumer_timeout_ms` without one (None: never), after
         `wakeup`, and when the consumer is closed meanwhile."""
-        fetcher = self._reader()
+        fetcher = self._front.fetcher
         seconds = self._front.iteration_seconds
         while True:
             try:

@@ -12,7 +12,7 @@ class GroupSettings:
     session_timeout_ms_default: int = 45_000
     session_timeout_ms_min: int = 1_000
     session_timeout_ms_max: int = 3_600_000
-    #: Members are heard three times a session, and so often at least.
+    #: Members are heard six times a session, and so often at least.
     heartbeat_interval_ms_max: int = 5_000
     rebalance_timeout_ms_min: int = 1_000
     rebalance_timeout_ms_max: int = 3_600_000
@@ -33,5 +33,10 @@ class GroupSettings:
     forgotten_max: int = 2_000
 
     def heartbeat_interval_ms(self, session_timeout_ms: int) -> int:
-        """When a member with this session calls again."""
-        return min(session_timeout_ms // 3, self.heartbeat_interval_ms_max)
+        """When a member with this session calls again.
+
+        An answer may be kept back for so long, and a member counts its session from when it sent
+        the last heartbeat that was answered: two intervals ago at worst. What is left then has to
+        be enough for another node to take over.
+        """
+        return min(session_timeout_ms // 6, self.heartbeat_interval_ms_max)

@@ -87,9 +87,7 @@ def _unary(
                 work = method.handler(request, Connection(peer))
                 if not method.waits:
                     return _serialized(await work)
-                answer = _Answer(work)
-                with calls.told_to_stop(answer):
-                    return _serialized(await answer.unless_stopped())
+                return _serialized(await _unless_stopped(work, calls))
         except Exception as error:
             return told(error, name)
 
@@ -111,26 +109,32 @@ def _unary(
     return call
 
 
-class _Answer:
-    """The answer of one unary call, while it may have to be given up."""
+class _Waiting:
+    """A unary call that may wait for long, in the task that serves it."""
 
-    def __init__(self, work: Awaitable[Message]) -> None:
-        self._work = work
-        self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self._task = task
+        self.stopped = False
 
     def stop(self) -> None:
-        if not self._stopped.done():
-            self._stopped.set_result(None)
+        if not self.stopped:
+            self.stopped = True
+            self._task.cancel()
 
-    async def unless_stopped(self) -> Message:
-        task = asyncio.ensure_future(self._work)
-        try:
-            await asyncio.wait((task, self._stopped), return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise shutting_down()
-            return task.result()
-        finally:
-            task.cancel()
+
+async def _unless_stopped(work: Awaitable[Message], calls: Calls) -> Message:
+    """The answer of `work`; raises ShuttingDownError once the node is about to stop."""
+    task = asyncio.current_task()
+    assert task is not None
+    waiting = _Waiting(task)
+    try:
+        # No task of its own: thousands may be waiting, each for a few seconds.
+        with calls.told_to_stop(waiting):
+            return await work
+    except asyncio.CancelledError:
+        if not waiting.stopped or task.uncancel():
+            raise
+        raise shutting_down() from None
 
 
 def _serialized(message: Message) -> bytes:

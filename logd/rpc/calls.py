@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,6 +32,21 @@ class Stoppable(Protocol):
     def stop(self) -> None: ...
 
 
+class _Admitted:
+    """One of thousands that may be under way: a generator would weigh more."""
+
+    __slots__ = ("_awaited", "_calls", "_peer")
+
+    def __init__(self, calls: Calls, peer: str, awaited: bool) -> None:
+        self._calls, self._peer, self._awaited = calls, peer, awaited
+
+    def __enter__(self) -> None:
+        self._calls.begin(self._peer, self._awaited)
+
+    def __exit__(self, *_: object) -> None:
+        self._calls.end(self._peer, self._awaited)
+
+
 class Calls:
     """The calls under way on one server."""
 
@@ -51,31 +66,34 @@ class Calls:
         """Number of connections with at least one call under way."""
         return len(self._by_peer)
 
-    @contextmanager
-    def admitted(self, peer: str, *, awaited: bool = True) -> Iterator[None]:
+    def admitted(self, peer: str, *, awaited: bool = True) -> AbstractContextManager[None]:
         """One call of `peer`, from here to the end of the block.
 
         `awaited`: `wait_idle` waits for its end. Raises ShuttingDownError when the node stops,
         OverloadedError beyond the limits.
         """
+        return _Admitted(self, peer, awaited)
+
+    def begin(self, peer: str, awaited: bool) -> None:
+        """What `admitted` does where the block begins."""
         self._check(peer)
         self.under_way += 1
         self._awaited += awaited
         self._by_peer[peer] = self._by_peer.get(peer, 0) + 1
         if awaited:
             self._idle.clear()
-        try:
-            yield
-        finally:
-            self.under_way -= 1
-            self._awaited -= awaited
-            left = self._by_peer[peer] - 1
-            if left:
-                self._by_peer[peer] = left
-            else:
-                del self._by_peer[peer]
-            if self._awaited == 0:
-                self._idle.set()
+
+    def end(self, peer: str, awaited: bool) -> None:
+        """What it does where the block ends."""
+        self.under_way -= 1
+        self._awaited -= awaited
+        left = self._by_peer[peer] - 1
+        if left:
+            self._by_peer[peer] = left
+        else:
+            del self._by_peer[peer]
+        if self._awaited == 0:
+            self._idle.set()
 
     @contextmanager
     def told_to_stop(self, call: Stoppable) -> Iterator[None]:

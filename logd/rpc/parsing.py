@@ -60,7 +60,9 @@ def parse_request(request_type: type[M], data: bytes) -> M:
             f"{name} of {len(data)} bytes, at most {limits.bytes_max} are taken",
             hint="send several smaller requests",
         )
-    if count_values(request_type, data, limits.values_max) > limits.values_max:
+    # A value has one byte at least: small requests need not be counted.
+    values_max = limits.values_max
+    if len(data) > values_max and count_values(request_type, data, values_max) > values_max:
         raise InvalidRequestError(
             f"{name} with more than {limits.values_max} values",
             hint="send several smaller requests",

@@ -49,6 +49,11 @@ def transport_options(limits: CallLimits) -> list[tuple[str, int]]:
         # a busy node, make up more than the limit: a client within its limit would be refused.
         # Calls that are reset as soon as they are made are bounded by those of the node.
         ("grpc.http.overload_protection", 0),
+        # Calls that Python has not taken yet. Left to itself, gRPC cancels some beyond a thousand,
+        # and all beyond three, without a word: the members of large groups come all at once when
+        # their coordinator has moved, and find a node busy for a second.
+        ("grpc.server.max_pending_requests", limits.calls_max),
+        ("grpc.server.max_pending_requests_hard_limit", limits.calls_max),
         ("grpc.server_handshake_timeout_ms", 5_000),
         # Connections without calls go after five minutes; clients connect again when they need to.
         ("grpc.max_connection_idle_ms", 300_000),

@@ -33,7 +33,7 @@ from logd_wire.errors import (
 from logd.groups import Decision, GroupRecord, Groups, Heartbeat, HeartbeatReply, Topics
 from logd.runtime.group_log import encode_decision, load
 from logd.runtime.outcomes import ProduceOutcome
-from logd.runtime.parked_heartbeats import ParkedHeartbeats
+from logd.runtime.parked_heartbeats import ParkedHeartbeats, end
 from logd.runtime.partition import Partition
 from logd.runtime.ports import Clock, Disk
 from logd.runtime.signal import Signal
@@ -188,17 +188,21 @@ class GroupDriver:
         """What a member is told. While that is nothing new the answer may be kept back, up to
         `wait_ms` and until there is something; the member then calls again at once: its next
         heartbeat is told the news, and this one does not count as heard later than it was."""
-        self._parked.release(said.group_id, said.member_id)
-        with self._parked.parked(said.group_id, said.member_id) as released:
+        released = self._parked.park(said.group_id, said.member_id)
+        try:
             reply = await self.decide(
                 lambda machine, now_ms, _wall_ms: machine.heartbeat(said, now_ms)
             )
             wait_ms = min(wait_ms, reply.heartbeat_interval_ms)
             if wait_ms <= 0 or reply.assignment is not None or reply.member_epoch <= 0:
                 return reply
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_ms / 1000):
-                    await released.wait()
+            timer = released.get_loop().call_later(wait_ms / 1000, end, released)
+            try:
+                await released
+            finally:
+                timer.cancel()
+        finally:
+            self._parked.leave(said.group_id, said.member_id, released)
         return replace(reply, heartbeat_interval_ms=0)
 
     async def read(self, look: Callable[[Groups], T]) -> T:

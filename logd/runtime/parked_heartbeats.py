@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from logd.groups import (
     CurrentMember,
@@ -21,25 +20,26 @@ class ParkedHeartbeats:
 
     def __init__(self) -> None:
         #: By group and member.
-        self._parked: dict[str, dict[str, asyncio.Event]] = {}
+        self._parked: dict[str, dict[str, asyncio.Future[None]]] = {}
 
-    @contextlib.contextmanager
-    def parked(self, group_id: str, member_id: str) -> Iterator[asyncio.Event]:
-        """From here on what is new for the member sets the event."""
-        of_group = self._parked.setdefault(group_id, {})
-        released = of_group[member_id] = asyncio.Event()
-        try:
-            yield released
-        finally:
-            if of_group.get(member_id) is released:
-                self._forget(group_id, member_id)
+    def park(self, group_id: str, member_id: str) -> asyncio.Future[None]:
+        """What is new for the member from here on ends the future, until `leave`."""
+        self.release(group_id, member_id)
+        released = asyncio.get_running_loop().create_future()
+        self._parked.setdefault(group_id, {})[member_id] = released
+        return released
+
+    def leave(self, group_id: str, member_id: str, released: asyncio.Future[None]) -> None:
+        """Nobody waits for this one any more."""
+        if self._parked.get(group_id, {}).get(member_id) is released:
+            self._forget(group_id, member_id)
 
     def release(self, group_id: str, member_id: str) -> None:
         """The member has something to say, or is to be told something."""
         released = self._parked.get(group_id, {}).get(member_id)
         if released is not None:
             self._forget(group_id, member_id)
-            released.set()
+            end(released)
 
     def _forget(self, group_id: str, member_id: str) -> None:
         of_group = self._parked[group_id]
@@ -59,6 +59,12 @@ class ParkedHeartbeats:
             if group_id in self._parked:
                 for member_id in machine.waiting(group_id):
                     self.release(group_id, member_id)
+
+
+def end(released: asyncio.Future[None]) -> None:
+    """End the wait; whoever waited may have left already."""
+    if not released.done():
+        released.set_result(None)
 
 
 def _moved_group(record: GroupRecord) -> str:

@@ -185,6 +185,7 @@ def member_of_a_group(record: Record[bytes, bytes]) -> None:
         enable_auto_commit=False,
         session_timeout_ms=6_000,
         partition_assignment_strategy="range",
+        client_rack="a",
         value_deserializer=order_from_bytes,
     ) as consumer:
         consumer.subscribe(["orders"], listener=Listener())
@@ -222,6 +223,7 @@ async def asynchronous_member() -> None:
     ) as consumer:
         consumer.subscribe(["orders"], on_assign=print)
         await consumer.commit()
+        consumer.commit_async(callback=print)
         assert_type(await consumer.committed(TopicPartition("t", 0)), int | None)
         await consumer.run(handle_order_later, on_error=on_error.stop())
         await consumer.run(each_batch=handle_orders_later)

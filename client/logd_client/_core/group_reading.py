@@ -15,6 +15,7 @@ from logd_wire.errors import ErrorCode, LogdError, RebalanceError
 from logd_client._core.fetch_state import Announcement, Lease, News
 from logd_client._core.fetcher import Fetcher
 from logd_client._core.partition_reader import Hold, PartitionReader, Reset
+from logd_client._core.stall_watch import AtHand
 from logd_client.values import Record, TopicPartition
 
 
@@ -147,6 +148,16 @@ class GroupReading:
         with self._lock:
             announcing = self._state.announcing
             return announcing is not None and not set(partitions).isdisjoint(announcing.partitions)
+
+    def at_hand(self) -> list[AtHand]:
+        """What the application has, or could have; nothing while it waits for more."""
+        state = self._state
+        with self._lock:
+            if state.waiters:
+                return []
+            told = () if state.announcing is None else state.announcing.partitions
+            readers = [*self._readers(told), *state.in_hand, *state.ready]
+            return sorted({AtHand(each.tp, each.position, each.finished) for each in readers})
 
     # ---- what is finished ----------------------------------------------------------------------
 

@@ -224,6 +224,7 @@ class ConsumerEngine:
         self._check_open()
         timeout_ms = self.config.cluster.request_timeout_ms
         await self.cluster.refresh_until_heard(names, patience_ms=timeout_ms)
+        self._check_open()
         found: list[TopicPartition] = []
         for name in names:
             state = self.cluster.metadata.topic(name)

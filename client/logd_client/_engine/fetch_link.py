@@ -94,7 +94,8 @@ class FetchLink:
             self.connection.doubt()
         finally:
             self.broken = True
-            if reader is not None and not reader.done():
+            if reader is not None:
+                # Also one that has failed: nobody may have looked at why.
                 reader.cancel()
                 await asyncio.gather(reader, return_exceptions=True)
             if stream is not None:

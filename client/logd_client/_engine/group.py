@@ -32,6 +32,7 @@ from logd_client._core.group_member import (
 )
 from logd_client._core.group_reading import GroupReading
 from logd_client._core.partition_reader import Hold, Reset
+from logd_client._core.stall_watch import StallWatch
 from logd_client._engine.cluster import Cluster
 from logd_client._engine.coordinator import (
     ATTEMPT_TIMEOUT_MS,
@@ -63,6 +64,7 @@ class GroupConfig:
     session_timeout_ms: int = 45_000
     rebalance_timeout_ms: int = 60_000
     assignor: str | None = None
+    rack: str | None = None
     auto_commit: bool = True
     auto_commit_interval_ms: float = 5_000.0
 
@@ -135,6 +137,8 @@ class GroupSession:
         self._beating: asyncio.Task[None] | None = None
         self._committing: asyncio.Task[None] | None = None
         self._leaving = False
+        # Whoever takes longer loses everything when a partition has to go.
+        self._stalls = StallWatch(config.rebalance_timeout_ms)
         self._rebalance: _Rebalance | None = None
         #: Whether there was one before.
         self._rebalanced = False
@@ -219,6 +223,7 @@ class GroupSession:
         while self.member.phase not in (Phase.OUT, Phase.FAILED):
             now_ms = self._clock.monotonic_ms()
             self._carry_out(self.member.tick(now_ms))
+            self._look_for_stall(now_ms)
             beat = self.member.next_beat(now_ms)
             if beat is not None:
                 call = self._start(self._say(beat), "heartbeat")
@@ -419,6 +424,19 @@ class GroupSession:
             extra={"group": self.config.group_id, "epoch": self.member.epoch},
         )
 
+    def _look_for_stall(self, now_ms: float) -> None:
+        at_hand = self.reading.at_hand()
+        stalled_ms = self._stalls.look(now_ms, at_hand)
+        if stalled_ms is not None:
+            logger.warning(
+                "group %s: the application has not come back for %.0f s; it is at %s. Should one "
+                "of its partitions have to go, it loses all after %g s (rebalance_timeout_ms)",
+                self.config.group_id,
+                stalled_ms / 1000,
+                " ".join(f"{tp.topic}[{tp.partition}]@{position}" for tp, position, _ in at_hand),
+                self.config.rebalance_timeout_ms / 1000,
+            )
+
     # ---- within --------------------------------------------------------------------------------
 
     def _start(self, coroutine: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
@@ -461,6 +479,8 @@ def _template(config: GroupConfig, client_id: str) -> dict[str, Any]:
         fields["instance_id"] = config.instance_id
     if config.assignor is not None:
         fields["assignor"] = config.assignor
+    if config.rack is not None:
+        fields["rack"] = config.rack
     return fields
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 import time
@@ -16,7 +17,7 @@ from logd_client._core.fetcher import Fetcher
 from logd_client._core.partition_reader import PartitionReader
 from logd_client._engine.consumer import ConsumerEngine
 from logd_client._engine.status import status_of
-from logd_client._grouping import Committable, GroupFront
+from logd_client._grouping import Committable, GroupFront, OnCommit, tell_committed
 from logd_client._running import BatchView, Run, Work, check_handlers
 from logd_client._runtime import Life
 from logd_client.on_error import DeadLetter, OnError, Stop, stop
@@ -120,6 +121,14 @@ class GroupCalls(Generic[K_co, V_co]):
         wanted = self._grouping.offsets_of(engine, offsets)
         await self._life.arun(engine.commit(wanted))
 
+    def commit_async(self, offsets: Committable = None, callback: OnCommit | None = None) -> None:
+        """The same without waiting. `callback` is called on this loop. Commits are made in the
+        order of the calls."""
+        engine = self._life.use()
+        wanted = self._grouping.offsets_of(engine, offsets)
+        future = asyncio.wrap_future(self._life.submit(engine.commit(wanted)))
+        future.add_done_callback(lambda done: tell_committed(done, wanted, callback))
+
     async def committed(self, partition: TopicPartition) -> int | None:
         """What the group has committed: the next offset to read; None: nothing."""
         tp = checked(partition)
@@ -170,12 +179,12 @@ class GroupCalls(Generic[K_co, V_co]):
         keep the others waiting.
         """
         check_handlers(each_record, each_batch)
-        fetcher = await self._reader()
         engine = self._life.use()
         count = self._front.max_poll_records if max_records is None else max_records
         run = Run(engine, on_error or stop(), count, time.monotonic)
         handler = _by_record(each_record) if each_record else _by_batch(each_batch)
         try:
+            fetcher = await self._reader()
             while await self._run_once(run, fetcher, handler):
                 pass
         except ClosedError:

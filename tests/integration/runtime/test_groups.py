@@ -100,11 +100,11 @@ def test_a_kept_answer_comes_when_the_heartbeat_is_due_or_a_newer_one_comes() ->
         began = loop.time()
         answer = await member.beat(max_wait_ms=60_000)
         assert answer.heartbeat_interval_ms == 0
-        assert 1.9 < loop.time() - began < 2.2, "a third of its session"
+        assert 0.9 < loop.time() - began < 1.2, "a sixth of its session"
         kept = asyncio.ensure_future(member.beat(max_wait_ms=60_000))
         await asyncio.sleep(0.1)
         began = loop.time()
-        assert (await member.beat()).heartbeat_interval_ms == 2_000
+        assert (await member.beat()).heartbeat_interval_ms == 1_000
         assert (await kept).heartbeat_interval_ms == 0
         assert loop.time() - began < 0.1
 

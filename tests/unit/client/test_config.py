@@ -93,6 +93,7 @@ def test_values_of_a_consumer_are_checked(options: dict[str, Any], text: str) ->
         ({"group_id": "g", "group_instance_id": ""}, "group_instance_id is ''"),
         ({"group_id": "g", "session_timeout_ms": 0}, "session_timeout_ms is 0"),
         ({"group_id": "g", "partition_assignment_strategy": "sticky"}, "'uniform', 'range'"),
+        ({"group_id": "g", "client_rack": ""}, "client_rack is ''"),
     ],
 )
 def test_values_of_a_member_are_checked(options: dict[str, Any], text: str) -> None:

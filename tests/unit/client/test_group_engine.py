@@ -4,6 +4,7 @@ commits, and what may be delivered when."""
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -313,6 +314,36 @@ def test_partitions_that_stay_flow_while_another_one_goes() -> None:
         await engine.close()
 
     run(main)
+
+
+def test_a_reader_that_does_not_come_back_is_told_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def warnings() -> list[str]:
+        return [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+
+    async def main() -> None:
+        world, _ = member_world()
+        engine = engine_of(world, rebalance_timeout_ms=20_000)
+        await join(engine)
+        assert len(await read(engine, 3)) == 3
+        await world.clock.sleep_ms(15_000)
+        assert engine.fetcher.take_one() is not None
+        await world.clock.sleep_ms(15_000)
+        assert warnings() == [], "it came back in between"
+        await world.clock.sleep_ms(40_000)
+        (told,) = warnings()
+        assert "not come back for 20 s; it is at t[0]@3 t[1]@1" in told
+        await read(engine, 16)
+        assert engine.fetcher.take_one() is None
+        waiting = asyncio.create_task(engine.wait_readable())
+        await world.clock.sleep_ms(60_000)
+        assert len(warnings()) == 1, "it waits for more"
+        waiting.cancel()
+        await engine.close()
+
+    with caplog.at_level(logging.WARNING, "logd.client.group"):
+        run(main)
 
 
 @pytest.mark.parametrize(("instance_id", "epoch"), [(None, -1), ("one", -2)])

@@ -94,6 +94,72 @@ def test_commit_async_tells_the_outcome(logd: Facades, group: MemoryGroup) -> No
     assert "beyond the end" in str(outcomes[1][0])
 
 
+def test_a_close_ends_a_loop_that_is_still_joining(logd: Facades, group: MemoryGroup) -> None:
+    logd.cluster.hung.add(SERVERS)
+    consumer = logd.Consumer("t", **DEFAULTS)
+    ended: list[str] = []
+
+    def read() -> None:
+        ended.extend("record" for _ in consumer)
+        ended.append("end")
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    while not logd.cluster.calls:
+        reader.join(0.001)
+    consumer.close()
+    reader.join(5)
+    assert ended == ["end"]
+    assert not group.members
+
+
+def test_a_close_ends_an_async_loop_that_is_still_joining(
+    logd: Facades, group: MemoryGroup
+) -> None:
+    logd.cluster.hung.add(SERVERS)
+
+    async def scenario() -> None:
+        consumer = logd.AsyncConsumer("t", **DEFAULTS)
+
+        async def read() -> list[Any]:
+            return [record async for record in consumer]
+
+        reader = asyncio.create_task(read())
+        while not logd.cluster.calls:
+            await asyncio.wait({reader}, timeout=0.001)
+        await consumer.close()
+        assert await asyncio.wait_for(reader, 5) == []
+        given_up = logd.AsyncConsumer("t", **DEFAULTS)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(given_up.getone(), 0.05)
+        await given_up.close()
+
+    asyncio.run(scenario())
+    assert not group.members
+
+
+def test_an_async_consumer_commits_without_waiting_too(logd: Facades, group: MemoryGroup) -> None:
+    async def scenario() -> list[Any]:
+        outcomes: asyncio.Queue[Any] = asyncio.Queue()
+        consumer = logd.AsyncConsumer("t", **DEFAULTS, enable_auto_commit=False)
+        async with consumer:
+            await consumer.getone(T0, timeout=5)
+            for offsets in ({T0: 1}, {T0: 99}):
+                consumer.commit_async(offsets, lambda *outcome: outcomes.put_nowait(outcome))
+            return [await asyncio.wait_for(outcomes.get(), 5) for _ in range(2)]
+
+    stored, refused = asyncio.run(scenario())
+    assert stored == (None, {T0: 1})
+    assert "beyond the end" in str(refused[0])
+    assert group.committed == {("t", 0): 1}
+
+
+def test_a_member_says_its_rack(logd: Facades, group: MemoryGroup) -> None:
+    with logd.Consumer("t", **DEFAULTS, client_rack="a") as consumer:
+        assert consumer.getone(timeout=5) is not None
+    assert group.beats[0].rack == "a"
+
+
 def test_a_seek_in_on_assign_decides_where_reading_begins(
     logd: Facades, group: MemoryGroup
 ) -> None:

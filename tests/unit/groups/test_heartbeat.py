@@ -56,7 +56,7 @@ def test_the_first_member_gets_everything_at_once() -> None:
     assert reply.member_epoch == 1
     assert reply.assignment == parts("orders", 0, 1, 2, 3)
     assert reply.session_timeout_ms == SESSION_MS
-    assert reply.heartbeat_interval_ms == SESSION_MS // 3
+    assert reply.heartbeat_interval_ms == SESSION_MS // 6
     assert there.state() == "stable"
 
 
@@ -326,3 +326,11 @@ def test_timeouts_are_kept() -> None:
     member, other = there.members()
     assert (member.session_timeout_ms, member.rebalance_timeout_ms) == (7_000, 9_000)
     assert (other.session_timeout_ms, other.rebalance_timeout_ms) == (SESSION_MS, REBALANCE_MS)
+
+
+@pytest.mark.parametrize("session_ms", [1_000, 6_000, 30_000, 45_000])
+def test_most_of_a_session_is_left_when_a_coordinator_dies(session_ms: int) -> None:
+    """Its last answer was to a heartbeat that was sent two intervals ago at worst."""
+    interval_ms = GroupSettings().heartbeat_interval_ms(session_ms)
+    assert session_ms - 2 * interval_ms >= session_ms * 2 / 3
+    assert interval_ms <= 5_000

@@ -432,7 +432,7 @@ async def test_who_leaves_takes_nothing_back() -> None:
         await bench.driver.read(lambda groups: groups.describe("other", 0))
 
 
-def test_everything_that_moves_partitions_is_news() -> None:
+async def test_everything_that_moves_partitions_is_news() -> None:
     for record, news in (
         (TargetMember("g", "m", frozenset()), True),
         (CurrentMember("g", "m", 1, 0, MemberState.STABLE, frozenset(), frozenset()), True),
@@ -443,6 +443,6 @@ def test_everything_that_moves_partitions_is_news() -> None:
     ):
         parked = ParkedHeartbeats()
         told: Any = SimpleNamespace(waiting=lambda _group: ("m",))
-        with parked.parked("g", "m") as released, parked.parked("g", "n") as other:
-            parked.look(told, [record])
-            assert released.is_set() is news and not other.is_set()
+        released, other = parked.park("g", "m"), parked.park("g", "n")
+        parked.look(told, [record])
+        assert released.done() is news and not other.done()
