@@ -47,6 +47,12 @@ def create_topic(
 ) -> Outcome[TopicImage]:
     """Place a new topic on nodes, rather on those in service."""
     check_topic_name(command.name.removeprefix(INTERNAL_PREFIX * command.internal))
+    if command.topic_id in image.deleted:
+        raise UnknownTopicError(
+            f"topic {command.name} was created as asked, and has been deleted since",
+            hint="create it again, under a new id",
+            retriable=False,
+        )
     made = image.topics.get(command.topic_id)
     if made is not None and made.name == command.name and not command.validate_only:
         return Outcome((), made)
@@ -118,9 +124,14 @@ def _nodes_for(image: ClusterImage, name: str, replicas: int) -> list[NodeImage]
 
 def delete_topic(image: ClusterImage, command: DeleteTopic) -> Outcome[TopicImage]:
     """End a topic; its name is free, its id is not used again."""
+    if command.request_id:
+        check_id(command.request_id, "request id")
+        done = image.deletion(command.request_id)
+        if done is not None:
+            return Outcome((), TopicImage(done.topic_id, command.name, (), ()))
     topic = _topic(image, command.name)
     check_not_internal(topic.name, "deleted")
-    return Outcome((TopicDeleted(topic.topic_id),), topic)
+    return Outcome((TopicDeleted(topic.topic_id, command.request_id),), topic)
 
 
 def alter_topic(

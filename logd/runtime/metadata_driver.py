@@ -76,7 +76,7 @@ LEADER_RETRY_MS: Final = 100
 
 #: Commands that name what they ask for by an id or a final state: asked twice, they are done once,
 #: and answered as the first time. (A block of producer ids whose answer was lost is not used by
-#: anybody, so that asking again is as good.)
+#: anybody, so that asking again is as good.) A deletion is one of them if it has a request id.
 ONCE: Final = (
     FormCluster,
     RegisterNode,
@@ -93,6 +93,12 @@ ONCE: Final = (
 Follow = Callable[[ClusterImage, ClusterImage], Awaitable[None]]
 #: Called with every committed image, in between two pieces of work of the node.
 OnImage = Callable[[ClusterImage, LogIndex], None]
+
+
+def _is_once(command: Command) -> bool:
+    if isinstance(command, DeleteTopic):
+        return bool(command.request_id)
+    return isinstance(command, ONCE)
 
 
 def _unknown(error: LogdError) -> OutcomeUnknownError:
@@ -271,7 +277,7 @@ class MetadataDriver:
                 refusal: LogdError = error
             except (NetworkError, CallTimeoutError, OutcomeUnknownError) as error:
                 refusal = _unknown(error)
-                if not isinstance(command, ONCE):
+                if not _is_once(command):
                     raise refusal from error
             now_ms = self._clock.monotonic_ms()
             if now_ms >= deadline_ms:
@@ -283,9 +289,7 @@ class MetadataDriver:
     async def _submit_once(self, command: Command, timeout_ms: int) -> Submitted:
         if self._consensus.role is Role.LEADER:
             return await self.decide(command, timeout_ms=timeout_ms)
-        return await self._leader.submit(
-            command, once=isinstance(command, ONCE), timeout_ms=timeout_ms
-        )
+        return await self._leader.submit(command, once=_is_once(command), timeout_ms=timeout_ms)
 
     async def decide(self, command: Command, *, timeout_ms: int = SUBMIT_TIMEOUT_MS) -> Submitted:
         """Decide on a command here; answers once the decision is committed.
