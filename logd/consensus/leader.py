@@ -109,8 +109,8 @@ class Leader:
 
     @property
     def may_send(self) -> bool:
-        """Whether an entry appended now may leave before others have arrived."""
-        return any(peer.may_send for peer in self._peers.values())
+        """Whether a small entry appended now may leave before others have arrived."""
+        return any(peer.may_send(0) for peer in self._peers.values())
 
     @property
     def is_handing_over(self) -> bool:
@@ -304,7 +304,7 @@ class Leader:
     def flush(self) -> None:
         """Send each peer what it lacks and may be sent; calling it again sends nothing more."""
         for node_id, peer in self._peers.items():
-            while peer.may_send and self._has_news_for(peer):
+            while self._has_news_for(peer) and peer.may_send(self._waiting_bytes(peer)):
                 self._send_next(node_id, peer)
 
     def _has_news_for(self, peer: Peer) -> bool:
@@ -315,6 +315,12 @@ class Leader:
             or peer.commit_told < member.commit_index
             or peer.state is PeerState.PROBE
         )
+
+    def _waiting_bytes(self, peer: Peer) -> int:
+        log = self._member.log
+        if peer.next_index == log.end_index or log.term_at(peer.next_index) is None:
+            return 0
+        return log.size_bytes(peer.next_index, log.end_index)
 
     def _send_next(self, to: NodeId, peer: Peer) -> None:
         at = self._point_at(peer.next_index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from logd_wire.errors import (
@@ -142,13 +143,15 @@ def alter_topic(
     check_not_internal(topic.name, "altered")
     records: list[MetadataRecord] = []
     overrides = _altered_config(settings, command, topic)
+    after = topic
     if overrides != topic.overrides:
         records.append(TopicConfigured(topic.topic_id, overrides))
-        configured = replay(image, records).topics[topic.topic_id]
-        records += without_eligible(settings, topic, configured)
+        after = replace(topic, overrides=overrides)
+        records += without_eligible(settings, topic, after)
     if command.partitions not in {0, len(topic.partitions)}:
         records.append(_more_partitions(image, topic, command.partitions))
-    after = replay(image, records).topics[topic.topic_id]
+    if len(records) > 1 or after is topic:
+        after = replay(image, records).topics[topic.topic_id]
     return Outcome(() if command.validate_only else tuple(records), after)
 
 

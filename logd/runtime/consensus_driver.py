@@ -45,7 +45,6 @@ from logd.runtime.ports import Clock, Disk, Rng, Spawn, Task
 from logd.runtime.quorum_view import StoredEntry
 from logd.runtime.raft_reading import read_view
 from logd.runtime.raft_store import Found, RaftStore
-from logd.runtime.signal import wait_until
 from logd.runtime.snapshot_taker import SnapshotTaker
 from logd.runtime.snapshot_transfer import SnapshotReceiver, SnapshotSender
 from logd.runtime.snapshots import Snapshot
@@ -342,7 +341,16 @@ class ConsensusDriver:
 
     async def _pause(self) -> None:
         """Wait until there is something to do, or time has come."""
-        await wait_until(self._wake, self._core.next_deadline_ms(), self._clock)
+        deadline_ms = self._core.next_deadline_ms()
+        if deadline_ms is None:
+            await self._wake.wait()
+        elif not self._wake.is_set():
+            delay_ms = max(deadline_ms - self._clock.monotonic_ms(), 0)
+            timer = asyncio.get_running_loop().call_later(delay_ms / 1000, self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                timer.cancel()
         self._wake.clear()
 
     async def _process(self, ready: Ready) -> bool:

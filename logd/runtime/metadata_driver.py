@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, Protocol, overload
@@ -158,6 +159,8 @@ class MetadataDriver:
         #: whatever becomes of the callers: a caller that gives up takes nothing back.
         self._proposed = 0
         self._applied = 0
+        #: What each of those that are not applied yet leads to, as the machine has replayed it.
+        self._ahead: deque[ClusterImage] = deque()
         #: Waited for until `_applied` comes so far, or leadership is lost.
         self._confirming = Level()
         #: Counts how often leadership was lost.
@@ -188,12 +191,14 @@ class MetadataDriver:
     # --- as the state machine ----------------------------------------------------------------
 
     def on_apply(self, index: LogIndex, term: Term, payloads: Sequence[bytes]) -> None:
+        if self._ahead:
+            # Proposed here, on top of everything before it: it was replayed then.
+            self._image = self._ahead.popleft()
+            self._applied += 1
+            return
         records = [decode_metadata_record(payload) for payload in payloads]
         self._image = replay(self._image, records)
-        if self._applied < self._proposed:
-            self._applied += 1
-        else:
-            self._machine.reset(self._image)
+        self._machine.reset(self._image)
 
     def on_applied(self, index: LogIndex) -> None:
         self._moved(index)
@@ -216,6 +221,7 @@ class MetadataDriver:
         """What was proposed here may not be committed: judge by what is, from now on."""
         self._losses += 1
         self._proposed = self._applied = 0
+        self._ahead.clear()
         self._confirming.release()
         self._machine.reset(self._image)
 
@@ -314,6 +320,7 @@ class MetadataDriver:
         payloads = [encode_metadata_record(record) for record in records]
         self._machine.replay(*records)
         self._proposed += 1
+        self._ahead.append(self._machine.image)
         first = records[0]
         try:
             if isinstance(first, VotersChanged):
@@ -324,6 +331,7 @@ class MetadataDriver:
         except (NotLeaderError, InvalidRequestError):
             # Refused before it was appended, and nothing ran in between.
             self._proposed -= 1
+            self._ahead.pop()
             self._machine.reset(before)
             raise
 
