@@ -14,6 +14,7 @@ from logd.metadata import NodeRemoval, RemoveNode
 from logd.model.ids import NodeId
 from logd.storage import MemoryFiles
 from logd.testing import MemoryCluster, run
+from logd.testing.cluster import peers_of
 from logd.testing.process import ProcessDiedError
 from tests.integration.runtime.test_clusters import broker, create, formed, voters
 from tests.support.loops import until
@@ -177,6 +178,27 @@ def test_topics_come_and_go_while_the_controller_is_killed(after_ms: int, leads:
         await until(lambda: not broker(cluster, 1).image.topics)
 
     run(scenario, nodes=3, seed=after_ms)
+
+
+def test_a_node_comes_back_whose_configured_peers_have_all_left() -> None:
+    async def scenario(cluster: MemoryCluster) -> None:
+        await formed(cluster, 1, 2, 3)
+        admin = cluster.admin(node=3)
+        for node in (4, 5):
+            await cluster.add(node, peers=[1, 2, 3])
+            await admin.add_node(node)
+        known = await members(admin)
+        for node in (1, 2):
+            await admin.remove_node(node, bytes.fromhex(known[node].directory_id))
+            await cluster.crash(node, power_loss=False)
+        await cluster.stop(3)
+        # Under another address, at which no leader looks for it.
+        where = "memory-3:8172"
+        moved = {"listeners.peer": where, "cluster.peers": f"{peers_of(1, 2)},3@{where}"}
+        await cluster.add(3, peers=[1, 2], config=moved, files=cluster.processes[3].files)
+        assert sorted(await members(cluster.admin(node=3))) == [3, 4, 5]
+
+    run(scenario, nodes=3, limit_s=60)
 
 
 def test_the_controller_itself_is_removed() -> None:
