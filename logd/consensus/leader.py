@@ -63,6 +63,8 @@ class Leader:
         #: Whom leadership is transferred to, and when that has failed.
         self._transfer: tuple[NodeId, int] | None = None
         self._peers: dict[NodeId, Peer] = {}
+        #: Until then the quorum cannot be lost: of the answers so far. More of them only add to it.
+        self._safe_until_ms = -1
         self._follow_voters()
         #: Index of this term's no-op.
         self.term_start = member.log.end_index
@@ -126,8 +128,10 @@ class Leader:
     def has_lost_quorum(self) -> bool:
         """Whether no majority answered what it was asked within the last election timeout."""
         member = self._member
-        heard_ms = self._majority(member.now_ms, lambda peer: peer.heard_ms)
-        return member.now_ms - heard_ms > member.timing.election_timeout_ms_max
+        if member.now_ms > self._safe_until_ms:
+            heard_ms = self._majority(member.now_ms, lambda peer: peer.heard_ms)
+            self._safe_until_ms = heard_ms + member.timing.election_timeout_ms_max
+        return member.now_ms > self._safe_until_ms
 
     @property
     def is_overdue(self) -> bool:
@@ -380,6 +384,7 @@ class Leader:
             directories[voter.node_id] = voter.directory_id
         directories.pop(member.node_id, None)
         votes = {voter.node_id for voter in member.voters}
+        self._safe_until_ms = -1
         before, self._peers = self._peers, {}
         for node_id in sorted(directories):
             self._peers[node_id] = self._kept_peer(

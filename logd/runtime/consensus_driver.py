@@ -45,6 +45,7 @@ from logd.runtime.ports import Clock, Disk, Rng, Spawn, Task
 from logd.runtime.quorum_view import StoredEntry
 from logd.runtime.raft_reading import read_view
 from logd.runtime.raft_store import Found, RaftStore
+from logd.runtime.signal import take_wake
 from logd.runtime.snapshot_taker import SnapshotTaker
 from logd.runtime.snapshot_transfer import SnapshotReceiver, SnapshotSender
 from logd.runtime.snapshots import Snapshot
@@ -312,6 +313,8 @@ class ConsensusDriver:
     async def _run(self) -> None:
         while True:
             self._take_in()
+            # Mostly heartbeats, and there is nothing else to do for them.
+            self._send(self._core.take_messages_now())
             while self._core.has_ready():
                 if not await self._process(self._core.ready()):
                     return
@@ -341,17 +344,7 @@ class ConsensusDriver:
 
     async def _pause(self) -> None:
         """Wait until there is something to do, or time has come."""
-        deadline_ms = self._core.next_deadline_ms()
-        if deadline_ms is None:
-            await self._wake.wait()
-        elif not self._wake.is_set():
-            delay_ms = max(deadline_ms - self._clock.monotonic_ms(), 0)
-            timer = asyncio.get_running_loop().call_later(delay_ms / 1000, self._wake.set)
-            try:
-                await self._wake.wait()
-            finally:
-                timer.cancel()
-        self._wake.clear()
+        await take_wake(self._wake, self._core.next_deadline_ms(), self._clock)
 
     async def _process(self, ready: Ready) -> bool:
         """One round in the driver's order; False: the driver is to end."""

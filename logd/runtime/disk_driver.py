@@ -188,10 +188,13 @@ class DiskDriver:
         self._enqueue(_Call(work, target, sync, future))
         return future
 
-    def between_rounds(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """As `call`, for work that touches no file: done at once while the writer rests."""
-        if self._queue or self._round_from_ms is not None or self._failed is not None:
-            return self.call(work)
+    def between_rounds(
+        self, work: Callable[[], T], target: WrittenLog, *, sync: bool = False
+    ) -> asyncio.Future[T]:
+        """As `call`, for work that itself touches no file: done at once while the writer rests."""
+        is_busy = bool(self._queue) or self._round_from_ms is not None
+        if sync or is_busy or self._failed is not None:
+            return self.call(work, target, sync=sync)
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         future.set_result(work())
         return future

@@ -180,7 +180,7 @@ class Partitions:
             return
         for topic_id, topic in after.topics.items():
             known = before.topics.get(topic_id)
-            if same_nodes and known is not None and known.partitions is topic.partitions:
+            if same_nodes and known and known.partitions is topic.partitions:
                 continue
             for state in topic.partitions:
                 found = self._partitions.get(TopicPartitionId(topic_id, state.partition))
@@ -201,10 +201,8 @@ class Partitions:
         """Make, reconfigure and drop logs for what changed; safe to repeat after an error."""
         # Topics that did not change are the same objects in both images.
         known = before.topics
-        changed = sorted(
-            (each for each in after.topics.values() if known.get(each.topic_id) is not each),
-            key=lambda each: each.name,
-        )
+        changed = [each for key, each in after.topics.items() if known.get(key) is not each]
+        changed.sort(key=lambda each: each.name)
         if not after.has_same_partitions(before):
             await self._forget_left(changed)
             await self._open_missing(changed)
@@ -334,11 +332,7 @@ class Partitions:
                     # What was acknowledged under another flush mode is synced before this holds.
                     sync = found.config.flush != config.flush
                     work = partial(found.log.reconfigure, log_config)
-                    told = (
-                        self._driver.call(work, found, sync=True)
-                        if sync
-                        else self._driver.between_rounds(work)
-                    )
+                    told = self._driver.between_rounds(work, found, sync=sync)
                     changes.append((found, config, told))
         await asyncio.gather(*(told for _, _, told in changes))
         for found, config, _ in changes:

@@ -113,9 +113,7 @@ def _from_message(message: pb.MetadataRecord) -> MetadataRecord:  # noqa: C901, 
             added = message.partitions_added
             record = PartitionsAdded(_topic_id(added), tuple(map(_partition, added.partitions)))
         case "topic_deleted":
-            deleted = message.topic_deleted
-            request_id = _id(deleted.request_id) if deleted.request_id else b""
-            record = TopicDeleted(_topic_id(deleted), request_id)
+            record = _topic_deleted(message.topic_deleted)
         case "producer_ids_allocated":
             ids = message.producer_ids_allocated
             record = ProducerIdsAllocated(NodeId(ids.node_id), ids.first_id, ids.count)
@@ -227,6 +225,11 @@ def _topic_created(message: pb.TopicCreated) -> TopicCreated:
         tuple(map(_partition, message.partitions)),
         _overrides(message),
     )
+
+
+def _topic_deleted(message: pb.TopicDeleted) -> TopicDeleted:
+    request_id = message.request_id
+    return TopicDeleted(_topic_id(message), _id(request_id) if request_id else b"")
 
 
 def partition_message(state: PartitionImage) -> pb.PartitionState:

@@ -87,3 +87,18 @@ async def wait_until(news: asyncio.Event, deadline_ms: int | None, clock: Clock)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(delay_ms / 1000):
             await news.wait()
+
+
+async def take_wake(wake: asyncio.Event, deadline_ms: int | None, clock: Clock) -> None:
+    """As `wait_until`, for an event that nobody else waits for: it is not set afterwards."""
+    if not wake.is_set():
+        timer: asyncio.TimerHandle | None = None
+        if deadline_ms is not None:
+            delay_ms = max(deadline_ms - clock.monotonic_ms(), 0)
+            timer = asyncio.get_running_loop().call_later(delay_ms / 1000, wake.set)
+        try:
+            await wake.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+    wake.clear()

@@ -100,8 +100,8 @@ MUTANTS = (
     Mutant(
         "eligible-for-another-least-number",
         "topics",
-        "        records += without_eligible(settings, topic, configured)\n",
-        "        list(without_eligible(settings, topic, configured))\n",
+        "        records += without_eligible(settings, topic, after)\n",
+        "        list(without_eligible(settings, topic, after))\n",
         "test_elections.py::test_another_least_number_forgets_who_was_eligible",
     ),
     Mutant(
