@@ -51,7 +51,7 @@ class RegisterNode:
 class CreateTopic:
     """Create a topic. Answer: the topic; with `validate_only` the plan of it, without an id.
 
-    The same id and name again answer the topic as it is; UnknownTopicError once it was deleted.
+    The same id and name again answer the topic as it is; once it was deleted, without partitions.
     """
 
     topic_id: TopicId

@@ -49,11 +49,8 @@ def create_topic(
     """Place a new topic on nodes, rather on those in service."""
     check_topic_name(command.name.removeprefix(INTERNAL_PREFIX * command.internal))
     if command.topic_id in image.deleted:
-        raise UnknownTopicError(
-            f"topic {command.name} was created as asked, and has been deleted since",
-            hint="create it again, under a new id",
-            retriable=False,
-        )
+        # It was created as asked, and has been deleted since.
+        return Outcome((), TopicImage(command.topic_id, command.name, (), ()))
     made = image.topics.get(command.topic_id)
     if made is not None and made.name == command.name and not command.validate_only:
         return Outcome((), made)

@@ -257,6 +257,9 @@ class AdminHandlers:
     async def _changed(self, topic: TopicImage, validate_only: bool) -> admin_pb2.TopicDescription:
         """A topic just changed; of one that was only planned, or that somebody else has deleted or
         leads since, no partition can be measured."""
+        if not topic.partitions:
+            # Asked for before, and deleted since: there is nothing else to tell.
+            return admin_pb2.TopicDescription(name=topic.name, topic_id=topic.topic_id)
         if not validate_only:
             # The change holds, whatever else can be said of the topic.
             with contextlib.suppress(UnknownTopicError, NotLeaderError):

@@ -312,11 +312,15 @@ class Broker:
             if not (allow_auto_create and self.config.topics.auto_create):
                 raise
         try:
-            return await self.create_topic(name)
+            made = await self.create_topic(name)
         except TopicExistsError:
             # Somebody else was faster.
             await self._metadata.wait_followed()
-            return self.image.topic_named(name)
+        else:
+            if made.partitions:
+                return made
+            # Made, and deleted before its maker knew.
+        return self.image.topic_named(name)
 
     async def create_topic(
         self,

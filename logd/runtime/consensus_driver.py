@@ -313,8 +313,7 @@ class ConsensusDriver:
     async def _run(self) -> None:
         while True:
             self._take_in()
-            # Mostly heartbeats, and there is nothing else to do for them.
-            self._send(self._core.take_messages_now())
+            self._send(self._core.take_messages_now())  # Heartbeats, mostly: all there is to do.
             while self._core.has_ready():
                 if not await self._process(self._core.ready()):
                     return
