@@ -50,6 +50,7 @@ from logd.metadata import (
     MetadataMachine,
     MetadataRecord,
     NodeImage,
+    NodeRemoval,
     ProducerIdBlock,
     RegisterNode,
     Reply,
@@ -268,7 +269,8 @@ class MetadataDriver:
     ) -> Reply:
         """Have a command decided on, and answer once the decision holds and this node sees it.
 
-        With `follow` false the node's logs are not waited for. Raises what the machine refuses
+        With `follow` false the node's logs are not waited for; a removal that is done is not waited
+        for to be seen. Raises what the machine refuses
         with, NotLeaderError when no leader was found in time, OutcomeUnknownError when the answer
         did not come in time.
         """
@@ -289,8 +291,12 @@ class MetadataDriver:
             if now_ms >= deadline_ms:
                 raise refusal
             await wait_until(news, min(deadline_ms, now_ms + LEADER_RETRY_MS), self._clock)
+        reply = submitted.reply
+        if isinstance(reply, NodeRemoval) and reply.done:
+            # It may be this node that has left: nobody tells it any more what is committed.
+            return reply
         await self._wait_seen(submitted.index, follow, deadline_ms)
-        return submitted.reply
+        return reply
 
     async def _submit_once(self, command: Command, timeout_ms: int) -> Submitted:
         if self._consensus.role is Role.LEADER:
