@@ -63,6 +63,8 @@ class Leader:
         #: Whom leadership is transferred to, and when that has failed.
         self._transfer: tuple[NodeId, int] | None = None
         self._peers: dict[NodeId, Peer] = {}
+        #: Until then the quorum cannot be lost: of the answers so far. More of them only add to it.
+        self._safe_until_ms = -1
         self._follow_voters()
         #: Index of this term's no-op.
         self.term_start = member.log.end_index
@@ -109,8 +111,8 @@ class Leader:
 
     @property
     def may_send(self) -> bool:
-        """Whether an entry appended now may leave before others have arrived."""
-        return any(peer.may_send for peer in self._peers.values())
+        """Whether a small entry appended now may leave before others have arrived."""
+        return any(peer.may_send(0) for peer in self._peers.values())
 
     @property
     def is_handing_over(self) -> bool:
@@ -126,8 +128,10 @@ class Leader:
     def has_lost_quorum(self) -> bool:
         """Whether no majority answered what it was asked within the last election timeout."""
         member = self._member
-        heard_ms = self._majority(member.now_ms, lambda peer: peer.heard_ms)
-        return member.now_ms - heard_ms > member.timing.election_timeout_ms_max
+        if member.now_ms > self._safe_until_ms:
+            heard_ms = self._majority(member.now_ms, lambda peer: peer.heard_ms)
+            self._safe_until_ms = heard_ms + member.timing.election_timeout_ms_max
+        return member.now_ms > self._safe_until_ms
 
     @property
     def is_overdue(self) -> bool:
@@ -304,7 +308,7 @@ class Leader:
     def flush(self) -> None:
         """Send each peer what it lacks and may be sent; calling it again sends nothing more."""
         for node_id, peer in self._peers.items():
-            while peer.may_send and self._has_news_for(peer):
+            while self._has_news_for(peer) and peer.may_send(self._waiting_bytes(peer)):
                 self._send_next(node_id, peer)
 
     def _has_news_for(self, peer: Peer) -> bool:
@@ -315,6 +319,12 @@ class Leader:
             or peer.commit_told < member.commit_index
             or peer.state is PeerState.PROBE
         )
+
+    def _waiting_bytes(self, peer: Peer) -> int:
+        log = self._member.log
+        if peer.next_index == log.end_index or log.term_at(peer.next_index) is None:
+            return 0
+        return log.size_bytes(peer.next_index, log.end_index)
 
     def _send_next(self, to: NodeId, peer: Peer) -> None:
         at = self._point_at(peer.next_index)
@@ -374,6 +384,7 @@ class Leader:
             directories[voter.node_id] = voter.directory_id
         directories.pop(member.node_id, None)
         votes = {voter.node_id for voter in member.voters}
+        self._safe_until_ms = -1
         before, self._peers = self._peers, {}
         for node_id in sorted(directories):
             self._peers[node_id] = self._kept_peer(

@@ -44,6 +44,9 @@ class Member:
         #: When the leader of this term was heard of last.
         self.contact_ms: int | None = None
         self.outbox = Outbox()
+        #: The voters of whom it was asked last whether this node is one, and the answer.
+        self._looked_at: Voters | None = None
+        self._votes = False
         self._random = random
         self.restart_election_timer()
 
@@ -76,7 +79,10 @@ class Member:
     @property
     def is_voter(self) -> bool:
         """Whether this node votes, from this directory."""
-        return self._is_among(self.log.voters)
+        voters = self.log.voters
+        if voters is not self._looked_at:
+            self._looked_at, self._votes = voters, self._is_among(voters)
+        return self._votes
 
     @property
     def may_campaign(self) -> bool:

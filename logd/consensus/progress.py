@@ -3,7 +3,7 @@
 | state | what is sent | left by |
 | --- | --- | --- |
 | PROBE | one append, the next after it or a later heartbeat is answered | acknowledged: REPLICATE |
-| REPLICATE | appends back to back, bounded in number and bytes in flight | rejected: PROBE |
+| REPLICATE | an append; beside one in flight, another if it is worth it | rejected: PROBE |
 | SNAPSHOT | empty appends: is it there? | it is: REPLICATE; failed, or long not: PROBE |
 
 PROBE and REPLICATE go to SNAPSHOT when the log no longer holds what comes next.
@@ -20,9 +20,11 @@ from logd.model.ids import DirectoryId, LogIndex
 
 #: Bytes of the entries of one append; one larger entry goes alone.
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
-#: Appends on their way to one member, in REPLICATE. Two hide one way behind the other; what comes
-#: meanwhile goes together in the next, so that under load a message and a sync carry many entries.
+#: Appends on their way to one member, in REPLICATE. Two hide one way behind the other.
 IN_FLIGHT_MESSAGES_MAX: Final = 2
+#: So much has to wait for a second append to leave beside the first. Less goes together when that
+#: one is answered: under load a message and a sync carry many small entries.
+PIPELINED_BYTES_MIN: Final = 16 * 1024
 IN_FLIGHT_BYTES_MAX: Final = 4 * MESSAGE_BYTES_MAX
 
 
@@ -66,14 +68,15 @@ class Peer:
         self._in_flight: deque[tuple[LogIndex, int]] = deque()
         self._in_flight_bytes = 0
 
-    @property
-    def may_send(self) -> bool:
+    def may_send(self, waiting_bytes: int) -> bool:
+        """Whether an append may leave now; `waiting_bytes` of entries would go with it."""
         match self.state:
             case PeerState.PROBE:
                 return not self._is_waiting
             case PeerState.REPLICATE:
-                return (
-                    len(self._in_flight) < IN_FLIGHT_MESSAGES_MAX
+                return not self._in_flight or (
+                    waiting_bytes >= PIPELINED_BYTES_MIN
+                    and len(self._in_flight) < IN_FLIGHT_MESSAGES_MAX
                     and self._in_flight_bytes < IN_FLIGHT_BYTES_MAX
                 )
             case PeerState.SNAPSHOT:

@@ -51,7 +51,7 @@ class RegisterNode:
 class CreateTopic:
     """Create a topic. Answer: the topic; with `validate_only` the plan of it, without an id.
 
-    The same id and name again answer the topic as it is.
+    The same id and name again answer the topic as it is; once it was deleted, without partitions.
     """
 
     topic_id: TopicId
@@ -68,9 +68,15 @@ class CreateTopic:
 
 @dataclass(frozen=True, slots=True)
 class DeleteTopic:
-    """Delete a topic. Answer: the topic as it was."""
+    """Delete a topic. Answer: the topic as it was.
+
+    The same request id again changes nothing, whatever has that name since: its answer is the
+    topic's id and name, for as long as the deletion is remembered.
+    """
 
     name: str
+    #: Empty: the command is not to be sent twice.
+    request_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

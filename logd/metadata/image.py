@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Final
 
 from logd_wire.errors import ErrorCode, UnknownTopicError
 
@@ -13,6 +14,7 @@ from logd.metadata.records import (
     NodeRemoved,
     Overrides,
     PartitionImage,
+    TopicDeleted,
     VoterImage,
 )
 from logd.model.ids import (
@@ -26,6 +28,8 @@ from logd.model.ids import (
 )
 from logd.model.names import is_internal
 
+#: So many deletions are remembered, for requests whose answer was lost and that are sent again.
+DELETIONS_KEPT: Final = 4_096
 #: A node as the cluster knows it: its latest registration, fenced or not.
 NodeImage = NodeRegistered
 
@@ -81,6 +85,8 @@ class ClusterImage:
     voters: tuple[VoterImage, ...] = ()
     #: Directories that may never come back, with the registration that each one had.
     removed: Mapping[DirectoryId, NodeRemoved] = field(default_factory=lambda: MappingProxyType({}))
+    #: The last deletions of topics that had a request id, oldest first: `DELETIONS_KEPT` at most.
+    deleted: Mapping[TopicId, TopicDeleted] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def last_node_epoch(self) -> int:
@@ -101,6 +107,17 @@ class ClusterImage:
             self.nodes is other.nodes
             and self.voters == other.voters
             and self.cluster_id == other.cluster_id
+        )
+
+    def has_same_partitions(self, other: ClusterImage) -> bool:
+        """Whether at most the configuration of topics differs between the two. False is said
+        also of some equal ones that do not come of each other."""
+        if self.topics is other.topics:
+            return True
+        # Replay leaves alone what does not change.
+        return self.topic_ids is other.topic_ids and all(
+            other.topics[topic_id].partitions is topic.partitions
+            for topic_id, topic in self.topics.items()
         )
 
     def voter(self, node_id: NodeId) -> VoterImage | None:
@@ -127,6 +144,12 @@ class ClusterImage:
             )
         return self.topics[topic_id]
 
+    def deletion(self, request_id: bytes) -> TopicDeleted | None:
+        """What a request to delete has done; None: nothing yet, or so long ago that it is
+        forgotten."""
+        found = (each for each in self.deleted.values() if each.request_id == request_id)
+        return next(found, None)
+
     def topics_by_name(self) -> list[TopicImage]:
         """Return all topics, sorted by name."""
         return [self.topics[topic_id] for _, topic_id in sorted(self.topic_ids.items())]
@@ -146,6 +169,8 @@ def find_problems(image: ClusterImage) -> list[str]:
         problems.append("topics by id and topics by name differ")
     if image.cluster_id is None and image != ClusterImage():
         problems.append("there is something in a cluster that was never formed")
+    if len(image.deleted) > DELETIONS_KEPT or not image.deleted.keys().isdisjoint(image.topics):
+        problems.append("too many deletions are remembered, or that of a topic that is there")
     for topic_id, topic in image.topics.items():
         if topic_id != topic.topic_id:
             problems.append(f"topic {topic.name} is kept under another id")

@@ -60,6 +60,7 @@ def register(
         command.peer_address,
         node_epoch=image.last_node_epoch + 1,
         fenced=True,
+        vote_withdrawn=before is not None and before.vote_withdrawn,
     )
     if before is not None and before == replace(
         node, node_epoch=before.node_epoch, fenced=before.fenced

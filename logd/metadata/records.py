@@ -22,7 +22,8 @@ class ClusterFormed:
 class NodeRegistered:
     """A node took part under this identity; it replaces the node's earlier registration.
 
-    In an image this is the node as it is now: `fenced` follows NodeFenced and NodeUnfenced.
+    In an image this is the node as it is now: `fenced` follows NodeFenced and NodeUnfenced,
+    `vote_withdrawn` VotersChanged.
     """
 
     node_id: NodeId
@@ -39,6 +40,8 @@ class NodeRegistered:
     node_epoch: int
     #: Fenced: it leads nothing and is in no in-sync set.
     fenced: bool
+    #: It had a vote from this directory, and that was taken away: whoever did so meant it.
+    vote_withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +177,11 @@ class PartitionsAdded:
 
 @dataclass(frozen=True, slots=True)
 class TopicDeleted:
-    """A topic ended."""
+    """A topic ended. With a request id the deletion is remembered; a snapshot lists those."""
 
     topic_id: TopicId
+    #: Of the request that ended it, 16 bytes; empty: it had none.
+    request_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

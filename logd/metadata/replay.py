@@ -14,7 +14,7 @@ from typing import Generic, TypeVar, assert_never
 
 from logd_wire.errors import StorageFailedError
 
-from logd.metadata.image import ClusterImage, TopicImage
+from logd.metadata.image import DELETIONS_KEPT, ClusterImage, TopicImage
 from logd.metadata.records import (
     ClusterFormed,
     MetadataRecord,
@@ -89,6 +89,7 @@ class _Draft:
         self._next_producer_id = image.next_producer_id
         self._voters = image.voters
         self._removed = _Table(image.removed)
+        self._deleted = _Table(image.deleted)
         #: Partitions of topics in which some have changed, until something asks for the topic: one
         #: entry may change thousands of one topic.
         self._changed: dict[TopicId, list[PartitionImage]] = {}
@@ -104,6 +105,7 @@ class _Draft:
             self._next_producer_id,
             self._voters,
             self._removed.now,
+            self._deleted.now,
         )
 
     def apply(self, record: MetadataRecord) -> None:  # noqa: C901, PLR0912 - dispatch
@@ -121,7 +123,7 @@ class _Draft:
             case NodeRemoved():
                 self._remove(record)
             case VotersChanged():
-                self._voters = record.voters
+                self._change_voters(record)
             case TopicCreated():
                 self._create(record)
             case TopicConfigured():
@@ -162,6 +164,16 @@ class _Draft:
         self._nodes.own.pop(record.node_id, None)
         self._removed.own[record.directory_id] = record
 
+    def _change_voters(self, record: VotersChanged) -> None:
+        """Note with the nodes who has lost a vote: only a command gives it back."""
+        before = {voter.directory_id for voter in self._voters}
+        after = {voter.directory_id for voter in record.voters}
+        self._voters = record.voters
+        for node in tuple(self._nodes.now.values()):
+            if node.directory_id in before ^ after:
+                withdrawn = node.directory_id in before
+                self._nodes.own[node.node_id] = replace(node, vote_withdrawn=withdrawn)
+
     def _topic(self, topic_id: TopicId) -> TopicImage:
         topic = self._topics.now.get(topic_id)
         if topic is None:
@@ -172,7 +184,8 @@ class _Draft:
         return topic
 
     def _create(self, record: TopicCreated) -> None:
-        if record.topic_id in self._topics.now or record.name in self._topic_ids.now:
+        is_used = record.topic_id in self._topics.now or record.topic_id in self._deleted.now
+        if is_used or record.name in self._topic_ids.now:
             raise InconsistentLogError(f"topic {record.name} was created twice")
         _check_in_a_row(record.name, record.partitions)
         self._topics.own[record.topic_id] = TopicImage(
@@ -181,9 +194,19 @@ class _Draft:
         self._topic_ids.own[record.name] = record.topic_id
 
     def _delete(self, record: TopicDeleted) -> None:
-        topic = self._topic(record.topic_id)
-        del self._topics.own[topic.topic_id]
-        del self._topic_ids.own[topic.name]
+        """End the topic, if it is not long gone: a snapshot lists the deletions that are
+        remembered."""
+        if record.topic_id in self._deleted.now:
+            raise InconsistentLogError(f"topic {format_id(record.topic_id)} was deleted twice")
+        if not record.request_id or record.topic_id in self._topics.now:
+            topic = self._topic(record.topic_id)
+            del self._topics.own[topic.topic_id]
+            del self._topic_ids.own[topic.name]
+        if record.request_id:
+            deleted = self._deleted.own
+            deleted[record.topic_id] = record
+            if len(deleted) > DELETIONS_KEPT:
+                del deleted[next(iter(deleted))]
 
     def _add_partitions(self, record: PartitionsAdded) -> None:
         topic = self._topic(record.topic_id)

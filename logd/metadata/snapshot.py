@@ -41,6 +41,7 @@ def _records(image: ClusterImage) -> Iterator[MetadataRecord]:
     if image.next_producer_id:
         # Only the end of what was handed out counts, not to whom.
         yield ProducerIdsAllocated(NO_NODE, image.next_producer_id - 1, 1)
+    yield from image.deleted.values()
     for topic in image.topics.values():
         yield from _of_topic(topic)
 

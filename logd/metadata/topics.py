@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from logd_wire.errors import (
@@ -47,6 +48,9 @@ def create_topic(
 ) -> Outcome[TopicImage]:
     """Place a new topic on nodes, rather on those in service."""
     check_topic_name(command.name.removeprefix(INTERNAL_PREFIX * command.internal))
+    if command.topic_id in image.deleted:
+        # It was created as asked, and has been deleted since.
+        return Outcome((), TopicImage(command.topic_id, command.name, (), ()))
     made = image.topics.get(command.topic_id)
     if made is not None and made.name == command.name and not command.validate_only:
         return Outcome((), made)
@@ -118,9 +122,14 @@ def _nodes_for(image: ClusterImage, name: str, replicas: int) -> list[NodeImage]
 
 def delete_topic(image: ClusterImage, command: DeleteTopic) -> Outcome[TopicImage]:
     """End a topic; its name is free, its id is not used again."""
+    if command.request_id:
+        check_id(command.request_id, "request id")
+        done = image.deletion(command.request_id)
+        if done is not None:
+            return Outcome((), TopicImage(done.topic_id, command.name, (), ()))
     topic = _topic(image, command.name)
     check_not_internal(topic.name, "deleted")
-    return Outcome((TopicDeleted(topic.topic_id),), topic)
+    return Outcome((TopicDeleted(topic.topic_id, command.request_id),), topic)
 
 
 def alter_topic(
@@ -131,13 +140,15 @@ def alter_topic(
     check_not_internal(topic.name, "altered")
     records: list[MetadataRecord] = []
     overrides = _altered_config(settings, command, topic)
+    after = topic
     if overrides != topic.overrides:
         records.append(TopicConfigured(topic.topic_id, overrides))
-        configured = replay(image, records).topics[topic.topic_id]
-        records += without_eligible(settings, topic, configured)
+        after = replace(topic, overrides=overrides)
+        records += without_eligible(settings, topic, after)
     if command.partitions not in {0, len(topic.partitions)}:
         records.append(_more_partitions(image, topic, command.partitions))
-    after = replay(image, records).topics[topic.topic_id]
+    if len(records) > 1 or after is topic:
+        after = replay(image, records).topics[topic.topic_id]
     return Outcome(() if command.validate_only else tuple(records), after)
 
 

@@ -206,6 +206,9 @@ _VALUES_NOT_OFFERED: Final[dict[tuple[str, str], str]] = {
 }
 
 
+_Items = tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class TopicConfig:
     """Every value in force for one topic; units are in the names, -1 is *no limit*."""
@@ -267,7 +270,14 @@ def parse_topic_config(
     `defaults` are the node's `topic_defaults`. Raises InvalidConfigError for an unknown name, a
     value out of bounds, or values that contradict each other.
     """
-    texts = _in_force(overrides, defaults or {}, replication_factor)
+    own, others = tuple(overrides.items()), tuple((defaults or {}).items())
+    return _parsed(own, others, replication_factor)
+
+
+#: Each change of a topic is looked at by several: who decides, who keeps its logs, who tells of it.
+@lru_cache(maxsize=1_024)
+def _parsed(overrides: _Items, defaults: _Items, replication_factor: int) -> TopicConfig:
+    texts = _in_force(dict(overrides), dict(defaults), replication_factor)
     values: dict[str, Any] = {
         _attribute(name): _parse_one(name, text) for name, (text, _) in texts.items()
     }

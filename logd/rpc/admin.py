@@ -37,6 +37,7 @@ from logd.rpc.checks import (
     INT32_MAX,
     INT64_MAX,
     check_count,
+    check_drawn_id,
     check_name,
     check_partition,
     check_range,
@@ -76,12 +77,14 @@ class AdminHandlers:
         _check_partitions(request.partitions)
         _check_replication_factor(request.replication_factor)
         _check_config(request.config)
+        check_drawn_id("topic_id", request.topic_id)
         topic = await self._edge.broker.create_topic(
             request.name,
             partitions=request.partitions,
             replication_factor=request.replication_factor or -1,
             config=dict(request.config),
             validate_only=request.validate_only,
+            topic_id=request.topic_id,
         )
         described = await self._changed(topic, request.validate_only)
         return admin_pb2.CreateTopicResponse(topic=described)
@@ -92,7 +95,9 @@ class AdminHandlers:
         """Delete one topic."""
         check_name(request.name)
         self._edge.authorize_topic(connection, Operation.DELETE, request.name)
-        topic_id = await self._edge.broker.delete_topic(request.name)
+        check_drawn_id("request_id", request.request_id)
+        broker = self._edge.broker
+        topic_id = await broker.delete_topic(request.name, request_id=request.request_id)
         return admin_pb2.DeleteTopicResponse(topic_id=topic_id)
 
     async def alter_topic(
@@ -259,6 +264,9 @@ class AdminHandlers:
     async def _changed(self, topic: TopicImage, validate_only: bool) -> admin_pb2.TopicDescription:
         """A topic just changed; of one that was only planned, or that somebody else has deleted or
         leads since, no partition can be measured."""
+        if not topic.partitions:
+            # Asked for before, and deleted since: there is nothing else to tell.
+            return admin_pb2.TopicDescription(name=topic.name, topic_id=topic.topic_id)
         if not validate_only:
             # The change holds, whatever else can be said of the topic.
             with contextlib.suppress(UnknownTopicError, NotLeaderError):

@@ -34,6 +34,15 @@ def check_topic_id(topic_id: bytes) -> None:
         )
 
 
+def check_drawn_id(what: str, value: bytes) -> None:
+    """Refuse what is no id that a client drew; empty: it drew none."""
+    if value and (len(value) != ID_BYTES or not any(value)):
+        raise InvalidRequestError(
+            f"{what} has {len(value)} bytes, or only zeros",
+            hint=f"it is {ID_BYTES} random bytes, or left out",
+        )
+
+
 def check_partition(partition: int) -> None:
     if not 0 <= partition < PARTITIONS_PER_TOPIC_MAX:
         raise InvalidRequestError(

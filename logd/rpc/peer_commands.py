@@ -56,7 +56,8 @@ def encode_command(command: Command) -> pb.Command:  # noqa: C901, PLR0912 - dis
         case CreateTopic():
             message.create_topic.CopyFrom(_create_message(command))
         case DeleteTopic():
-            message.delete_topic.CopyFrom(pb.DeleteTopicCommand(name=command.name))
+            message.delete_topic.name = command.name
+            message.delete_topic.request_id = command.request_id
         case AlterTopic():
             message.alter_topic.CopyFrom(_alter_message(command))
         case AllocateProducerIds():
@@ -108,7 +109,7 @@ def decode_command(message: pb.Command) -> Command:  # noqa: C901, PLR0912 - dis
         case "create_topic":
             command = _create(message.create_topic)
         case "delete_topic":
-            command = DeleteTopic(message.delete_topic.name)
+            command = _delete(message.delete_topic)
         case "alter_topic":
             command = _alter(message.alter_topic)
         case "allocate_producer_ids":
@@ -220,6 +221,13 @@ def _create(message: pb.CreateTopicCommand) -> CreateTopic:
         dict(message.config),
         message.validate_only,
         message.internal,
+    )
+
+
+def _delete(message: pb.DeleteTopicCommand) -> DeleteTopic:
+    request_id = message.request_id
+    return DeleteTopic(
+        message.name, values.id_bytes("request_id", request_id) if request_id else b""
     )
 
 

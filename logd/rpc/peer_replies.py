@@ -92,6 +92,7 @@ def _node(message: record_pb2.NodeRegistered) -> NodeImage:
         values.address(message.peer_address, what="peer_address"),
         values.number("node_epoch", message.node_epoch),
         message.fenced,
+        message.vote_withdrawn,
     )
 
 

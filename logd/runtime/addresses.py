@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from logd.consensus.log_types import Voters
 from logd.metadata import ClusterImage
-from logd.model.addresses import PeerAddresses
+from logd.model.addresses import PeerAddress, PeerAddresses
 from logd.model.ids import NodeId
 
 
@@ -32,6 +32,11 @@ class AddressBook:
     def of(self, node_id: NodeId) -> str:
         """The address of a node; empty: unknown."""
         return self._own_address if node_id == self._own_id else self._known.get(node_id, "")
+
+    @property
+    def known(self) -> PeerAddresses:
+        """All of the others that have one."""
+        return tuple(PeerAddress(*each) for each in self._known.items())
 
     def learn(self, node_id: NodeId, address: str) -> None:
         """Take over what another node says about one of which nothing is known here."""

@@ -323,11 +323,15 @@ class Broker:
             if not (allow_auto_create and self.config.topics.auto_create):
                 raise
         try:
-            return await self.create_topic(name)
+            made = await self.create_topic(name)
         except TopicExistsError:
             # Somebody else was faster.
             await self._metadata.wait_followed()
-            return self.image.topic_named(name)
+        else:
+            if made.partitions:
+                return made
+            # Made, and deleted before its maker knew.
+        return self.image.topic_named(name)
 
     async def create_topic(
         self,
@@ -337,11 +341,15 @@ class Broker:
         replication_factor: int = -1,
         config: Mapping[str, str] | None = None,
         validate_only: bool = False,
+        topic_id: bytes = b"",
     ) -> TopicImage:
-        """Create a topic; it can be produced to when this returns."""
+        """Create a topic; it can be produced to when this returns.
+
+        `topic_id`: drawn by whoever may ask again; then the topic is found that was made before.
+        """
         self.check_running()
         command = CreateTopic(
-            topic_id=TopicId(self._rng.randbytes(16)),
+            topic_id=TopicId(topic_id or self._rng.randbytes(16)),
             name=name,
             partitions=partitions,
             replication_factor=replication_factor,
@@ -350,9 +358,13 @@ class Broker:
         )
         return await self._submit_topic(command)
 
-    async def delete_topic(self, name: str) -> TopicId:
-        """Delete a topic; returns the id that it had."""
-        return (await self._submit_topic(DeleteTopic(name))).topic_id
+    async def delete_topic(self, name: str, *, request_id: bytes = b"") -> TopicId:
+        """Delete a topic; returns the id that it had.
+
+        `request_id`: drawn by whoever may ask again; then it is found that it was done before.
+        """
+        command = DeleteTopic(name, request_id or self._rng.randbytes(16))
+        return (await self._submit_topic(command)).topic_id
 
     async def alter_topic(
         self,

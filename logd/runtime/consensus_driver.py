@@ -45,7 +45,7 @@ from logd.runtime.ports import Clock, Disk, Rng, Spawn, Task
 from logd.runtime.quorum_view import StoredEntry
 from logd.runtime.raft_reading import read_view
 from logd.runtime.raft_store import Found, RaftStore
-from logd.runtime.signal import wait_until
+from logd.runtime.signal import take_wake
 from logd.runtime.snapshot_taker import SnapshotTaker
 from logd.runtime.snapshot_transfer import SnapshotReceiver, SnapshotSender
 from logd.runtime.snapshots import Snapshot
@@ -313,6 +313,7 @@ class ConsensusDriver:
     async def _run(self) -> None:
         while True:
             self._take_in()
+            self._send(self._core.take_messages_now())  # Heartbeats, mostly: all there is to do.
             while self._core.has_ready():
                 if not await self._process(self._core.ready()):
                     return
@@ -342,8 +343,7 @@ class ConsensusDriver:
 
     async def _pause(self) -> None:
         """Wait until there is something to do, or time has come."""
-        await wait_until(self._wake, self._core.next_deadline_ms(), self._clock)
-        self._wake.clear()
+        await take_wake(self._wake, self._core.next_deadline_ms(), self._clock)
 
     async def _process(self, ready: Ready) -> bool:
         """One round in the driver's order; False: the driver is to end."""

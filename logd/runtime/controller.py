@@ -27,7 +27,7 @@ from logd.metadata import (
     UpdateVoter,
 )
 from logd.metadata.voters import stale_voters
-from logd.model.ids import DirectoryId, LogIndex, NodeId, Term
+from logd.model.ids import LogIndex, NodeId, Term
 from logd.runtime.consensus_driver import ConsensusDriver
 from logd.runtime.metadata_driver import MetadataDriver
 from logd.runtime.peers import NodeHeartbeat, Submitted
@@ -76,8 +76,6 @@ class Controller:
         self._unfencing: dict[NodeId, None] = {}
         #: The nodes when partitions were settled last.
         self._settled_nodes: dict[NodeId, NodeImage] = {}
-        #: Directories that voted in this leadership: whoever took the vote away meant it.
-        self._voted: dict[DirectoryId, None] = {}
         self._balance_ms = 0
         self._may_serve = False
 
@@ -143,7 +141,6 @@ class Controller:
         if self._sessions is None or self._led_term != consensus.term:
             self._led_term = consensus.term
             self._settled_nodes = {}
-            self._voted.clear()
             self._balance_ms = now_ms + BALANCE_MS
             image, index = self._metadata.image, consensus.applied_index
             self._sessions = NodeSessions(self._timing, image, index, now_ms)
@@ -226,7 +223,6 @@ class Controller:
         if not image.voters:
             others = len(image.nodes) > 1 and self._node_id in image.nodes
             return AddVoter(self._node_id) if others else None
-        self._voted.update((voter.directory_id, None) for voter in image.voters)
         candidates = [
             node
             for node in image.nodes.values()
@@ -236,7 +232,8 @@ class Controller:
         return next(map(AddVoter, ready), None)
 
     def _may_vote(self, node: NodeImage) -> bool:
-        if node.fenced or not node.peer_address or node.directory_id in self._voted:
+        # Whoever took a vote away meant it: only an operator gives it back.
+        if node.fenced or not node.peer_address or node.vote_withdrawn:
             return False
         status = self._consensus.status()
         return any(

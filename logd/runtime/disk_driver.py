@@ -201,6 +201,17 @@ class DiskDriver:
         self._enqueue(_Call(work, target, sync, future, apart=apart))
         return future
 
+    def between_rounds(
+        self, work: Callable[[], T], target: WrittenLog, *, sync: bool = False
+    ) -> asyncio.Future[T]:
+        """As `call`, for work that itself touches no file: done at once while the writer rests."""
+        is_busy = bool(self._queue) or self._round_from_ms is not None
+        if sync or is_busy or self._failed is not None:
+            return self.call(work, target, sync=sync)
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        future.set_result(work())
+        return future
+
     def append_copied(
         self, target: WrittenLog, batches: bytes, append_ms: int, *, forgotten_end: int = 0
     ) -> asyncio.Future[int]:

@@ -22,7 +22,7 @@ from typing import Final
 
 from logd_wire.errors import ConfigError, ErrorCode, LogdError
 
-from logd.model.addresses import PeerAddresses
+from logd.model.addresses import PeerAddress, PeerAddresses
 from logd.model.ids import ClusterId, NodeId, format_id
 from logd.runtime.peers import Identified, Identify, PeerTransport
 from logd.runtime.ports import Clock
@@ -99,7 +99,8 @@ class Formation:
             heard = {answer.identity.node_id for answer in answers}
             silent = [str(each) for each in self._others if each.node_id not in heard]
             remind(
-                "waiting to form or to find a cluster; no answer from: %s",
+                "waiting to form or to find a cluster; no answer from: %s. If "
+                "those have all left the cluster, name nodes that are in it in cluster.peers",
                 ", ".join(silent) or "nobody, and the node with the lowest id founds it",
             )
             await self._clock.sleep_ms(RETRY_MS)
@@ -121,14 +122,8 @@ class Formation:
         return [answer for answer in found if answer is not None]
 
     async def _identify(self, node_id: NodeId, address: str) -> Identified | None:
-        try:
-            answer = await self._transport.call(address, Identify(), timeout_ms=IDENTIFY_TIMEOUT_MS)
-        except LogdError as error:
-            if not may_pass(error):
-                _logger.warning("node %d at %s: %s", node_id, address, error)
-            return None
-        assert isinstance(answer, Identified), "the transport matches answers to calls"
-        if answer.identity.node_id != node_id:
+        answer = await self._answer(node_id, address)
+        if answer is not None and answer.identity.node_id != node_id:
             raise ConfigError(
                 f"at {address} there is node {answer.identity.node_id}, and cluster.peers says that"
                 f" it is node {node_id}",
@@ -136,12 +131,32 @@ class Formation:
             )
         return answer
 
-    async def find_leader(self) -> Identified | None:
-        """Return what the peer says that knows the newest leader, and its address; None: nobody.
+    async def _answer(self, node_id: NodeId, address: str) -> Identified | None:
+        try:
+            answer = await self._transport.call(address, Identify(), timeout_ms=IDENTIFY_TIMEOUT_MS)
+        except LogdError as error:
+            if not may_pass(error):
+                _logger.warning("node %d at %s: %s", node_id, address, error)
+            return None
+        assert isinstance(answer, Identified), "the transport matches answers to calls"
+        return answer
 
-        One that says that this node leads knows less than this node, which has only begun.
+    async def find_leader(
+        self, own: ClusterId, learned: Sequence[PeerAddress] = ()
+    ) -> Identified | None:
+        """Return what the node says that knows the newest leader, and its address; None: nobody.
+
+        `learned`: where others of the cluster `own` were when this node last knew; those of the
+        configuration may all be gone. One that says that this node leads knows less than this node,
+        which has only begun.
         """
+        others = [each for each in learned if each not in self._others]
         asked = await self._ask(self._others)
+        asked += [
+            answer
+            for answer in await asyncio.gather(*(self._answer(*each) for each in others))
+            if answer is not None and answer.identity.cluster_id == own
+        ]
         answers = [
             answer
             for answer in asked

@@ -151,7 +151,7 @@ class GroupCoordinator:
     def follow(self, image: ClusterImage) -> None:
         """The metadata changed."""
         before, self._seen = self._seen, image
-        if before.topics is image.topics and before.nodes is image.nodes:
+        if before.nodes is image.nodes and image.has_same_partitions(before):
             return
         topics = _topics_of(image)
         if topics != self._topics:

@@ -267,6 +267,9 @@ class Membership:
             await self._ports.clock.sleep_ms(RETRY_MS)
         await self.consensus.wait_caught_up()
 
+    async def _find_leader(self, formation: Formation) -> Identified | None:
+        return await formation.find_leader(self.cluster_id, self.addresses.known)
+
     async def _look_for_leader(self, formation: Formation) -> None:
         """Ask the peers where a leader is of which nothing here says it.
 
@@ -279,7 +282,7 @@ class Membership:
             if leader_id is None or self.addresses.of(leader_id):
                 await news.wait()
                 continue
-            found = await formation.find_leader()
+            found = await self._find_leader(formation)
             if found is not None:
                 self.addresses.learn(found.leader_id, found.leader_address)
             await self._ports.clock.sleep_ms(RETRY_MS)
@@ -288,9 +291,12 @@ class Membership:
         """`asks`: ask the peers who leads; the log of a node that nobody knows says nothing."""
         metadata = self.metadata
         if self._formation is not None and (asks or self.consensus.leader_id is None):
-            self._leader_hint = await self._formation.find_leader()
+            self._leader_hint = await self._find_leader(self._formation)
             if self.consensus.leader_id is None and self._leader_hint is None:
-                remind("waiting to be taken into the cluster: nobody knows a leader")
+                remind(
+                    "waiting to be taken into the cluster: nobody knows a leader. If the nodes of "
+                    "cluster.peers have all left it, name nodes that are in it there"
+                )
                 return False
         try:
             if self.consensus.leads and metadata.image.cluster_id is None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, Protocol, overload
@@ -49,6 +50,7 @@ from logd.metadata import (
     MetadataMachine,
     MetadataRecord,
     NodeImage,
+    NodeRemoval,
     ProducerIdBlock,
     RegisterNode,
     Reply,
@@ -76,7 +78,7 @@ LEADER_RETRY_MS: Final = 100
 
 #: Commands that name what they ask for by an id or a final state: asked twice, they are done once,
 #: and answered as the first time. (A block of producer ids whose answer was lost is not used by
-#: anybody, so that asking again is as good.)
+#: anybody, so that asking again is as good.) A deletion is one of them if it has a request id.
 ONCE: Final = (
     FormCluster,
     RegisterNode,
@@ -93,6 +95,12 @@ ONCE: Final = (
 Follow = Callable[[ClusterImage, ClusterImage], Awaitable[None]]
 #: Called with every committed image, in between two pieces of work of the node.
 OnImage = Callable[[ClusterImage, LogIndex], None]
+
+
+def _is_once(command: Command) -> bool:
+    if isinstance(command, DeleteTopic):
+        return bool(command.request_id)
+    return isinstance(command, ONCE)
 
 
 def _unknown(error: LogdError) -> OutcomeUnknownError:
@@ -152,6 +160,8 @@ class MetadataDriver:
         #: whatever becomes of the callers: a caller that gives up takes nothing back.
         self._proposed = 0
         self._applied = 0
+        #: What each of those that are not applied yet leads to, as the machine has replayed it.
+        self._ahead: deque[ClusterImage] = deque()
         #: Waited for until `_applied` comes so far, or leadership is lost.
         self._confirming = Level()
         #: Counts how often leadership was lost.
@@ -182,12 +192,14 @@ class MetadataDriver:
     # --- as the state machine ----------------------------------------------------------------
 
     def on_apply(self, index: LogIndex, term: Term, payloads: Sequence[bytes]) -> None:
+        if self._ahead:
+            # Proposed here, on top of everything before it: it was replayed then.
+            self._image = self._ahead.popleft()
+            self._applied += 1
+            return
         records = [decode_metadata_record(payload) for payload in payloads]
         self._image = replay(self._image, records)
-        if self._applied < self._proposed:
-            self._applied += 1
-        else:
-            self._machine.reset(self._image)
+        self._machine.reset(self._image)
 
     def on_applied(self, index: LogIndex) -> None:
         self._moved(index)
@@ -210,6 +222,7 @@ class MetadataDriver:
         """What was proposed here may not be committed: judge by what is, from now on."""
         self._losses += 1
         self._proposed = self._applied = 0
+        self._ahead.clear()
         self._confirming.release()
         self._machine.reset(self._image)
 
@@ -256,7 +269,8 @@ class MetadataDriver:
     ) -> Reply:
         """Have a command decided on, and answer once the decision holds and this node sees it.
 
-        With `follow` false the node's logs are not waited for. Raises what the machine refuses
+        With `follow` false the node's logs are not waited for; a removal that is done is not waited
+        for to be seen. Raises what the machine refuses
         with, NotLeaderError when no leader was found in time, OutcomeUnknownError when the answer
         did not come in time.
         """
@@ -271,21 +285,23 @@ class MetadataDriver:
                 refusal: LogdError = error
             except (NetworkError, CallTimeoutError, OutcomeUnknownError) as error:
                 refusal = _unknown(error)
-                if not isinstance(command, ONCE):
+                if not _is_once(command):
                     raise refusal from error
             now_ms = self._clock.monotonic_ms()
             if now_ms >= deadline_ms:
                 raise refusal
             await wait_until(news, min(deadline_ms, now_ms + LEADER_RETRY_MS), self._clock)
+        reply = submitted.reply
+        if isinstance(reply, NodeRemoval) and reply.done:
+            # It may be this node that has left: nobody tells it any more what is committed.
+            return reply
         await self._wait_seen(submitted.index, follow, deadline_ms)
-        return submitted.reply
+        return reply
 
     async def _submit_once(self, command: Command, timeout_ms: int) -> Submitted:
         if self._consensus.role is Role.LEADER:
             return await self.decide(command, timeout_ms=timeout_ms)
-        return await self._leader.submit(
-            command, once=isinstance(command, ONCE), timeout_ms=timeout_ms
-        )
+        return await self._leader.submit(command, once=_is_once(command), timeout_ms=timeout_ms)
 
     async def decide(self, command: Command, *, timeout_ms: int = SUBMIT_TIMEOUT_MS) -> Submitted:
         """Decide on a command here; answers once the decision is committed.
@@ -310,6 +326,7 @@ class MetadataDriver:
         payloads = [encode_metadata_record(record) for record in records]
         self._machine.replay(*records)
         self._proposed += 1
+        self._ahead.append(self._machine.image)
         first = records[0]
         try:
             if isinstance(first, VotersChanged):
@@ -320,6 +337,7 @@ class MetadataDriver:
         except (NotLeaderError, InvalidRequestError):
             # Refused before it was appended, and nothing ran in between.
             self._proposed -= 1
+            self._ahead.pop()
             self._machine.reset(before)
             raise
 

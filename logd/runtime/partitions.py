@@ -204,14 +204,16 @@ class Partitions:
         """Make, reconfigure and drop logs for what changed; safe to repeat after an error."""
         # Topics that did not change are the same objects in both images.
         known = before.topics
-        changed = [each for each in after.topics_by_name() if known.get(each.topic_id) is not each]
-        await self._forget_left(changed)
-        await self._open_missing(changed)
-        for key in list(self._partitions):
-            if key.topic_id not in after.topics:
-                await self._drop(self._partitions.pop(key))
-            elif not self._is_replica(key, after):
-                await self._let_go(self._partitions.pop(key))
+        changed = [each for key, each in after.topics.items() if known.get(key) is not each]
+        changed.sort(key=lambda each: each.name)
+        if not after.has_same_partitions(before):
+            await self._forget_left(changed)
+            await self._open_missing(changed)
+            for key in list(self._partitions):
+                if key.topic_id not in after.topics:
+                    await self._drop(self._partitions.pop(key))
+                elif not self._is_replica(key, after):
+                    await self._let_go(self._partitions.pop(key))
         await self._reconfigure(changed)
         self._in_step_with = after
 
@@ -334,7 +336,8 @@ class Partitions:
                     # What was acknowledged under another flush mode is synced before this holds.
                     sync = found.config.flush != config.flush
                     work = partial(found.log.reconfigure, log_config)
-                    changes.append((found, config, self._driver.call(work, found, sync=sync)))
+                    told = self._driver.between_rounds(work, found, sync=sync)
+                    changes.append((found, config, told))
         await asyncio.gather(*(told for _, _, told in changes))
         for found, config, _ in changes:
             found.reconfigure(config)
@@ -435,9 +438,10 @@ class Partitions:
     async def _retention_in_words(self, found: Partition, moment: Moment) -> str:
         look = partial(found.log.retention_status, moment, found.removal_limit)
         try:
-            return retention_in_words(found.config, await self._disk.read(look), moment)
+            status = look() if found.log.is_summarized else await self._disk.read(look)
         except OSError as error:
             return f"cannot be told: {error}"
+        return retention_in_words(found.config, status, moment)
 
     async def trim(self, key: TopicPartitionId, offset: int, image: ClusterImage) -> int:
         """Drop what lies below `offset` (-1: the high watermark); returns the new start. Raises

@@ -9,7 +9,7 @@ from logd_wire.errors import LogdError, OutcomeUnknownError
 
 from logd.consensus import Committed, Entry
 from logd.model.ids import LogIndex, Term
-from logd.runtime.signal import Level
+from logd.runtime.signal import Level, within
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class Pending:
         future: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
         self._proposals[index] = (term, future)
         try:
-            return await asyncio.wait_for(future, timeout_ms / 1000)
+            return await within(future, timeout_ms)
         except TimeoutError as error:
             raise OutcomeUnknownError(
                 f"the metadata log did not take the change within {timeout_ms} ms",
@@ -73,7 +73,7 @@ class Pending:
         future: asyncio.Future[LogIndex] = asyncio.get_running_loop().create_future()
         self._reads[context] = future
         try:
-            return await asyncio.wait_for(future, timeout_ms / 1000)
+            return await within(future, timeout_ms)
         except TimeoutError as error:
             raise OutcomeUnknownError(
                 f"the metadata could not be confirmed within {timeout_ms} ms",

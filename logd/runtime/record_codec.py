@@ -38,8 +38,8 @@ from logd.model.ids import ID_BYTES, NO_NODE, ClusterId, DirectoryId, LeaderEpoc
 #: Version of the metadata records this software writes, and the newest it reads.
 #:
 #: 1: one node. 2: nodes are fenced and unfenced, voters, eligible replicas. 3: replicas move, and
-#: are damaged.
-METADATA_VERSION: Final = 3
+#: are damaged. 4: votes that were taken away, deletions with a request id.
+METADATA_VERSION: Final = 4
 
 
 def encode_metadata_record(record: MetadataRecord) -> bytes:  # noqa: C901, PLR0912 - dispatch
@@ -60,6 +60,7 @@ def encode_metadata_record(record: MetadataRecord) -> bytes:  # noqa: C901, PLR0
             message.partitions_added.partitions.extend(map(partition_message, record.partitions))
         case TopicDeleted():
             message.topic_deleted.topic_id = record.topic_id
+            message.topic_deleted.request_id = record.request_id
         case ProducerIdsAllocated():
             message.producer_ids_allocated.CopyFrom(_block_message(record))
         case PartitionChanged():
@@ -112,7 +113,7 @@ def _from_message(message: pb.MetadataRecord) -> MetadataRecord:  # noqa: C901, 
             added = message.partitions_added
             record = PartitionsAdded(_topic_id(added), tuple(map(_partition, added.partitions)))
         case "topic_deleted":
-            record = TopicDeleted(_topic_id(message.topic_deleted))
+            record = _topic_deleted(message.topic_deleted)
         case "producer_ids_allocated":
             ids = message.producer_ids_allocated
             record = ProducerIdsAllocated(NodeId(ids.node_id), ids.first_id, ids.count)
@@ -155,6 +156,7 @@ def node_message(node: NodeRegistered) -> pb.NodeRegistered:
         peer_address=node.peer_address,
         fenced=node.fenced,
         node_epoch=node.node_epoch,
+        vote_withdrawn=node.vote_withdrawn,
     )
 
 
@@ -168,6 +170,7 @@ def _node(message: pb.NodeRegistered) -> NodeRegistered:
         message.peer_address,
         message.node_epoch,
         message.fenced,
+        message.vote_withdrawn,
     )
 
 
@@ -222,6 +225,11 @@ def _topic_created(message: pb.TopicCreated) -> TopicCreated:
         tuple(map(_partition, message.partitions)),
         _overrides(message),
     )
+
+
+def _topic_deleted(message: pb.TopicDeleted) -> TopicDeleted:
+    request_id = message.request_id
+    return TopicDeleted(_topic_id(message), _id(request_id) if request_id else b"")
 
 
 def partition_message(state: PartitionImage) -> pb.PartitionState:

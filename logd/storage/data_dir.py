@@ -29,7 +29,15 @@ from dataclasses import dataclass, replace
 from crc32c import crc32c
 from logd_wire.errors import ConfigError
 
-from logd.storage.files import Files, Lock, join, read_all, remove_tree, write_atomic
+from logd.storage.files import (
+    Files,
+    Lock,
+    is_no_space,
+    join,
+    read_all,
+    remove_tree,
+    write_atomic,
+)
 from logd.storage.ledger import LogKey, partition_label
 
 FORMAT_VERSION = 1
@@ -266,13 +274,17 @@ class DataDirectory:
         self._failed = True
 
     def close(self, *, clean: bool) -> None:
-        """Release the lock; `clean` leaves the marker, unless `mark_failed` was called.
+        """Release the lock; `clean` leaves the marker, unless `mark_failed` was called or the disk
+        is full: then the next start looks at the logs as after a crash.
 
         Every log must be closed cleanly before.
         """
         try:
             if clean and not self._failed:
                 write_atomic(self.files, _CLEAN_STOP, _clean_stop_bytes(self.meta))
+        except OSError as error:
+            if not is_no_space(error):
+                raise
         finally:
             self._lock.release()
 

@@ -392,6 +392,11 @@ class PartitionLog:
         segments, bounds = self._segments, self._bounds(limit_offset)
         return retention_status(self._context, segments, self._config, bounds, moment)
 
+    @property
+    def is_summarized(self) -> bool:
+        """Whether `retention_status` knows all that it needs without looking at the disk."""
+        return all(segment.summarized or not segment.size for segment in self._segments)
+
     def _bounds(self, limit_offset: int) -> Bounds:
         return Bounds(self._sealed_bytes + self._active.size, self._end, limit_offset)
 

@@ -100,8 +100,8 @@ MUTANTS = (
     Mutant(
         "eligible-for-another-least-number",
         "topics",
-        "        records += without_eligible(settings, topic, configured)\n",
-        "        list(without_eligible(settings, topic, configured))\n",
+        "        records += without_eligible(settings, topic, after)\n",
+        "        list(without_eligible(settings, topic, after))\n",
         "test_elections.py::test_another_least_number_forgets_who_was_eligible",
     ),
     Mutant(
@@ -237,9 +237,44 @@ MUTANTS = (
     Mutant(
         "node-begins-unfenced",
         "nodes",
-        "        fenced=True,\n    )\n",
-        "        fenced=False,\n    )\n",
+        "        fenced=True,\n        vote_",
+        "        fenced=False,\n        vote_",
         "test_nodes.py::test_a_node_begins_fenced_and_with_an_epoch_of_its_own",
+    ),
+    Mutant(
+        "lost-vote-forgotten-at-registration",
+        "nodes",
+        "        vote_withdrawn=before is not None and before.vote_withdrawn,\n",
+        "",
+        "test_voters.py::test_a_vote_that_was_taken_away_stays_away_until_it_is_given_back",
+    ),
+    Mutant(
+        "lost-vote-not-noted",
+        "replay",
+        "                withdrawn = node.directory_id in before\n",
+        "                withdrawn = False\n",
+        "test_voters.py::test_a_vote_that_was_taken_away_stays_away_until_it_is_given_back",
+    ),
+    Mutant(
+        "deletion-forgotten",
+        "replay",
+        "            deleted[record.topic_id] = record\n",
+        "            pass\n",
+        "test_machine.py::test_a_deletion_that_is_asked_for_again_is_done_once",
+    ),
+    Mutant(
+        "deletions-not-in-snapshots",
+        "snapshot",
+        "    yield from image.deleted.values()\n",
+        "",
+        "test_machine.py::test_a_deletion_that_is_asked_for_again_is_done_once",
+    ),
+    Mutant(
+        "deleted-topic-made-again",
+        "topics",
+        "    if command.topic_id in image.deleted:\n",
+        "    if False:\n",
+        "test_machine.py::test_a_creation_that_is_asked_for_again_does_not_undo_a_deletion",
     ),
     Mutant(
         "removed-directory-readmitted",

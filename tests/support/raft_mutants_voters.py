@@ -180,7 +180,7 @@ SNAPSHOTS: tuple[Mutant, ...] = (
             "        if kept and kept[0].index == at:\n"
             "            self.append(kept)\n",
         ),
-        seed=207,
+        seed=153,
         focus=("compact", "cut"),
     ),
     Mutant(
@@ -190,7 +190,7 @@ SNAPSHOTS: tuple[Mutant, ...] = (
             "        self.probe(self.match_index)\n        self._is_waiting = True\n",
             "",
         ),
-        seed=106,
+        seed=140,
     ),
     Mutant(
         "a snapshot that was delivered and lost is not sent again",

@@ -336,18 +336,19 @@ class FakeBroker:
         replication_factor: int = -1,
         config: Mapping[str, str] | None = None,
         validate_only: bool = False,
+        topic_id: bytes = b"",
     ) -> TopicImage:
         self._fail("create_topic")
         self._topics_made += 1
-        topic_id = TopicId(self._topics_made.to_bytes(16, "big"))
+        made_id = TopicId(topic_id or self._topics_made.to_bytes(16, "big"))
         command = CreateTopic(
-            topic_id, name, partitions, replication_factor, config or {}, validate_only
+            made_id, name, partitions, replication_factor, config or {}, validate_only
         )
         topic: TopicImage = self._submit(command)
         return topic
 
-    async def delete_topic(self, name: str) -> TopicId:
-        topic: TopicImage = self._submit(DeleteTopic(name))
+    async def delete_topic(self, name: str, *, request_id: bytes = b"") -> TopicId:
+        topic: TopicImage = self._submit(DeleteTopic(name, request_id))
         return topic.topic_id
 
     async def alter_topic(

@@ -12,6 +12,7 @@ from typing import Any, Final
 from google.protobuf.message import Message
 from logd_proto.v1 import admin_pb2
 from logd_wire.errors import (
+    BootstrapError,
     ErrorCode,
     LogdError,
     NetworkError,
@@ -21,7 +22,7 @@ from logd_wire.errors import (
 )
 
 from logd_client._core.backoff import Backoff
-from logd_client._engine.cluster import ASK_TIMEOUT_MS, Cluster, ClusterConfig
+from logd_client._engine.cluster import ASK_TIMEOUT_MS, Cluster, ClusterConfig, Connection
 from logd_client._engine.descriptions import (
     cluster_info,
     compacted,
@@ -92,19 +93,58 @@ class AdminEngine:
 
         async def once(left_ms: float) -> Any:
             connection = await self.cluster.any_connection()
-            try:
-                return await connection.call(method, request, timeout_ms=left_ms)
-            except (NetworkError, TimeoutError) as error:
-                self.cluster.go_elsewhere(connection.address, error)
-                what = method.rpartition("/")[2]
-                raise OutcomeUnknownError(
-                    f"outcome unknown: {what} was sent, and no answer came ({error.message})",
-                    hint="look whether it happened before trying again",
-                    broker=error.broker,
-                    retriable=False,
-                ) from error
+            return await self._sent(connection, method, request, left_ms)
 
         return await self._patiently(once, _NOT_DONE | _NOT_KNOWN if repeatable else _NOT_DONE)
+
+    async def _change_once(self, method: str, request: Message) -> Any:
+        """A change that carries an id drawn here, by which the cluster knows it again: sent until
+        it is answered. OutcomeUnknownError: time is over, and it may have happened."""
+        if not self.cluster.metadata.nodes:
+            # Where else to ask, when the node that is asked goes.
+            await self.cluster.refresh(())
+        doubt: LogdError | None = None
+
+        async def once(left_ms: float) -> Any:
+            nonlocal doubt
+            try:
+                connection = await self.cluster.any_connection()
+                patience_ms = min(left_ms, ASK_TIMEOUT_MS)
+                return await self._sent(connection, method, request, patience_ms)
+            except OutcomeUnknownError as error:
+                doubt = error
+                raise
+            except BootstrapError as error:
+                if doubt is None:
+                    raise
+                raise doubt from error
+
+        try:
+            return await self._patiently(once, _NOT_DONE | {ErrorCode.OUTCOME_UNKNOWN})
+        except LogdError as error:
+            if doubt is not None and error.code in _NOT_DONE:
+                # This time it was refused; what became of it before is not known.
+                raise doubt from error
+            raise
+
+    async def _sent(
+        self, connection: Connection, method: str, request: Message, timeout_ms: float
+    ) -> Any:
+        """The answer of one node to a change; OutcomeUnknownError when none came."""
+        try:
+            return await connection.call(method, request, timeout_ms=timeout_ms)
+        except (NetworkError, TimeoutError) as error:
+            self.cluster.go_elsewhere(connection.address, error)
+            what = method.rpartition("/")[2]
+            raise OutcomeUnknownError(
+                f"outcome unknown: {what} was sent, and no answer came ({error.message})",
+                hint="look whether it happened before trying again",
+                broker=error.broker,
+                retriable=False,
+            ) from error
+
+    def _new_id(self) -> bytes:
+        return bytes(int(self._rng.random() * 256) for _ in range(16))
 
     async def _patiently(
         self,
@@ -154,9 +194,10 @@ class AdminEngine:
             replication_factor=replication_factor,
             config=dict(config),
             validate_only=validate_only,
+            topic_id=self._new_id(),
         )
         try:
-            response = await self._change(methods.CREATE_TOPIC, request)
+            response = await self._change_once(methods.CREATE_TOPIC, request)
         except TopicExistsError:
             if not exist_ok:
                 raise
@@ -164,7 +205,8 @@ class AdminEngine:
         return topic_info(response.topic)
 
     async def delete_topic(self, name: str) -> None:
-        await self._change(methods.DELETE_TOPIC, admin_pb2.DeleteTopicRequest(name=name))
+        request = admin_pb2.DeleteTopicRequest(name=name, request_id=self._new_id())
+        await self._change_once(methods.DELETE_TOPIC, request)
 
     async def alter_topic(
         self,

@@ -428,10 +428,12 @@ class CreateTopicCommand(_message.Message):
     def __init__(self, topic_id: _Optional[bytes] = ..., name: _Optional[str] = ..., partitions: _Optional[int] = ..., replication_factor: _Optional[int] = ..., config: _Optional[_Mapping[str, str]] = ..., validate_only: bool = ..., internal: bool = ...) -> None: ...
 
 class DeleteTopicCommand(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "request_id")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    request_id: bytes
+    def __init__(self, name: _Optional[str] = ..., request_id: _Optional[bytes] = ...) -> None: ...
 
 class AlterTopicCommand(_message.Message):
     __slots__ = ("name", "set_config", "delete_config", "partitions", "validate_only")

@@ -61,7 +61,7 @@ class ClusterFormed(_message.Message):
     def __init__(self, cluster_id: _Optional[bytes] = ...) -> None: ...
 
 class NodeRegistered(_message.Message):
-    __slots__ = ("node_id", "directory_id", "incarnation_id", "address", "rack", "peer_address", "fenced", "node_epoch")
+    __slots__ = ("node_id", "directory_id", "incarnation_id", "address", "rack", "peer_address", "fenced", "node_epoch", "vote_withdrawn")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_ID_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +70,7 @@ class NodeRegistered(_message.Message):
     PEER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     FENCED_FIELD_NUMBER: _ClassVar[int]
     NODE_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    VOTE_WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
     node_id: int
     directory_id: bytes
     incarnation_id: bytes
@@ -78,7 +79,8 @@ class NodeRegistered(_message.Message):
     peer_address: str
     fenced: bool
     node_epoch: int
-    def __init__(self, node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ..., incarnation_id: _Optional[bytes] = ..., address: _Optional[str] = ..., rack: _Optional[str] = ..., peer_address: _Optional[str] = ..., fenced: bool = ..., node_epoch: _Optional[int] = ...) -> None: ...
+    vote_withdrawn: bool
+    def __init__(self, node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ..., incarnation_id: _Optional[bytes] = ..., address: _Optional[str] = ..., rack: _Optional[str] = ..., peer_address: _Optional[str] = ..., fenced: bool = ..., node_epoch: _Optional[int] = ..., vote_withdrawn: bool = ...) -> None: ...
 
 class NodeFenced(_message.Message):
     __slots__ = ("node_id", "incarnation_id")
@@ -191,10 +193,12 @@ class PartitionsAdded(_message.Message):
     def __init__(self, topic_id: _Optional[bytes] = ..., partitions: _Optional[_Iterable[_Union[PartitionState, _Mapping]]] = ...) -> None: ...
 
 class TopicDeleted(_message.Message):
-    __slots__ = ("topic_id",)
+    __slots__ = ("topic_id", "request_id")
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     topic_id: bytes
-    def __init__(self, topic_id: _Optional[bytes] = ...) -> None: ...
+    request_id: bytes
+    def __init__(self, topic_id: _Optional[bytes] = ..., request_id: _Optional[bytes] = ...) -> None: ...
 
 class ProducerIdsAllocated(_message.Message):
     __slots__ = ("node_id", "first_id", "count")

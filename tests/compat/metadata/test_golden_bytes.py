@@ -1,7 +1,7 @@
 """Bytes that earlier versions wrote: they stay what they are, and they stay readable.
 
-`golden_v1.txt` to `golden_v3.txt` hold one record of each kind of that version, every field with
-a value of its own. Versions 1 and 2 are only read by now. A new kind gets a new line; a line is
+`golden_v1.txt` to `golden_v4.txt` hold one record of each kind of that version, every field with
+a value of its own. Versions 1 to 3 are only read by now. A new kind gets a new line; a line is
 never changed. With LOGD_REWRITE=1 missing lines are added to the newest.
 """
 
@@ -130,6 +130,13 @@ V3: list[MetadataRecord] = [
     PartitionChanged(TOPIC, state_of_v3(3)),
     *V2[8:],
 ]
+V4: list[MetadataRecord] = [
+    V3[0],
+    replace(NODE, node_epoch=2**33, fenced=True, vote_withdrawn=True),
+    *V3[2:5],
+    TopicDeleted(TOPIC, numbered(0x50)),
+    *V3[6:],
+]
 
 
 def named(record: MetadataRecord) -> str:
@@ -144,14 +151,15 @@ def read_golden(version: int) -> dict[str, str]:
 
 def test_there_is_a_line_for_each_kind() -> None:
     kinds = [kind.__name__ for kind in get_args(MetadataRecord)]
-    assert [named(record) for record in V3] == kinds
-    golden = read_golden(3)
+    assert [named(record) for record in V4] == kinds
+    golden = read_golden(4)
     if os.environ.get("LOGD_REWRITE") == "1":
-        for record in V3:
+        for record in V4:
             golden.setdefault(named(record), encode_metadata_record(record).hex())
-        path = HERE / "golden_v3.txt"
+        path = HERE / "golden_v4.txt"
         path.write_text("".join(f"{kind} {text}\n" for kind, text in golden.items()))
     assert list(golden) == kinds
+    assert list(read_golden(3)) == kinds[: len(V3)]
     assert list(read_golden(2)) == kinds[: len(V2)]
     assert list(read_golden(1)) == kinds[: len(V1)]
 
@@ -167,7 +175,12 @@ def test_version_2_is_read(record: MetadataRecord) -> None:
 
 
 @pytest.mark.parametrize("record", V3, ids=named)
+def test_version_3_is_read(record: MetadataRecord) -> None:
+    assert decode_metadata_record(bytes.fromhex(read_golden(3)[named(record)])) == record
+
+
+@pytest.mark.parametrize("record", V4, ids=named)
 def test_golden_bytes(record: MetadataRecord) -> None:
-    golden = bytes.fromhex(read_golden(3)[named(record)])
+    golden = bytes.fromhex(read_golden(4)[named(record)])
     assert decode_metadata_record(golden) == record
     assert encode_metadata_record(record) == golden

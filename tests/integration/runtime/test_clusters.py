@@ -365,3 +365,41 @@ def test_a_full_disk_of_one_node_stops_none() -> None:
         await until(same_image(cluster, 1, 2, 3))
 
     run(scenario, nodes=3)
+
+
+@pytest.mark.parametrize("free_bytes", [0, 100, 2_000, 20_000])
+@pytest.mark.parametrize("leads", [True, False])
+def test_a_node_stops_in_good_order_on_a_full_disk(leads: bool, free_bytes: int) -> None:
+    async def scenario(cluster: MemoryCluster) -> None:
+        leader = await formed(cluster, 1, 2, 3)
+        stopping = leader if leads else min({1, 2, 3} - {leader})
+        other = next(node for node in (1, 2, 3) if node not in (leader, stopping))
+        await create(cluster, "orders", stopping, partitions=3)
+        files = cluster.processes[stopping].files
+        if files.exists("raft/reserve"):
+            files.unlink("raft/reserve")
+        files.capacity -= files.free_bytes() - free_bytes
+        await cluster.stop(stopping)
+        await create(cluster, "meanwhile", other)
+        files.capacity = 1 << 40
+        await cluster.restart(stopping)
+        await until(same_image(cluster, 1, 2, 3))
+
+    run(scenario, nodes=3)
+
+
+@pytest.mark.parametrize("free_bytes", [0, 10, 100, 1_000, 2_000, 5_000, 10_000])
+def test_a_single_node_stops_in_good_order_on_a_full_disk(free_bytes: int) -> None:
+    async def scenario(cluster: MemoryCluster) -> None:
+        await cluster.create_topic("orders")
+        producer = cluster.producer()
+        await producer.send_and_wait("orders", b"kept")
+        files = cluster.files
+        files.capacity -= files.free_bytes() - free_bytes
+        await cluster.stop()
+        files.capacity = 1 << 40
+        await cluster.restart()
+        consumer = cluster.consumer("orders", auto_offset_reset="earliest")
+        assert await values(consumer, 1) == [b"kept"]
+
+    run(scenario)

@@ -10,11 +10,13 @@ from logd_client._engine.admin import AdminEngine
 from logd_client.values import MemberInfo, RaftEntryInfo
 from logd_wire.errors import InvalidRequestError, LogdError
 
+from logd.metadata import NodeRemoval, RemoveNode
 from logd.model.ids import NodeId
 from logd.storage import MemoryFiles
 from logd.testing import MemoryCluster, run
+from logd.testing.cluster import peers_of
 from logd.testing.process import ProcessDiedError
-from tests.integration.runtime.test_clusters import create, formed
+from tests.integration.runtime.test_clusters import broker, create, formed, voters
 from tests.support.loops import until
 
 
@@ -125,6 +127,76 @@ def test_voters_that_no_configuration_names_find_each_other_again() -> None:
         # Node 1 is told of 2 and 3 alone: only its log says where node 4 is.
         await asyncio.gather(cluster.restart(1), cluster.restart(4))
         assert sorted(await members(admin)) == [1, 4]
+
+    run(scenario, nodes=3, limit_s=60)
+
+
+def test_a_vote_that_was_taken_away_stays_away_under_another_controller() -> None:
+    async def scenario(cluster: MemoryCluster) -> None:
+        leader = await formed(cluster, 1, 2, 3)
+        other, gone = (node for node in (1, 2, 3) if node != leader)
+        # The first step alone: the node itself stays for now, and every configuration names it.
+        step = await broker(cluster, leader).submit(RemoveNode(NodeId(gone)))
+        assert step == NodeRemoval(NodeId(gone), done=False)
+        await cluster.stop(leader)
+        await until(lambda: cluster.leader() == other)
+        await asyncio.gather(cluster.restart(leader), cluster.restart(gone))
+        await until(lambda: len(broker(cluster, other).image.nodes_in_service) == 3)
+        await cluster.clock.sleep_ms(5_000)
+        assert voters(cluster, other) == sorted({leader, other})
+        assert await cluster.admin(node=other).add_node(gone) == [1, 2, 3]
+
+    run(scenario, nodes=3)
+
+
+@pytest.mark.parametrize("leads", [True, False], ids=["controller", "other"])
+@pytest.mark.parametrize("after_ms", range(0, 24, 2))
+def test_topics_come_and_go_while_the_controller_is_killed(after_ms: int, leads: bool) -> None:
+    async def scenario(cluster: MemoryCluster) -> None:
+        for turn in range(2):
+            leader = await formed(cluster, 1, 2, 3)
+            asked = leader if leads else min({1, 2, 3} - {leader})
+            admin = cluster.admin(node=asked)
+            await admin.cluster.refresh(())
+            work = (
+                admin.create_topic(
+                    "orders",
+                    partitions=2,
+                    replication_factor=-1,
+                    config={},
+                    exist_ok=False,
+                    validate_only=False,
+                )
+                if turn == 0
+                else admin.delete_topic("orders")
+            )
+            task = asyncio.ensure_future(work)
+            await cluster.clock.sleep_ms(after_ms)
+            await cluster.crash(leader)
+            await task
+            await cluster.restart(leader)
+        await until(lambda: not broker(cluster, 1).image.topics)
+
+    run(scenario, nodes=3, seed=after_ms)
+
+
+def test_a_node_comes_back_whose_configured_peers_have_all_left() -> None:
+    async def scenario(cluster: MemoryCluster) -> None:
+        await formed(cluster, 1, 2, 3)
+        admin = cluster.admin(node=3)
+        for node in (4, 5):
+            await cluster.add(node, peers=[1, 2, 3])
+            await admin.add_node(node)
+        known = await members(admin)
+        for node in (1, 2):
+            await admin.remove_node(node, bytes.fromhex(known[node].directory_id))
+            await cluster.crash(node, power_loss=False)
+        await cluster.stop(3)
+        # Under another address, at which no leader looks for it.
+        where = "memory-3:8172"
+        moved = {"listeners.peer": where, "cluster.peers": f"{peers_of(1, 2)},3@{where}"}
+        await cluster.add(3, peers=[1, 2], config=moved, files=cluster.processes[3].files)
+        assert sorted(await members(cluster.admin(node=3))) == [3, 4, 5]
 
     run(scenario, nodes=3, limit_s=60)
 

@@ -9,6 +9,7 @@ from logd_wire.errors import InvalidRequestError, NotLeaderError
 
 from logd.consensus import RaftCore, Role
 from logd.consensus.log_types import Voter, Voters
+from logd.consensus.progress import PIPELINED_BYTES_MIN
 from logd.model.ids import DirectoryId, NodeId
 from tests.sim.raft.node import SimNode
 from tests.sim.raft.oracle import Violation, is_among
@@ -16,6 +17,9 @@ from tests.sim.raft.world import Pending
 
 if TYPE_CHECKING:
     from tests.sim.raft.simulation import Simulation
+
+#: One payload of so many is large.
+LARGE_EVERY = 8
 
 
 class Demands:
@@ -41,8 +45,10 @@ class Demands:
         return self._world.rng.choice(leaders) if leaders else None
 
     def _payload(self) -> bytes:
+        """Now and then one so large that an append with it leaves beside another."""
         self._serial += 1
-        return b"%d" % self._serial
+        payload = b"%d" % self._serial
+        return payload if self._serial % LARGE_EVERY else payload.ljust(PIPELINED_BYTES_MIN)
 
     # --- clients
 

@@ -327,7 +327,7 @@ def _path(came_from: dict[int, tuple[int, str]], key: int) -> tuple[str, ...]:
 #: What may happen, and whether the first node leads already.
 SCOPES: tuple[tuple[str, bool, Budget], ...] = (
     ("elections", False, Budget(timeouts=2, heartbeats=0, proposals=0, crashes=1)),
-    ("replication", True, Budget(timeouts=0, heartbeats=0, proposals=2, crashes=1)),
+    ("replication", True, Budget(timeouts=0, heartbeats=0, proposals=3, crashes=1)),
     ("succession", True, Budget(timeouts=1, heartbeats=0, proposals=1, crashes=1)),
     ("everything", True, Budget(timeouts=3, heartbeats=1, proposals=3, crashes=2)),
 )

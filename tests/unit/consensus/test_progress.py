@@ -11,6 +11,7 @@ from logd.consensus.progress import (
     IN_FLIGHT_BYTES_MAX,
     IN_FLIGHT_MESSAGES_MAX,
     MESSAGE_BYTES_MAX,
+    PIPELINED_BYTES_MIN,
     Peer,
 )
 from logd.model.ids import LogIndex
@@ -37,14 +38,14 @@ class PeerBesideTwin(RuleBasedStateMachine):
         self.flying: list[tuple[int, int]] = []
         self.round = 0
 
-    @precondition(lambda self: self.peer.may_send)
+    @precondition(lambda self: self.peer.may_send(PIPELINED_BYTES_MIN))
     @rule(more=st.integers(0, 3), size_bytes=st.integers(1, MESSAGE_BYTES_MAX))
     def send(self, more: int, size_bytes: int) -> None:
         end = LogIndex(self.peer.next_index + more)
         state = self.peer.state
         self.peer.sent(end, size_bytes if more else 0, self.round)
         if state is PeerState.PROBE:
-            assert not self.peer.may_send, "one at a time"
+            assert not self.peer.may_send(PIPELINED_BYTES_MIN), "one at a time"
         elif more:
             self.flying.append((end, size_bytes))
             assert self.peer.next_index == end
@@ -72,7 +73,7 @@ class PeerBesideTwin(RuleBasedStateMachine):
         self.peer.probe(LogIndex(max(0, index - down)))
         self.flying = []
         assert self.peer.state is PeerState.PROBE
-        assert self.peer.may_send
+        assert self.peer.may_send(PIPELINED_BYTES_MIN)
         assert self.peer.commit_told == 0
 
     @rule(index=st.integers(0, 40))
@@ -80,22 +81,22 @@ class PeerBesideTwin(RuleBasedStateMachine):
         if index >= self.peer.match_index:
             self.peer.sent_snapshot(point(1, index), self.round, self.round * 100)
             self.flying = []
-            assert not self.peer.may_send
+            assert not self.peer.may_send(PIPELINED_BYTES_MIN)
 
     @precondition(lambda self: self.peer.state is PeerState.SNAPSHOT)
     @rule()
     def fail_snapshot(self) -> None:
         self.peer.snapshot_failed()
         assert self.peer.state is PeerState.PROBE
-        assert not self.peer.may_send, "not before it has answered again"
+        assert not self.peer.may_send(PIPELINED_BYTES_MIN), "not before it has answered again"
 
     @rule(behind=st.integers(0, 2))
     def answer_heartbeat(self, behind: int) -> None:
         self.round += 1
-        waiting = self.peer.state is PeerState.PROBE and not self.peer.may_send
+        waiting = self.peer.state is PeerState.PROBE and not self.peer.may_send(PIPELINED_BYTES_MIN)
         asks = self.peer.answered_heartbeat(max(0, self.round - behind), self.round * 100)
         if behind == 0 and waiting:
-            assert self.peer.may_send
+            assert self.peer.may_send(PIPELINED_BYTES_MIN)
         if asks:
             assert self.flying or self.peer.state is PeerState.SNAPSHOT
         if behind == 0 and self.peer.state is PeerState.REPLICATE:
@@ -111,7 +112,8 @@ class PeerBesideTwin(RuleBasedStateMachine):
                 len(self.flying) >= IN_FLIGHT_MESSAGES_MAX
                 or sum(size for _, size in self.flying) >= IN_FLIGHT_BYTES_MAX
             )
-            assert peer.may_send is not is_full
+            assert peer.may_send(PIPELINED_BYTES_MIN) is not is_full
+            assert peer.may_send(PIPELINED_BYTES_MIN - 1) is not bool(self.flying)
         else:
             assert not self.flying
         assert (peer.snapshot is not None) is (peer.state is PeerState.SNAPSHOT)
@@ -124,19 +126,28 @@ TestPeerBesideTwin.settings = settings(stateful_step_count=60)
 def test_the_window_is_bounded() -> None:
     peer = replicating(0)
     count = 0
-    while peer.may_send:
+    while peer.may_send(PIPELINED_BYTES_MIN):
         count += 1
         peer.sent(LogIndex(count), 10, 0)
     assert count == IN_FLIGHT_MESSAGES_MAX
 
 
+def test_small_entries_wait_for_the_append_in_flight_and_go_together() -> None:
+    peer = replicating(0)
+    assert peer.may_send(0)
+    peer.sent(LogIndex(1), 10, 0)
+    assert not peer.may_send(PIPELINED_BYTES_MIN - 1)
+    peer.acknowledged(LogIndex(1))
+    assert peer.may_send(0)
+
+
 def test_large_entries_fill_it_sooner() -> None:
     peer = replicating(0)
     peer.sent(LogIndex(1), IN_FLIGHT_BYTES_MAX - 1, 0)
-    assert peer.may_send
+    assert peer.may_send(PIPELINED_BYTES_MIN)
     peer.acknowledged(LogIndex(1))
     peer.sent(LogIndex(2), IN_FLIGHT_BYTES_MAX, 0)
-    assert not peer.may_send, "one that is larger than all together goes alone"
+    assert not peer.may_send(PIPELINED_BYTES_MIN), "one that is larger than all together goes alone"
 
 
 def test_a_stale_rejection_changes_nothing() -> None:

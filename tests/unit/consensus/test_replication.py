@@ -21,7 +21,11 @@ from logd.consensus import (
     Role,
     VoteResponse,
 )
-from logd.consensus.progress import IN_FLIGHT_MESSAGES_MAX, MESSAGE_BYTES_MAX
+from logd.consensus.progress import (
+    IN_FLIGHT_MESSAGES_MAX,
+    MESSAGE_BYTES_MAX,
+    PIPELINED_BYTES_MIN,
+)
 from logd.model.ids import LogIndex, Term
 from tests.unit.consensus.rig import (
     TIMING,
@@ -261,16 +265,19 @@ def test_during_a_save_more_goes_out() -> None:
     node.settle()
     node.core.propose([b"a"])
     saving = node.core.ready()
-    node.core.propose([b"b"])
+    large = bytes(PIPELINED_BYTES_MIN)
+    node.core.propose([large])
     assert not node.core.has_ready()
     sent = node.core.take_messages_now()
-    assert [item.body for item in sent] == 2 * [append(6, point(6, 4), entry(4, 6, b"b"), commit=3)]
+    assert [item.body for item in sent] == 2 * [
+        append(6, point(6, 4), entry(4, 6, large), commit=3)
+    ]
     node.now_ms += TIMING.heartbeat_ms
     node.core.tick(node.now_ms)
     beats = node.core.take_messages_now()
     assert [item.body for item in beats] == 2 * [HeartbeatRequest(Term(6), LogIndex(3), 1)]
     node.finish(saving)
-    assert node.core.ready().entries == (entry(4, 6, b"b"),)
+    assert node.core.ready().entries == (entry(4, 6, large),)
 
 
 def test_the_own_log_counts_where_it_is_durable() -> None:
@@ -423,12 +430,24 @@ def test_replication_is_pipelined_and_bounded() -> None:
     node = led(leader())
     node.settle()
     counts = []
-    for number in range(IN_FLIGHT_MESSAGES_MAX + 10):
-        node.core.propose([b"%d" % number])
+    for _ in range(IN_FLIGHT_MESSAGES_MAX + 10):
+        node.core.propose([bytes(PIPELINED_BYTES_MIN)])
         counts.append(sum(item.to == 2 for item in node.settle()))
     assert counts == [1] * IN_FLIGHT_MESSAGES_MAX + [0] * 10
     sent = appends(node.receive(2, taken(6, 4)))
     assert [len(body.entries) for body in sent] == [10], "together, when there is room"
+
+
+def test_small_entries_gather_while_an_append_is_in_flight() -> None:
+    node = led(leader())
+    node.settle()
+    counts = []
+    for number in range(10):
+        node.core.propose([b"%d" % number])
+        counts.append(sum(item.to == 2 for item in node.settle()))
+    assert counts == [1] + [0] * 9
+    sent = appends(node.receive(2, taken(6, 4)))
+    assert [len(body.entries) for body in sent] == [9], "a message and a sync for all of them"
 
 
 def test_an_append_has_a_bound_in_bytes() -> None:

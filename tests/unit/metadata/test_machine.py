@@ -20,6 +20,7 @@ from logd.metadata import (
     AlterTopic,
     BalanceLeaders,
     ChangePartition,
+    ClusterImage,
     Command,
     CreateTopic,
     DeleteTopic,
@@ -39,7 +40,10 @@ from logd.metadata import (
     UnfenceNode,
     UpdateVoter,
     find_problems,
+    image_records,
+    replay,
 )
+from logd.metadata.image import DELETIONS_KEPT
 from logd.metadata.records import (
     ClusterFormed,
     PartitionsAdded,
@@ -150,6 +154,44 @@ def test_a_name_is_used_once_and_again_after_deletion() -> None:
     assert machine.image.topic_named("orders").topic_id == again.topic_id
     with pytest.raises(UnknownTopicError, match="no topic has the id"):
         machine.image.topic(first.topic_id)
+
+
+def test_a_deletion_that_is_asked_for_again_is_done_once() -> None:
+    machine = machine_with_nodes(1)
+    first = create(machine, "orders")
+    command = DeleteTopic("orders", id_of("request"))
+    assert run(machine, command) == first
+    run(machine, CreateTopic(topic_id("again"), "orders"))
+    for image in (machine.image, replay(ClusterImage(), image_records(machine.image))):
+        machine.reset(image)
+        again = machine.handle(command, NOW_MS)
+        assert again.records == (), "the topic of that name is another one by now"
+        assert isinstance(again.reply, TopicImage)
+        assert (again.reply.topic_id, again.reply.name) == (first.topic_id, "orders")
+    assert "a request id is 16 bytes" in refused(machine, DeleteTopic("orders", b"x")).message
+    other = DeleteTopic("orders", id_of("other"))
+    assert run(machine, other) == TopicImage(topic_id("again"), "orders", first.partitions, ())
+    assert find_problems(machine.image) == []
+
+
+def test_a_creation_that_is_asked_for_again_does_not_undo_a_deletion() -> None:
+    machine = machine_with_nodes(1)
+    command = CreateTopic(topic_id("t"), "t")
+    run(machine, command)
+    run(machine, DeleteTopic("t", id_of("request")))
+    again = machine.handle(command, NOW_MS)
+    assert (again.records, again.reply) == ((), TopicImage(topic_id("t"), "t", (), ()))
+
+
+def test_so_many_deletions_are_remembered() -> None:
+    machine = machine_with_nodes(1)
+    for number in range(DELETIONS_KEPT + 2):
+        create(machine, f"t{number}")
+        run(machine, DeleteTopic(f"t{number}", id_of(f"request-{number}")))
+    deleted = machine.image.deleted
+    assert len(deleted) == DELETIONS_KEPT
+    assert next(iter(deleted)) == topic_id("t2"), "the oldest are forgotten first"
+    assert find_problems(machine.image) == []
 
 
 def test_a_create_tried_again_answers_the_topic() -> None:

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 from logd.metadata import (
     AddVoter,
+    ClusterImage,
+    NodeRemoval,
     RemoveNode,
     ReplaceNode,
     UpdateVoter,
     VoterImage,
     VotersChanged,
     VoterSet,
+    image_records,
+    replay,
     stale_voters,
 )
 from logd.model.ids import DirectoryId, NodeId
@@ -116,3 +120,26 @@ def test_a_majority_of_those_that_stay_is_in_service() -> None:
     assert "the voters would be 2" in refused(machine, RemoveNode(N1)).message
     run(machine, ReplaceNode(N2))
     assert [voter.node_id for voter in machine.image.voters] == [1]
+
+
+def test_a_vote_that_was_taken_away_stays_away_until_it_is_given_back() -> None:
+    machine = machine_with_nodes(1, 2, 3)
+    assert not machine.image.nodes[N3].vote_withdrawn
+    assert run(machine, RemoveNode(N3)) == NodeRemoval(N3, done=False)
+    assert [node.vote_withdrawn for node in machine.image.nodes.values()] == [False, False, True]
+    machine.reset(replay(ClusterImage(), image_records(machine.image)))
+    run(machine, registration(3, incarnation="2"))
+    assert machine.image.nodes[N3].vote_withdrawn, "another process of the same node"
+    run(machine, UpdateVoter(N2))
+    unfence(machine, 3)
+    assert machine.image.nodes[N3].vote_withdrawn
+    run(machine, AddVoter(N3))
+    assert not machine.image.nodes[N3].vote_withdrawn
+
+
+def test_an_empty_directory_under_the_id_of_a_removed_node_has_lost_no_vote() -> None:
+    machine = machine_with_nodes(1, 2, 3)
+    for _ in range(2):
+        run(machine, RemoveNode(N3))
+    run(machine, registration(3, directory="new"))
+    assert not machine.image.nodes[N3].vote_withdrawn

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from logd_wire.errors import ConfigError, ErrorCode, LogdError, NetworkError
 
-from logd.model.addresses import parse_peers
+from logd.model.addresses import PeerAddress, parse_peers
 from logd.model.ids import NO_NODE, ClusterId, DirectoryId, NodeId, Term
 from logd.runtime.formation import Formation, may_pass
 from logd.runtime.peers import Identified, PeerAnswer, PeerCall, PeerIdentity
@@ -116,15 +116,34 @@ async def test_an_address_with_another_node_is_refused() -> None:
 
 async def test_the_newest_leader_counts_and_never_the_node_itself() -> None:
     peers = Peers(one=CLUSTER, two=CLUSTER)
-    assert await formation(3, peers).find_leader() is None
+    assert await formation(3, peers).find_leader(CLUSTER) is None
     peers.leaders = {"one:1": (4, 1, "one:1"), "two:1": (5, 2, "two:1")}
-    found = await formation(3, peers).find_leader()
+    found = await formation(3, peers).find_leader(CLUSTER)
     assert found is not None
     assert (found.leader_id, found.leader_address) == (2, "two:1")
     peers.leaders["two:1"] = (6, 3, "three:1")
-    found = await formation(3, peers).find_leader()
+    found = await formation(3, peers).find_leader(CLUSTER)
     assert found is not None
     assert (found.leader_id, found.leader_address) == (1, "one:1")
+
+
+async def test_where_no_configured_peer_answers_those_are_asked_that_were_known_last() -> None:
+    peers = Peers(four=CLUSTER, five=OTHER, six=CLUSTER)
+    peers.ids |= {"four:1": NodeId(4), "five:1": NodeId(5), "six:1": NodeId(9)}
+    peers.leaders = {
+        "four:1": (4, 4, "four:1"),
+        "five:1": (7, 5, "five:1"),
+        "six:1": (3, 9, "six:1"),
+    }
+    known = [
+        PeerAddress(NodeId(number), f"{name}:1")
+        for number, name in ((4, "four"), (5, "five"), (6, "six"))
+    ]
+    assert await formation(3, peers).find_leader(CLUSTER) is None
+    found = await formation(3, peers).find_leader(CLUSTER, known)
+    assert found is not None
+    # Five belongs to another cluster by now, and six is another node.
+    assert found.leader_address == "four:1"
 
 
 @pytest.mark.parametrize(

@@ -310,6 +310,12 @@ async def test_after_an_unknown_outcome_only_what_is_done_once_is_sent_again(wor
     with pytest.raises(OutcomeUnknownError):
         await (await world.submit(DeleteTopic("orders")))
     assert [once for _, once in world.other.asked] == [True, True, False]
+    world.other.answers = [NetworkError("broken"), Submitted(topic, LogIndex(0))]
+    known = DeleteTopic("orders", b"r" * 16)
+    task = await world.submit(known)
+    world.driver.on_role(Role.FOLLOWER, Term(3), NodeId(2))
+    assert (await task) is topic
+    assert world.other.asked[-2:] == [(known, True)] * 2
 
 
 async def test_a_refusal_of_the_leader_is_the_answer(world: World) -> None:
