@@ -122,6 +122,8 @@ class GroupSession:
         )
         self._told: frozenset[News] = frozenset()
         self._ids: dict[TopicPartition, bytes] = {}
+        #: Of these the application does not know that it has them, or not any more.
+        self._silent: set[TopicPartition] = set()
         self._memberships = 0
         #: Topic -> how many partitions it had when it was subscribed to.
         self._partitions_then: dict[str, int] = {}
@@ -171,9 +173,14 @@ class GroupSession:
         self._cancel_handovers()
         held = tuple(self._ids)
         self.reading.hold(held, Hold.REVOKING)
-        untold = self.reading.withdraw(News.ASSIGNED, held)
-        self.reading.withdraw(News.REVOKED, held)
-        return tuple(tp for tp in held if tp not in untold)
+        return self._known(held)
+
+    def _known(self, partitions: tuple[TopicPartition, ...]) -> tuple[TopicPartition, ...]:
+        """Those of which the application has to be told that they go; what waits to be said of
+        them is not said any more."""
+        self._silent |= self.reading.withdraw(News.ASSIGNED, partitions)
+        self._silent -= self.reading.withdraw(News.REVOKED, partitions)
+        return tuple(tp for tp in partitions if tp not in self._silent)
 
     async def leave(self) -> None:
         """Commit what is finished and be a member no longer; the coordinator is told, if it hears
@@ -184,6 +191,7 @@ class GroupSession:
         self._carry_out(self.member.tick(self._clock.monotonic_ms()))
         await self._last_commit(list(self._ids))
         self._ids.clear()
+        self._silent.clear()
         self.reading.drop_all()
         self.member.leave(self._clock.monotonic_ms())
         self._news.set()
@@ -305,8 +313,7 @@ class GroupSession:
 
     async def _handover(self, partitions: tuple[Held, ...]) -> None:
         tps = tuple(each.tp for each in partitions)
-        untold = self.reading.withdraw(News.ASSIGNED, tps)
-        told = tuple(tp for tp in tps if tp not in untold)
+        told = self._known(tps)
         while self.reading.in_hand(tps) or self.reading.being_told_of(tps):
             self._handed_back.clear()
             await self._handed_back.wait()
@@ -316,10 +323,12 @@ class GroupSession:
             def hear() -> None:
                 self._call_on_loop(heard.set)
 
+            self._silent.update(told)
             self.reading.announce(News.REVOKED, told, hear)
             await heard.wait()
         await self._last_commit(tps)
         self.reading.drop(tps)
+        self._silent.difference_update(tps)
         for tp in tps:
             self._ids.pop(tp, None)
 
@@ -336,11 +345,10 @@ class GroupSession:
         self._cancel_handovers()
         self._memberships += 1
         tps = tuple(each.tp for each in partitions)
-        untold = self.reading.withdraw(News.ASSIGNED, tps)
-        self.reading.withdraw(News.REVOKED, tps)
+        told = self._known(tps)
         self.reading.drop(tps)
         self._ids.clear()
-        told = tuple(tp for tp in tps if tp not in untold)
+        self._silent.clear()
         if told and News.LOST in self._told:
             self.reading.announce(News.LOST, told, self._hand_back)
         if tps:
