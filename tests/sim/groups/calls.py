@@ -97,6 +97,8 @@ class MemberChannel:
         self, method: str, request: Message, before: float, after: float, timeout_ms: float
     ) -> Message:
         came: asyncio.Future[Message] = self._world.loop.create_future()
+        # An error is nobody's when the member has been ended meanwhile.
+        came.add_done_callback(lambda done: done.cancelled() or done.exception())
 
         def take(outcome: Message | LogdError) -> None:
             if came.done():
