@@ -93,13 +93,6 @@ class GroupSession:
         self.config = config
         self.reading = reading
         self.coordinator = Coordinator(cluster, clock, rng, config.group_id)
-        self.member = GroupMember(
-            _new_member_id(rng),
-            rng,
-            session_ms=config.session_timeout_ms,
-            rebalance_ms=config.rebalance_timeout_ms,
-            static=config.instance_id is not None,
-        )
         self.offsets = GroupOffsets(
             cluster,
             clock,
@@ -114,12 +107,11 @@ class GroupSession:
         self.heard_ms: float | None = None
         self._cluster = cluster
         self._clock = clock
+        self._rng = rng
         self._reset = reset
         self._call_on_loop = call_on_loop
         self._loop = asyncio.get_running_loop()
-        self._codec = HeartbeatCodec(
-            config.group_id, self.member.member_id, _template(config, cluster.config.client_id)
-        )
+        self._become_another()
         self._told: frozenset[News] = frozenset()
         self._ids: dict[TopicPartition, bytes] = {}
         #: Of these the application does not know that it has them, or not any more.
@@ -140,6 +132,22 @@ class GroupSession:
         self._rebalance: _Rebalance | None = None
         #: Whether there was one before.
         self._rebalanced = False
+
+    def _become_another(self) -> None:
+        """Be a member of which nobody has heard: a late word of one that left is not about it."""
+        config = self.config
+        self.member = GroupMember(
+            _new_member_id(self._rng),
+            self._rng,
+            session_ms=config.session_timeout_ms,
+            rebalance_ms=config.rebalance_timeout_ms,
+            static=config.instance_id is not None,
+        )
+        self._codec = HeartbeatCodec(
+            config.group_id,
+            self.member.member_id,
+            _template(config, self._cluster.config.client_id),
+        )
 
     # ---- joining and leaving -------------------------------------------------------------------
 
@@ -203,6 +211,7 @@ class GroupSession:
         await self._end_tasks()
         self.subscribed = False
         self._memberships += 1
+        self._become_another()
         self.reading.end()
 
     async def close(self) -> None:

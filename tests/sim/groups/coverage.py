@@ -16,6 +16,7 @@ STATES = (
     "member cut off",
     "member frozen",
     "member frozen past its session",
+    "member joined again",
     "member killed",
     "member left",
     "partitions given up",

@@ -33,7 +33,16 @@ NODE_FAULTS = (
     "stall",
     "slow_disk",
 )
-MEMBER_FAULTS = ("kill_member", "freeze", "leave", "resubscribe", "busy", "cut_member_off", "twin")
+MEMBER_FAULTS = (
+    "kill_member",
+    "freeze",
+    "leave",
+    "rejoin",
+    "resubscribe",
+    "busy",
+    "cut_member_off",
+    "twin",
+)
 CALL_FAULTS = ("lost_calls", "late_calls", "doubled_calls")
 FAULTS = (*NODE_FAULTS, *MEMBER_FAULTS, *CALL_FAULTS)
 
@@ -218,6 +227,11 @@ class GroupNemesis(Nemesis):
         if (found := self._member()) is not None:
             self._sometimes("member left")
             found[1].leaving = True
+
+    def _rejoin(self) -> None:
+        if (found := self._member()) is not None:
+            self._sometimes("member joined again")
+            found[1].rejoining = True
 
     def _resubscribe(self) -> None:
         if (found := self._member()) is not None:

@@ -50,6 +50,8 @@ class Application:
         self.instance_id = instance_id
         self.subscription = ALL_TOPICS
         self.leaving = False
+        #: Leave the group, and join it again with the same consumer.
+        self.rejoining = False
         self.gone = asyncio.Event()
         #: How long the next record takes.
         self.busy_ms = 0.0
@@ -58,6 +60,7 @@ class Application:
         self._told = rng.choice(TOLD)
         #: Commits itself, what it is done with.
         self._commits = rng.chance(0.3)
+        self._owes_commit = False
         self._work_ms = rng.choice((0.2, 2.0, 10.0))
         self._joined = ALL_TOPICS
         #: Where each assignment has come to.
@@ -102,6 +105,9 @@ class Application:
         try:
             while not self.leaving:
                 try:
+                    if self.rejoining:
+                        self.rejoining = False
+                        await self._unsubscribe()
                     if self._joined != self.subscription or not self._is_member():
                         await self._join()
                     await self._read()
@@ -132,16 +138,27 @@ class Application:
 
     async def _leave(self) -> None:
         """As a consumer is closed."""
-        group = self.engine.group
-        assert group is not None
-        if group.subscribed:
-            going = await group.stop_reading()
-            if going and News.REVOKED in self._told:
-                await self._on_revoked(going)
+        if self._is_member():
+            await self._stop_reading()
         await self.engine.close()
+
+    async def _unsubscribe(self) -> None:
+        group = self.engine.group
+        if group is not None and group.subscribed:
+            await self._stop_reading()
+            await group.leave()
+
+    async def _stop_reading(self) -> None:
+        assert self.engine.group is not None
+        going = await self.engine.group.stop_reading()
+        await self._tell()
+        if going and News.REVOKED in self._told:
+            await self._on_revoked(going)
 
     async def _read(self) -> None:
         await self._tell()
+        if self._owes_commit:
+            await self._commit()
         fetcher = self.engine.fetcher
         found = fetcher.take(self._rng.choice((1, 5, 100)))
         if not found:
@@ -157,11 +174,12 @@ class Application:
             self._note_delivery(tp, records)
         for tp, records in found.items():
             await self._process(tp, records)
-        if self._commits:
-            await self.engine.commit(self._finished())
+        self._owes_commit = self._commits
 
-    def _finished(self) -> dict[TopicPartition, int]:
-        return self.engine.reading.finish_all()
+    async def _commit(self) -> None:
+        """Everything that was handed out is done with."""
+        await self.engine.commit(self.engine.reading.finish_all())
+        self._owes_commit = False
 
     def _note_delivery(self, tp: TopicPartition, records: list[Record[bytes, bytes]]) -> None:
         world = self._world
@@ -212,7 +230,7 @@ class Application:
         await asyncio.sleep(self._rng.exponential(0.005, 0.1))
         if self._commits:
             try:
-                await self.engine.commit(self._finished())
+                await self._commit()
             except LogdError as error:
                 self._on_error(error)
         self._forget("revoked", partitions)
