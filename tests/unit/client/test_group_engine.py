@@ -384,6 +384,25 @@ def test_it_says_goodbye(instance_id: str | None, epoch: int) -> None:
     run(main)
 
 
+def test_who_left_without_being_heard_joins_again_as_another_member() -> None:
+    async def main() -> None:
+        world, group = member_world()
+        engine = engine_of(world)
+        await join(engine)
+        await read(engine, 20)
+        assert engine.group is not None
+        world.cluster.hung.add("n1:7171")
+        await engine.group.leave()
+        world.cluster.hung.clear()
+        group.expel("m1")
+        await join(engine)
+        await until(lambda: len(engine.fetcher.assignment()) == 2)
+        assert len({beat.member_id for beat in group.beats}) == 2
+        await engine.close()
+
+    run(main)
+
+
 def test_a_refusal_that_is_final_is_raised_by_every_read() -> None:
     async def main() -> None:
         world, group = member_world()

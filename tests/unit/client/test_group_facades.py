@@ -151,6 +151,19 @@ def test_what_is_lost_is_told_and_cannot_be_committed(logd: Facades, group: Memo
         assert told[0] == "assign" and sorted(told[1]) == [T0, T1] and told[2] == "assign"
 
 
+def test_what_was_lost_is_told_before_it_leaves(logd: Facades, group: MemoryGroup) -> None:
+    told: list[Any] = []
+    consumer = member(logd)
+    consumer.subscribe(["t"], on_revoke=lambda _: told.append("revoke"), on_lost=told.append)
+    with consumer:
+        assert consumer.getone(timeout=5) is not None
+        group.expel("m1")
+        assert _until(lambda: [beat.member_epoch for beat in group.beats].count(0) == 2)
+        assert told == []
+        consumer.unsubscribe()
+        assert sorted(told[0]) == [T0, T1]
+
+
 def test_a_record_of_an_earlier_assignment_cannot_be_committed(
     logd: Facades, group: MemoryGroup
 ) -> None:
