@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections import deque
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any, TypeVarTuple, Unpack
@@ -20,6 +21,10 @@ Ts = TypeVarTuple("Ts")
 
 class FreezingLoop(VirtualLoop):
     """See the module. A process is whatever OWNER says."""
+
+    # What asyncio's loop calls so.
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[asyncio.TimerHandle]
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,12 +80,19 @@ class FreezingLoop(VirtualLoop):
 
 
 class _Handle(asyncio.Handle):
+    _loop: FreezingLoop
+    _context: Context
+
     def _run(self) -> None:
         if not self._loop.defers(self, self._context):
             super()._run()
 
 
 class _Timer(asyncio.TimerHandle):
+    _loop: FreezingLoop
+    _context: Context
+    _scheduled: bool
+
     def _run(self) -> None:
         if not self._loop.defers(self, self._context):
             super()._run()
