@@ -69,8 +69,8 @@ PROOFS: tuple[Proof, ...] = (
     ),
     Proof(
         "groups",
-        "a group: real members, a real coordinator that fails over, freezes, lost, late and doubled "
-        "calls: one owner, nothing past a session, no gap below a commit, and everything is read",
+        "a group: real members, a real coordinator that fails over, freezes, lost, late and "
+        "doubled calls: one owner, nothing past a session, no gap below a commit, all is read",
         (sys.executable, "-m", "tests.sim.groups.run", "--seeds", "0:10000", "--processes", "2"),
         limit_s=12 * HOUR_S,
     ),

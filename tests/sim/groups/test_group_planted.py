@@ -43,6 +43,7 @@ CONSUMER = "client/logd_client/_engine/consumer.py"
 FETCHER = "client/logd_client/_core/fetcher.py"
 DRIVER = "logd/runtime/group_driver.py"
 MEMBER_TESTS = ("tests/unit/client/test_group_member.py",)
+NODE_TESTS = "tests/integration/runtime/test_group_members.py"
 ENGINE_TESTS = ("tests/unit/client/test_group_engine.py",)
 
 #: Somebody delivers what is another's, or nobody's.
@@ -120,7 +121,7 @@ BUGS = (
         "        self._carry_out(self.member.given_up(given_up, self._clock.monotonic_ms()))\n",
         "        self._carry_out(self.member.given_up((), self._clock.monotonic_ms()))\n"
         "        assert given_up is not None\n",
-        tests=ENGINE_TESTS,
+        tests=(f"{NODE_TESTS}::test_a_planned_leave_hands_over_within_half_a_second",),
     ),
     Bug(
         "a member comes back as the one that left",
@@ -170,13 +171,6 @@ BUGS = (
         "            return {}, {}\n",
         "lost_calls,leave,kill_member",
         "goes back|gap-below-commit|commit-lost",
-    ),
-    Bug(
-        "commits of a lost membership are made under the next",
-        OFFSETS,
-        "        return self._identity().membership == speaker.membership\n",
-        "        return True\n",
-        tests=ENGINE_TESTS,
     ),
     # --- the driver ------------------------------------------------------------------------------
     Bug(
