@@ -10,6 +10,7 @@ STATES = (
     "clean stop",
     "coordinator cut off",
     "coordinator killed",
+    "coordinator lost with a slow disk",
     "coordinator moved",
     "coordinator stopped",
     "handler takes long",

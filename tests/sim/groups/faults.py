@@ -23,6 +23,7 @@ from tests.sim.replicas.faults import Nemesis, Plan
 
 NODE_FAULTS = (
     "kill_coordinator",
+    "lose_slow_coordinator",
     "stop_coordinator",
     "cut_coordinator_off",
     "move_coordinator",
@@ -155,6 +156,15 @@ class GroupNemesis(Nemesis):
     def _kill_coordinator(self) -> None:
         self._sometimes("coordinator killed")
         self._crash(self.coordinator(), power_loss=self._rng.chance(0.5))
+
+    async def _lose_slow_coordinator(self) -> None:
+        """Its disk is slow to sync, and then its power is gone."""
+        self._sometimes("coordinator lost with a slow disk")
+        process = self.coordinator()
+        process.set_latency(DiskLatency(write_ms=1.0, sync_ms=self._rng.uniform(200, 900)))
+        await self._clock.sleep_ms(self._rng.uniform(100, 1500))
+        self._crash(process, power_loss=True)
+        process.set_latency(self._plan.latency)
 
     async def _stop_coordinator(self) -> None:
         process = self.coordinator()

@@ -178,7 +178,7 @@ BUGS = (
         DRIVER,
         "                await asyncio.shield(last)\n",
         "                await asyncio.sleep(0)\n",
-        "kill_coordinator,power_loss,slow_disk,leave,kill_member",
+        "lose_slow_coordinator,leave,kill_member",
         "told-what-is-not-in-the-log|commit-lost|told-other-than-the-log",
     ),
     Bug(
