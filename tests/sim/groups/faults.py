@@ -21,6 +21,8 @@ from tests.sim.groups.members import SUBSCRIPTIONS, Application, Slot
 from tests.sim.groups.world import CallFaults, GroupWorld
 from tests.sim.replicas.faults import Nemesis, Plan
 
+#: After so long the controller takes a node for gone.
+NODE_SESSION_MS = 1_500
 NODE_FAULTS = (
     "kill_coordinator",
     "lose_slow_coordinator",
@@ -174,13 +176,14 @@ class GroupNemesis(Nemesis):
             self._sometimes("clean stop")
 
     async def _cut_coordinator_off(self) -> None:
-        """It reaches no other node, and members reach it still."""
+        """It reaches no other node, and members reach it still; another one coordinates."""
         self._sometimes("coordinator cut off")
         one = self.coordinator()
         others = [each for each in self._processes.values() if each is not one]
         await self._apart(
             [(one.name, each.peer_address) for each in others]
-            + [(each.name, one.peer_address) for each in others]
+            + [(each.name, one.peer_address) for each in others],
+            longest_ms=4 * (NODE_SESSION_MS + self._world.session_ms),
         )
 
     async def _move_coordinator(self) -> None:

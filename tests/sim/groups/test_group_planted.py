@@ -193,10 +193,10 @@ BUGS = (
     ),
     Bug(
         "a node out of service coordinates",
-        DRIVER,
-        "        if not self._around.serving():\n            raise _loading(",
-        "        if not self.leads:\n            raise _loading(",
-        "cut_coordinator_off,cut_member_off",
+        "logd/runtime/group_coordinator.py",
+        "            serving=serving,\n",
+        "            serving=lambda: True,\n",
+        "cut_coordinator_off,lost_calls,kill_member",
         f"{NOT_ITS_OWN}|told-|commit-lost",
     ),
     Bug(
