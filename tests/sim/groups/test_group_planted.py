@@ -196,8 +196,9 @@ BUGS = (
         "logd/runtime/group_coordinator.py",
         "            serving=serving,\n",
         "            serving=lambda: True,\n",
-        "cut_coordinator_off,lost_calls,kill_member",
-        f"{NOT_ITS_OWN}|told-|commit-lost",
+        "cut_coordinator_off,leave,lost_calls,cut_member_off",
+        NOT_ITS_OWN,
+        "10:20",
     ),
     Bug(
         "what failed to be appended counts",
