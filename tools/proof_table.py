@@ -68,6 +68,13 @@ PROOFS: tuple[Proof, ...] = (
         limit_s=30 * HOUR_S,
     ),
     Proof(
+        "groups",
+        "a group: real members, a real coordinator that fails over, freezes, lost, late and "
+        "doubled calls: one owner, nothing past a session, no gap below a commit, all is read",
+        (sys.executable, "-m", "tests.sim.groups.run", "--seeds", "0:10000", "--processes", "2"),
+        limit_s=12 * HOUR_S,
+    ),
+    Proof(
         "examples",
         "fifty times the random examples of `make test`, new ones on every run",
         tests("tests/unit", "tests/compat", "tests/scenarios", mark="not proof"),

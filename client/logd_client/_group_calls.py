@@ -153,6 +153,8 @@ class GroupCalls(Generic[K_co, V_co]):
         if group is None:
             return
         partitions = self._life.run(group.stop_reading(), "leaving the group")
+        # Of what it lost before it may not have heard yet.
+        self._tell()
         callback = self._grouping.callbacks.of(News.REVOKED)
         if partitions and callback is not None:
             callback(list(partitions))

@@ -186,6 +186,7 @@ class Groups:
                 raise fenced(request.member_id, request.member_epoch)
             # The answer did not reach it, or this is a late copy: it is told again, and what it
             # says does not count.
+            self._check_hears(request, now_ms)
             self._watches.hear(request.group_id, request.member_id, now_ms)
             return Decision((), self._reply(request, member, current))
         self._watches.hear(request.group_id, request.member_id, now_ms)
@@ -201,7 +202,7 @@ class Groups:
         step = advanced(current, target, group.owners, owned=request.owned, epoch=epoch)
         if step is None:
             return Decision((), self._reply(request, member, current))
-        self._look_at_step(member, current, step)
+        self._watches.stepped(request.group_id, request.member_id)
         self._watches.owing(member, step, target, now_ms)
         return Decision((step,), self._reply(request, member, step))
 
@@ -229,10 +230,15 @@ class Groups:
         and everything it held, or this is a late copy. What it may hold stays its own, in a new
         epoch: what it said and committed before counts no longer."""
         check_instance(group, request)
+        self._check_hears(request, now_ms)
         self._watches.begin(member, now_ms, heard=True)
         draft = Draft(group)
         describe_anew(draft, member, None, self._subscriptions)
         return self._decided(request, group, draft, now_ms)
+
+    def _check_hears(self, request: Heartbeat, now_ms: int) -> None:
+        if self._watches.is_deaf(request.group_id, request.member_id, now_ms):
+            raise fenced(request.member_id, request.member_epoch)
 
     def _check_released(self, group: Group, old_id: str) -> None:
         old = group.current.get(old_id)
@@ -269,8 +275,9 @@ class Groups:
             return Decision((), reply)
         target = group.targets.get(member.member_id, NOTHING)
         self._watches.hear(request.group_id, request.member_id, now_ms)
-        self._watches.gave_up(request.group_id, request.member_id)
-        return Decision((gone_for_now(current, target),), reply)
+        gone = gone_for_now(current, target)
+        self._watches.owing(member, gone, target, now_ms)
+        return Decision((gone,), reply)
 
     def _find(
         self, request: Heartbeat, *, joining: bool = False
@@ -288,18 +295,9 @@ class Groups:
     ) -> Decision[HeartbeatReply]:
         member_id = request.member_id
         member, current = draft.group.kept[member_id], draft.group.current[member_id]
-        before = group.current.get(member_id)
-        if before is not None:
-            self._look_at_step(member, before, current)
+        self._watches.stepped(request.group_id, member_id)
         self._look_at_debts(draft.group, now_ms)
         return Decision(tuple(draft.records), self._reply(request, member, current))
-
-    def _look_at_step(
-        self, member: MemberKept, before: CurrentMember, after: CurrentMember
-    ) -> None:
-        # What was given up is in `revoking` no more; a new epoch alone leaves it there.
-        if before.revoking and before.revoking.isdisjoint(after.revoking):
-            self._watches.gave_up(member.group_id, member.member_id)
 
     def _look_at_debts(self, group: Group, now_ms: int) -> None:
         for member_id, current in group.current.items():

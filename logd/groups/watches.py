@@ -29,7 +29,8 @@ class Watch:
         self.heard = False
         #: When the session is looked at next.
         self.session_due_ms = 0
-        #: When it has to have given up what it owes; None: it owes nothing.
+        #: When it has to have given up what it owes, or while it is not `told`: have said the epoch
+        #: that tells it to; None: it owes nothing.
         self.give_up_ms: int | None = None
         #: Whether it said the epoch that told it to give up.
         self.told = False
@@ -68,14 +69,14 @@ class Watches:
         """Look at what a member owes after a decision.
 
         It has the rebalance timeout from the heartbeat on in which it says the epoch that told it
-        to give up; to hear of that it has a session.
+        to give up, and as long to say that. When it has not it is `deaf`, and may deliver until its
+        session ends: nothing of it is taken before.
         """
         watch = self._watches[member.group_id, member.member_id]
         if not owes(current, target):
             watch.give_up_ms, watch.told = None, False
         elif watch.give_up_ms is None:
-            wait_ms = member.session_timeout_ms + member.rebalance_timeout_ms
-            self._give_up(member, watch, now_ms + wait_ms)
+            self._give_up(member, watch, now_ms + member.rebalance_timeout_ms)
 
     def told(self, member: MemberKept, now_ms: int) -> None:
         """A member that has to give something up said the epoch that told it."""
@@ -84,10 +85,18 @@ class Watches:
             watch.told = True
             self._give_up(member, watch, now_ms + member.rebalance_timeout_ms)
 
-    def gave_up(self, group_id: str, member_id: str) -> None:
-        """A member gave up what it was told to; what it owes next has a time of its own."""
+    def stepped(self, group_id: str, member_id: str) -> None:
+        """A member has another epoch: it counts its time to give up from when it hears of it, and
+        so does what it owes next."""
         watch = self._watches[group_id, member_id]
-        watch.give_up_ms, watch.told = None, False
+        if watch.told:
+            watch.give_up_ms, watch.told = None, False
+
+    def is_deaf(self, group_id: str, member_id: str, now_ms: int) -> bool:
+        """Whether a member should have said its newest epoch by now: another one does not begin its
+        session anew. Otherwise one that hears no answer would keep what it owes for ever."""
+        watch = self._watches[group_id, member_id]
+        return not watch.told and watch.give_up_ms is not None and watch.give_up_ms < now_ms
 
     def _give_up(self, member: MemberKept, watch: Watch, deadline_ms: int) -> None:
         watch.give_up_ms = deadline_ms
@@ -128,7 +137,7 @@ class Watches:
             return False
         current = group.current.get(member.member_id)
         if current is not None and owes(current, group.targets.get(member.member_id, NOTHING)):
-            return True
+            return watch.told
         # What would have taken something away from it never came into the log.
         watch.give_up_ms, watch.told = None, False
         return False

@@ -42,7 +42,8 @@ from logd.runtime.group_coordinator import GroupCoordinator
 from logd.runtime.metadata_driver import MetadataDriver
 from logd.runtime.outcomes import Chunk, ProduceOutcome
 from logd.runtime.partition import Partition
-from logd.runtime.partitions import Partitions, PartitionStats
+from logd.runtime.partition_stats import PartitionStats
+from logd.runtime.partitions import Partitions
 from logd.runtime.ports import Clock, Disk, Rng
 from logd.runtime.quorum_view import StoredEntry
 from logd.storage import ReadResult

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -24,18 +23,13 @@ from logd.model.settings import FlushMode
 from logd.model.topic_config import TopicConfig, parse_topic_config
 from logd.observe import TrafficTable
 from logd.runtime.disk_driver import DiskDriver
-from logd.runtime.housekeeping import (
-    report_recovery,
-    report_removed,
-    retain,
-    retention_in_words,
-)
+from logd.runtime.housekeeping import report_recovery, report_removed, retain
 from logd.runtime.marks import Marks
 from logd.runtime.partition import Partition, Surroundings
+from logd.runtime.partition_stats import PartitionStats, stats_of
 from logd.runtime.ports import Clock, Disk, Spawn
 from logd.runtime.refusals import not_led_here
 from logd.runtime.replica_fetcher import ReplicaFetcher
-from logd.runtime.replica_progress import ReplicaProgress, replica_progress
 from logd.runtime.steady_clock import SteadyClock
 from logd.storage import (
     DataDirectory,
@@ -57,25 +51,6 @@ OPENING_MAX = 64
 TICK_MS = 250
 #: Beyond what unsynced writes and reads under way hold open.
 OPEN_SEGMENTS_MAX = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionStats:
-    """One partition as its node sees it.
-
-    In words: `damage`, what cannot be read; `retention` and `compaction`, what goes next and what
-    that waits for.
-    """
-
-    start_offset: int
-    end_offset: int
-    size_bytes: int
-    segments: int
-    damage: tuple[str, ...]
-    retention: str
-    compaction: str = ""
-    #: Of replicas that do not have everything; only the leader knows.
-    progress: tuple[ReplicaProgress, ...] = ()
 
 
 class _Missing(NamedTuple):
@@ -423,25 +398,7 @@ class Partitions:
 
     async def stats(self, key: TopicPartitionId, image: ClusterImage) -> PartitionStats:
         """Sizes and offsets of a partition on this node; raises LogdError when it is not here."""
-        found = self.find(key, -1, image)
-        view, moment = found.view, self._steady.check()
-        return PartitionStats(
-            start_offset=view.start_offset,
-            end_offset=found.high_watermark,
-            size_bytes=view.size_bytes,
-            segments=view.segment_count,
-            damage=tuple(str(damage) for damage in view.damage),
-            retention=await self._retention_in_words(found, moment),
-            progress=tuple(replica_progress(found)),
-        )
-
-    async def _retention_in_words(self, found: Partition, moment: Moment) -> str:
-        look = partial(found.log.retention_status, moment, found.removal_limit)
-        try:
-            status = look() if found.log.is_summarized else await self._disk.read(look)
-        except OSError as error:
-            return f"cannot be told: {error}"
-        return retention_in_words(found.config, status, moment)
+        return await stats_of(self.find(key, -1, image), self._steady.check(), self._disk)
 
     async def trim(self, key: TopicPartitionId, offset: int, image: ClusterImage) -> int:
         """Drop what lies below `offset` (-1: the high watermark); returns the new start. Raises

@@ -302,6 +302,7 @@ class MemoryConsumer:
         group = self.engine.group
         if group is not None and group.subscribed and not self.engine.closed:
             going = await group.stop_reading()
+            self._tell()
             if going and self._callbacks.on_revoke is not None:
                 self._callbacks.on_revoke(list(going))
         await self.engine.close()

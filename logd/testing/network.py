@@ -51,10 +51,14 @@ Interceptor = Callable[["SimConnection", str, bool, bytes], bool]
 
 
 class _Pipe:
-    """One direction of a connection: delivers in order, each item no earlier than its delay."""
+    """One direction of a connection: delivers in order, each item no earlier than its delay.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    Its timers are nobody's (`context`): what was sent arrives whatever becomes of the sender.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
         self._loop = loop
+        self._context = context
         self._items: deque[tuple[float, Callable[[], None]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self.blocked_until = 0.0
@@ -66,7 +70,7 @@ class _Pipe:
 
     def _arm(self) -> None:
         at = max(self._items[0][0], self.blocked_until, self._loop.time())
-        self._timer = self._loop.call_at(at, self._fire)
+        self._timer = self._loop.call_at(at, self._fire, context=self._context)
 
     def _fire(self) -> None:
         self._timer = None
@@ -105,8 +109,8 @@ class SimConnection:
         self._streams: dict[int, ClientStream | UnaryCall] = {}
         self._next_stream = 0
         self._server = ServerSide(self)
-        self._to_server = _Pipe(network.loop)
-        self._to_client = _Pipe(network.loop)
+        self._to_server = _Pipe(network.loop, network.context)
+        self._to_client = _Pipe(network.loop, network.context)
         if network.is_cut(client, address):
             self.hold()
         self.send_control(True, self._arrive)
@@ -182,13 +186,13 @@ class SimConnection:
         self.network.trace(f"net {self.peer} reset: {reason}")
         self._to_server.clear()
         self._to_client.clear()
-        loop = self.network.loop
+        network, loop = self.network, self.network.loop
         if node_gone:
             self._server.end()
         else:
-            loop.call_later(self.network.draw_detection(), self._server.end)
-        loop.call_later(self.network.draw_detection(), self._lost, reason)
-        self.network.forget(self)
+            loop.call_later(network.draw_detection(), self._server.end, context=network.context)
+        loop.call_later(network.draw_detection(), self._lost, reason, context=network.context)
+        network.forget(self)
 
     def close(self) -> None:
         """The client hangs up: its calls end now, the node learns of it one delay later."""
@@ -272,6 +276,8 @@ class SimNetwork:
     ) -> None:
         self.loop = loop
         self.trace = trace
+        #: That of whoever makes the network, and of no simulated process.
+        self.context = copy_context()
         self.link = link or LinkProfile()
         self.interceptor: Interceptor | None = None
         self.failures: list[str] = []

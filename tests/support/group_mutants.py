@@ -93,9 +93,9 @@ MUTANTS = (
     Mutant(
         "answer-given-again-is-no-session",
         "machine",
-        "            # says does not count.\n"
+        "            self._check_hears(request, now_ms)\n"
         "            self._watches.hear(request.group_id, request.member_id, now_ms)\n",
-        "            # says does not count.\n",
+        "            self._check_hears(request, now_ms)\n",
         "test_timeouts.py::test_every_answered_heartbeat_begins_a_session",
     ),
     Mutant(
@@ -197,9 +197,31 @@ MUTANTS = (
     Mutant(
         "one-time-to-give-up-for-all",
         "machine",
-        "        if before.revoking and before.revoking.isdisjoint(after.revoking):\n",
-        "        if before.revoking and not after.revoking:\n",
+        "        self._watches.stepped(request.group_id, request.member_id)\n",
+        "        if not step.revoking:\n"
+        "            self._watches.stepped(request.group_id, request.member_id)\n",
         "test_timeouts.py::test_each_time_to_give_up_is_a_whole_one",
+    ),
+    Mutant(
+        "who-joins-again-has-the-rest-of-its-time",
+        "machine",
+        "        self._watches.stepped(request.group_id, member_id)\n",
+        "",
+        "test_timeouts.py::test_who_joins_again_has_its_time_to_give_up_again",
+    ),
+    Mutant(
+        "who-was-not-told-is-out-before-its-session",
+        "watches",
+        "            return watch.told\n",
+        "            return True\n",
+        "test_timeouts.py::test_an_answer_is_a_session_whatever_the_member_owes",
+    ),
+    Mutant(
+        "who-joins-again-and-again-keeps-everything",
+        "machine",
+        "        check_instance(group, request)\n        self._check_hears(request, now_ms)\n",
+        "        check_instance(group, request)\n",
+        "test_timeouts.py::test_who_joins_again_and_never_hears_it_is_out_in_the_end",
     ),
     Mutant(
         "session-ends-while-heartbeats-come",

@@ -95,13 +95,6 @@ class GroupSession:
         self.config = config
         self.reading = reading
         self.coordinator = Coordinator(cluster, clock, rng, config.group_id)
-        self.member = GroupMember(
-            _new_member_id(rng),
-            rng,
-            session_ms=config.session_timeout_ms,
-            rebalance_ms=config.rebalance_timeout_ms,
-            static=config.instance_id is not None,
-        )
         self.offsets = GroupOffsets(
             cluster,
             clock,
@@ -116,14 +109,15 @@ class GroupSession:
         self.heard_ms: float | None = None
         self._cluster = cluster
         self._clock = clock
+        self._rng = rng
         self._reset = reset
         self._call_on_loop = call_on_loop
         self._loop = asyncio.get_running_loop()
-        self._codec = HeartbeatCodec(
-            config.group_id, self.member.member_id, _template(config, cluster.config.client_id)
-        )
+        self._become_another()
         self._told: frozenset[News] = frozenset()
         self._ids: dict[TopicPartition, bytes] = {}
+        #: Of these the application does not know that it has them, or not any more.
+        self._silent: set[TopicPartition] = set()
         self._memberships = 0
         #: Topic -> how many partitions it had when it was subscribed to.
         self._partitions_then: dict[str, int] = {}
@@ -142,6 +136,22 @@ class GroupSession:
         self._rebalance: _Rebalance | None = None
         #: Whether there was one before.
         self._rebalanced = False
+
+    def _become_another(self) -> None:
+        """Be a member of which nobody has heard: a late word of one that left is not about it."""
+        config = self.config
+        self.member = GroupMember(
+            _new_member_id(self._rng),
+            self._rng,
+            session_ms=config.session_timeout_ms,
+            rebalance_ms=config.rebalance_timeout_ms,
+            static=config.instance_id is not None,
+        )
+        self._codec = HeartbeatCodec(
+            config.group_id,
+            self.member.member_id,
+            _template(config, self._cluster.config.client_id),
+        )
 
     # ---- joining and leaving -------------------------------------------------------------------
 
@@ -175,9 +185,14 @@ class GroupSession:
         self._cancel_handovers()
         held = tuple(self._ids)
         self.reading.hold(held, Hold.REVOKING)
-        untold = self.reading.withdraw(News.ASSIGNED, held)
-        self.reading.withdraw(News.REVOKED, held)
-        return tuple(tp for tp in held if tp not in untold)
+        return self._known(held)
+
+    def _known(self, partitions: tuple[TopicPartition, ...]) -> tuple[TopicPartition, ...]:
+        """Those of which the application has to be told that they go; what waits to be said of
+        them is not said any more."""
+        self._silent |= self.reading.withdraw(News.ASSIGNED, partitions)
+        self._silent -= self.reading.withdraw(News.REVOKED, partitions)
+        return tuple(tp for tp in partitions if tp not in self._silent)
 
     async def leave(self) -> None:
         """Commit what is finished and be a member no longer; the coordinator is told, if it hears
@@ -188,6 +203,7 @@ class GroupSession:
         self._carry_out(self.member.tick(self._clock.monotonic_ms()))
         await self._last_commit(list(self._ids))
         self._ids.clear()
+        self._silent.clear()
         self.reading.drop_all()
         self.member.leave(self._clock.monotonic_ms())
         self._news.set()
@@ -199,6 +215,7 @@ class GroupSession:
         await self._end_tasks()
         self.subscribed = False
         self._memberships += 1
+        self._become_another()
         self.reading.end()
 
     async def close(self) -> None:
@@ -310,8 +327,7 @@ class GroupSession:
 
     async def _handover(self, partitions: tuple[Held, ...]) -> None:
         tps = tuple(each.tp for each in partitions)
-        untold = self.reading.withdraw(News.ASSIGNED, tps)
-        told = tuple(tp for tp in tps if tp not in untold)
+        told = self._known(tps)
         while self.reading.in_hand(tps) or self.reading.being_told_of(tps):
             self._handed_back.clear()
             await self._handed_back.wait()
@@ -321,10 +337,12 @@ class GroupSession:
             def hear() -> None:
                 self._call_on_loop(heard.set)
 
+            self._silent.update(told)
             self.reading.announce(News.REVOKED, told, hear)
             await heard.wait()
         await self._last_commit(tps)
         self.reading.drop(tps)
+        self._silent.difference_update(tps)
         for tp in tps:
             self._ids.pop(tp, None)
 
@@ -341,11 +359,10 @@ class GroupSession:
         self._cancel_handovers()
         self._memberships += 1
         tps = tuple(each.tp for each in partitions)
-        untold = self.reading.withdraw(News.ASSIGNED, tps)
-        self.reading.withdraw(News.REVOKED, tps)
+        told = self._known(tps)
         self.reading.drop(tps)
         self._ids.clear()
-        told = tuple(tp for tp in tps if tp not in untold)
+        self._silent.clear()
         if told and News.LOST in self._told:
             self.reading.announce(News.LOST, told, self._hand_back)
         if tps:

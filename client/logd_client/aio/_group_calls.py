@@ -155,6 +155,8 @@ class GroupCalls(Generic[K_co, V_co]):
         if group is None:
             return
         partitions = await self._life.arun(group.stop_reading())
+        # Of what it lost before it may not have heard yet.
+        await self._tell()
         callback = self._grouping.callbacks.of(News.REVOKED)
         if partitions and callback is not None:
             await _result(callback(list(partitions)))

@@ -218,11 +218,11 @@ class Nemesis:
         if one is not other:
             await self._apart([(one.name, other.peer_address)])
 
-    async def _apart(self, pairs: list[tuple[str, str]]) -> None:
+    async def _apart(self, pairs: list[tuple[str, str]], longest_ms: float = 4000) -> None:
         for pair in pairs:
             self._cut[pair] = None
         self._network.partition(lambda client, address: (client, address) in self._cut)
-        await self._clock.sleep_ms(self._rng.uniform(100, 4000))
+        await self._clock.sleep_ms(self._rng.uniform(100, longest_ms))
         for pair in pairs:
             self._cut.pop(pair, None)
         self._network.partition(lambda client, address: (client, address) in self._cut)

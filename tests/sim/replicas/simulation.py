@@ -15,19 +15,13 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from typing import TextIO, TypeVar
 
-from logd_client._engine.admin import AdminEngine
-from logd_client._engine.cluster import ClusterConfig
 from logd_wire import decode_batch, iter_headers
-from logd_wire.errors import LogdError, TopicExistsError
 
-from logd.model.node_config import load_node_config
 from logd.runtime.partition import Partition
-from logd.storage.memory_files import MemoryFiles
 from logd.testing.clock import SimClock
-from logd.testing.cluster import address_of, addresses_of, peers_of
-from logd.testing.loop import VirtualLoop, describe_tasks
+from logd.testing.cluster import address_of
+from logd.testing.loop import VirtualLoop
 from logd.testing.network import LinkProfile, SimNetwork
-from logd.testing.process import ProcessDiedError, SimProcess
 from logd.testing.rng import SimRng
 from logd.testing.trace import Trace
 from tests.sim.checker import check
@@ -35,6 +29,7 @@ from tests.sim.consumers import ConsumerWorker, drain
 from tests.sim.coverage import Sometimes
 from tests.sim.history import Seen
 from tests.sim.keyed import KeyedWorker
+from tests.sim.nodes import Nodes
 from tests.sim.producers import ProducerWorker
 from tests.sim.replicas.copies import KeyedCopies
 from tests.sim.replicas.coverage import RARE, STATES
@@ -44,7 +39,7 @@ from tests.sim.silence import silenced
 from tests.sim.simulation import Outcome
 from tests.sim.values import digest_of, name_of
 from tests.sim.watch import read_segments
-from tests.sim.world import Topic, World
+from tests.sim.world import World
 
 T = TypeVar("T")
 
@@ -58,6 +53,8 @@ ACKS_MIN = 5
 #: Share of acknowledgements held against a power loss of all nodes at their moment.
 ACK_SAMPLE = 0.05
 TOPICS = {"orders": 2, "events": 1}
+#: A pass is due soon, and needs several readings for a map so small.
+CLEANER = {"log.cleaner.backoff.ms": "300", "log.cleaner.dedupe.buffer.size": "64KiB"}
 
 
 class ReplicaSimulation:
@@ -89,7 +86,16 @@ class ReplicaSimulation:
             sometimes=self.sometimes,
             replicated=True,
         )
-        self.processes = {node_id: self._make_process(node_id) for node_id in NODES}
+        self.nodes = Nodes(
+            NODES,
+            self.world,
+            self.clock,
+            self.rng,
+            latency=self.plan.latency,
+            restart_max=self.plan.restart_max,
+            config=CLEANER,
+        )
+        self.processes = self.nodes.processes
         self.watch = ReplicaWatch(
             self.processes,
             self.rng.child("watch"),
@@ -108,28 +114,6 @@ class ReplicaSimulation:
             sometimes=self.sometimes,
         )
         self.problems = self.world.problems
-
-    def _make_process(self, node_id: int) -> SimProcess:
-        flags = {
-            **addresses_of(node_id),
-            "node.id": str(node_id),
-            "cluster.peers": peers_of(*NODES),
-            "disk.free_bytes_min": "0",
-            "log.cleaner.backoff.ms": "300",
-            "log.cleaner.dedupe.buffer.size": "64KiB",
-        }
-        config, entries = load_node_config(flags=flags)
-        return SimProcess(
-            loop=self.loop,
-            network=self.network,
-            files=MemoryFiles(),
-            clock=self.clock,
-            rng=self.rng.child(f"process/{node_id}"),
-            trace=self.trace,
-            config=config,
-            config_entries=entries,
-            latency=self.plan.latency,
-        )
 
     def run(self) -> Outcome:
         """Run to the end; whatever goes wrong is in the outcome's `problems`."""
@@ -158,7 +142,10 @@ class ReplicaSimulation:
     async def _main(self) -> None:
         world, loop = self.world, self.loop
         supervisors = [
-            loop.create_task(self._supervise(node_id), name=f"supervisor {node_id}")
+            loop.create_task(
+                self.nodes.supervise(node_id, self.nemesis.wait_released),
+                name=f"supervisor {node_id}",
+            )
             for node_id in NODES
         ]
         await self._within("topics are made", self._create_topics())
@@ -180,7 +167,8 @@ class ReplicaSimulation:
         self.network.link = LinkProfile()
         world.producing = False
         await self._within("producers end", asyncio.gather(*producing))
-        await self._within("every replica is in sync", self._all_in_sync())
+        partitions = sum(topic.partitions for topic in world.topics)
+        await self._within("every replica is in sync", self.nodes.wait_in_sync(partitions))
         world.consuming = False
         await self._within("consumers end", asyncio.gather(*reading))
         await self._within("everything is read", drain(world))
@@ -193,77 +181,13 @@ class ReplicaSimulation:
         self._compare_replicas()
 
     async def _within(self, what: str, work: Awaitable[T]) -> T:
-        """Wait for `work`; when it hangs say where."""
-        task = asyncio.ensure_future(work)
-        done, _ = await asyncio.wait([task], timeout=DRAIN_S)
-        if not done:
-            states = [
-                f"{node_id} {each.name} {each.state} end {each.view.durable_end_offset} "
-                f"high watermark {each.high_watermark}"
-                for node_id in NODES
-                for each in self._partitions(node_id)
-            ]
-            hanging = describe_tasks(self.loop)
-            raise AssertionError(
-                "\n".join([f"not within {DRAIN_S:g} virtual s: {what}", *states, hanging])
-            )
-        return await task
+        return await self.nodes.within(DRAIN_S, what, work)
 
     async def _create_topics(self) -> None:
-        world = self.world
-        admin = AdminEngine(
-            world.network.transport("setup"),
-            world.client_clock,
-            world.rng.child("setup"),
-            ClusterConfig(bootstrap_servers=world.bootstrap, request_timeout_ms=3_000.0),
-        )
-        for name, partitions in TOPICS.items():
-            while True:
-                try:
-                    topic = await admin.create_topic(
-                        name,
-                        partitions=partitions,
-                        replication_factor=3,
-                        config={
-                            "segment.bytes": str(self.plan.segment_bytes),
-                            "retention.ms": "-1",
-                        },
-                        exist_ok=True,
-                        validate_only=False,
-                    )
-                    break
-                except (LogdError, TopicExistsError) as error:
-                    self.trace(f"create {name}: {error}")
-                    await world.client_clock.sleep_ms(200)
-            topic_id = bytes.fromhex(topic.id.replace("-", ""))
-            world.topics.append(Topic(name, topic_id, partitions))
-        await admin.close()
+        config = {"segment.bytes": str(self.plan.segment_bytes), "retention.ms": "-1"}
+        await self.nodes.create_topics(TOPICS, len(NODES), config)
 
     # --- nodes -------------------------------------------------------------------------------
-
-    async def _supervise(self, node_id: int) -> None:
-        """Start a node, and again whenever it has ended."""
-        rng, process = self.rng.child(f"supervisor/{node_id}"), self.processes[node_id]
-        while True:
-            await self.nemesis.wait_released(process)
-            try:
-                await process.start()
-                self._check_damage(node_id)
-                reason = await process.wait_ended()
-                self.trace(f"supervisor {node_id}: {reason}")
-            except ProcessDiedError as error:
-                self.trace(f"supervisor {node_id}: {error}")
-            await asyncio.sleep(0.005 + rng.random() * self.plan.restart_max)
-
-    def _partitions(self, node_id: int) -> list[Partition]:
-        process = self.processes[node_id]
-        return process.node._partitions.all() if process.up else []
-
-    def _check_damage(self, node_id: int) -> None:
-        for partition in self._partitions(node_id):
-            damage = partition.log.recovery.damage
-            if damage:
-                self.problems.append(f"damage in {partition.name} of node {node_id}: {damage}")
 
     async def _observe(self) -> None:
         """Note what becomes of leaderships and in-sync sets."""
@@ -271,7 +195,7 @@ class ReplicaSimulation:
         ends: dict[tuple[int, int, bytes, int], int] = {}
         while True:
             for node_id in NODES:
-                for each in self._partitions(node_id):
+                for each in self.nodes.partitions(node_id):
                     end_key = (node_id, self.processes[node_id].incarnation, *each.key)
                     end = each.view.written_end_offset
                     if end < ends.get(end_key, 0):
@@ -297,24 +221,6 @@ class ReplicaSimulation:
         if len(state.isr) < len(isr):
             self.sometimes("in-sync set shrunk")
         seen[each.key] = (state.leader_epoch, state.isr)
-
-    async def _all_in_sync(self) -> None:
-        """Wait until every replica is in sync, and knows it."""
-        while not self._is_in_sync():
-            await self.world.client_clock.sleep_ms(50)
-
-    def _is_in_sync(self) -> bool:
-        ends: dict[tuple[bytes, int], set[tuple[int, int]]] = {}
-        for node_id in NODES:
-            for each in self._partitions(node_id):
-                view = each.view
-                marks = (view.durable_end_offset, each.high_watermark)
-                ends.setdefault(each.key, set()).add(marks)
-                if len(each.state.isr) != len(NODES) or marks[0] != marks[1]:
-                    return False
-        least = sum(topic.partitions for topic in self.world.topics)
-        all_there = all(len(self._partitions(node_id)) == len(ends) >= least for node_id in NODES)
-        return all_there and all(len(marks) == 1 for marks in ends.values())
 
     # --- the verdict -------------------------------------------------------------------------
 

@@ -229,6 +229,59 @@ def test_commits_of_a_lost_membership_are_not_made_under_the_next() -> None:
     run(main)
 
 
+def heard(engine: ConsumerEngine) -> list[tuple[News, tuple[TopicPartition, ...]]]:
+    """What the application is told now; it takes no time."""
+    told = []
+    while (announcement := engine.reading.next_announcement()) is not None:
+        told.append((announcement.news, announcement.partitions))
+        engine.reading.announced(announcement)
+    return told
+
+
+def test_only_what_it_was_told_of_is_lost_while_it_is_handed_over() -> None:
+    async def main() -> None:
+        world, group = member_world()
+        group.want({"m1": {("t", 0)}})
+        engine = engine_of(world)
+        await join(engine, *News)
+        await until(lambda: heard(engine) == [(News.ASSIGNED, (T0,))])
+        await read(engine, 10)
+        group.want({"m1": {("t", 0), ("t", 1)}})
+        await until(lambda: T1 in engine.fetcher.assignment())
+        group.want({"m1": set()})
+        await until(lambda: group.member("m1").assigned == set())
+        group.expel("m1")
+        await until(lambda: not engine.fetcher.assignment())
+        assert heard(engine) == [(News.LOST, (T0,))]
+        await engine.close()
+
+    run(main)
+
+
+def test_what_it_was_told_to_give_up_is_not_lost_as_well() -> None:
+    async def main() -> None:
+        world, group = member_world()
+        engine = engine_of(world)
+        await join(engine, *News)
+        await until(lambda: heard(engine))
+        await read(engine, 20)
+        loading = error_for(ErrorCode.COORDINATOR_LOADING, "not yet")
+        group.refuse = lambda request: (
+            loading if isinstance(request, group_pb2.CommitOffsetsRequest) else None
+        )
+        group.want({"m1": {("t", 1)}})
+        await until(lambda: group.member("m1").assigned == {("t", 1)})
+        engine.fetcher.take(1)
+        await until(lambda: heard(engine) == [(News.REVOKED, (T0,))])
+        assert T0 in engine.fetcher.assignment(), "its last commit is not answered"
+        group.expel("m1")
+        await until(lambda: T0 not in engine.fetcher.assignment())
+        assert heard(engine) == [(News.LOST, (T1,))]
+        await engine.close()
+
+    run(main)
+
+
 def test_a_commit_does_not_overtake_the_one_before_it() -> None:
     async def main() -> None:
         world, group = member_world()
@@ -358,6 +411,25 @@ def test_it_says_goodbye(instance_id: str | None, epoch: int) -> None:
         assert group.beats[0].instance_id == (instance_id or "")
         assert (group.beats[0].assignor, group.beats[0].session_timeout_ms) == ("range", 6_000)
         assert group.members == {}
+
+    run(main)
+
+
+def test_who_left_without_being_heard_joins_again_as_another_member() -> None:
+    async def main() -> None:
+        world, group = member_world()
+        engine = engine_of(world)
+        await join(engine)
+        await read(engine, 20)
+        assert engine.group is not None
+        world.cluster.hung.add("n1:7171")
+        await engine.group.leave()
+        world.cluster.hung.clear()
+        group.expel("m1")
+        await join(engine)
+        await until(lambda: len(engine.fetcher.assignment()) == 2)
+        assert len({beat.member_id for beat in group.beats}) == 2
+        await engine.close()
 
     run(main)
 

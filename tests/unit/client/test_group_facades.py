@@ -192,8 +192,9 @@ def test_a_partition_goes_when_its_reader_comes_back_and_the_others_flow(
         assert ("t", 1) in group.holds("m1"), "a record of it is in hand still"
         for offset in range(1, 10):
             assert consumer.getone(timeout=5).partition == 0 or offset == 1
-        assert _until(lambda: group.holds("m1") == {("t", 0)} or not consumer.getmany(timeout=0.01))
+        assert _until(lambda: not consumer.getmany(timeout=0.01) and told)
         assert told == [[T1]]
+        assert _until(lambda: group.holds("m1") == {("t", 0)})
         assert group.committed[("t", 1)] == 1
         assert consumer.assignment() == {T0}
         with pytest.raises(RebalanceError, match=r"t\[1\] is not assigned"):
@@ -215,6 +216,19 @@ def test_what_is_lost_is_told_and_cannot_be_committed(logd: Facades, group: Memo
         again = consumer.getone(T0, timeout=5)
         assert again.offset == 0
         assert told[0] == "assign" and sorted(told[1]) == [T0, T1] and told[2] == "assign"
+
+
+def test_what_was_lost_is_told_before_it_leaves(logd: Facades, group: MemoryGroup) -> None:
+    told: list[Any] = []
+    consumer = member(logd)
+    consumer.subscribe(["t"], on_revoke=lambda _: told.append("revoke"), on_lost=told.append)
+    with consumer:
+        assert consumer.getone(timeout=5) is not None
+        group.expel("m1")
+        assert _until(lambda: [beat.member_epoch for beat in group.beats].count(0) == 2)
+        assert told == []
+        consumer.unsubscribe()
+        assert sorted(told[0]) == [T0, T1]
 
 
 def test_a_record_of_an_earlier_assignment_cannot_be_committed(

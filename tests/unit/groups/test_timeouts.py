@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from logd_wire.errors import ErrorCode, RebalanceError
 
@@ -140,16 +142,73 @@ def test_the_time_counts_from_when_it_is_known_that_the_member_was_told() -> Non
 
 
 def test_who_never_hears_what_it_is_told_is_out_in_the_end() -> None:
-    """All its heartbeats arrive, and none of the answers."""
+    """All its heartbeats arrive, and none of the answers. From the rebalance timeout on none of
+    them begins a session: it may have heard the one before."""
     there = Coordinator()
     epoch = there.join("a").member_epoch
     there.join("b")
-    for _ in range((SESSION_MS + REBALANCE_MS) // 1_000):
+    for waited_ms in range(0, SESSION_MS + REBALANCE_MS, 1_000):
         assert "a" in there.counts()
-        there.heartbeat("a", epoch)
+        if waited_ms <= REBALANCE_MS:
+            there.heartbeat("a", epoch)
+        else:
+            with pytest.raises(RebalanceError) as refused:
+                there.heartbeat("a", epoch)
+            assert refused.value.code == ErrorCode.FENCED_MEMBER_EPOCH
         there.stay("b")
         there.after(1_000)
     assert [each.member_id for each in there.members()] == ["b"]
+
+
+def test_who_joins_again_and_never_hears_it_is_out_in_the_end() -> None:
+    there = told_to_give_up()
+    there.stay("a")
+    began_ms = there.now_ms
+    while "a" in there.counts():
+        with contextlib.suppress(RebalanceError):
+            there.join("a")
+        there.stay("b")
+        there.after(500)
+    assert there.now_ms - began_ms <= REBALANCE_MS + SESSION_MS
+
+
+def test_who_joins_again_has_its_time_to_give_up_again() -> None:
+    """It gave up waiting, and everything that it held: it hears first what it may hold now."""
+    there = told_to_give_up()
+    there.stay("a")
+    there.after(SESSION_MS - 1)
+    there.stay("a")
+    there.stay("b")
+    there.after(REBALANCE_MS - SESSION_MS)
+    there.join("a")
+    there.after(1)
+    assert "a" in there.counts(), "what it was told before is no matter any more"
+    there.stay("a", owned=parts("orders", 0, 1))
+    there.stay("b")
+    assert there.counts() == {"a": 2, "b": 2}
+
+
+def test_an_answer_is_a_session_whatever_the_member_owes() -> None:
+    """Answers are lost, and it does not know yet what it has to give up: it may deliver until the
+    session ends that its newest answer began."""
+    there = Coordinator()
+    long_ms = 3 * REBALANCE_MS
+    there.join("a", session_timeout_ms=long_ms)
+    there.join("b", session_timeout_ms=long_ms)
+    epoch = there.stay("a").member_epoch
+    there.stay("a", owned=parts("orders", 0, 1))
+    for other in "cd":
+        there.join(other, session_timeout_ms=long_ms)
+    there.after(REBALANCE_MS)
+    there.heartbeat("a", epoch)
+    for other in "bcd":
+        there.stay(other)
+    there.after(long_ms - 1)
+    assert "a" in there.counts()
+    with pytest.raises(RebalanceError):
+        there.heartbeat("a", epoch)
+    there.after(1)
+    assert "a" not in there.counts()
 
 
 def test_who_gave_up_in_time_stays() -> None:
@@ -241,6 +300,7 @@ def test_what_was_not_taken_away_need_not_be_given_up() -> None:
     for _ in range(20):
         there.after(4_000)
         there.stay("a")
+    there.join("a")
     assert there.counts() == {"a": 4}
 
 

@@ -1,0 +1,44 @@
+"""Seeds of a consumer group; together they must reach every named state.
+
+LOGD_GROUP_SEEDS says how many. A failure prints the seed and the line to replay it.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+import pytest
+
+from tests.sim.coverage import Sometimes
+from tests.sim.groups.coverage import RARE, STATES
+from tests.sim.groups.run import report
+from tests.sim.groups.simulation import GroupOutcome, run_seed
+
+#: Fewer seeds than this need not reach every state.
+SEEDS_FOR_COVERAGE = 14
+SEEDS = range(int(os.environ.get("LOGD_GROUP_SEEDS", str(SEEDS_FOR_COVERAGE))))
+
+# One worker runs them all, so that the last test can add up what they reached.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("group-seeds")]
+
+
+@cache
+def outcome_of(seed: int) -> GroupOutcome:
+    return run_seed(seed)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_seed(seed: int) -> None:
+    outcome = outcome_of(seed)
+    assert not outcome.problems, report(outcome)
+
+
+@pytest.mark.timeout(600)
+def test_every_named_state_is_reached() -> None:
+    sometimes = Sometimes(STATES, RARE)
+    for seed in SEEDS:
+        sometimes.add(outcome_of(seed).counts)
+    if len(SEEDS) >= SEEDS_FOR_COVERAGE:
+        assert sometimes.missing() == []
