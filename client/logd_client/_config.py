@@ -16,7 +16,7 @@ from logd_client._core.fetch_state import FetchConfig
 from logd_client._core.partition_reader import Reset
 from logd_client._engine.cluster import ClusterConfig
 from logd_client._engine.consumer import ConsumerConfig
-from logd_client._engine.group import GroupConfig
+from logd_client._engine.group_config import GroupConfig
 from logd_client._engine.producer import ProducerConfig
 from logd_client.values import Partitioner
 

@@ -26,12 +26,18 @@ from typing import Any, Protocol, TypeVar
 from logd_wire import BatchHeader
 from logd_wire.errors import LogdError, OutcomeUnknownError, StorageFailedError, StorageFullError
 
+from logd.runtime.disk_operations import (
+    Operation,
+    QueuedAppend,
+    QueuedCall,
+    WrittenLog,
+    first_of_their_logs,
+    waits_for_sync,
+)
 from logd.runtime.ports import Disk, Spawn
 from logd.storage import (
-    Appended,
     Ledger,
     LogKey,
-    PartitionLog,
     SyncPoint,
     append_copied,
     begin_copied,
@@ -47,32 +53,6 @@ ROUND_BYTES_MAX = 64 * 1024 * 1024
 LEDGER_IDLE_MS = 50
 
 
-class WrittenLog(Protocol):
-    """A log under this driver, as its owner presents it."""
-
-    key: LogKey
-    log: PartitionLog
-    #: Whether a batch is answered only after its sync.
-    sync_before_ack: bool
-
-    def check_records(self, batch: bytes) -> None:
-        """Refuse a batch for what its records are; on the writer. Raises LogdError."""
-        ...
-
-    def settle(self, queued: QueuedAppend, appended: Appended) -> None:
-        """Answer the caller of `append`, now or later; called on the loop once the batch is as
-        durable here as the topic promises."""
-        ...
-
-    def written(self) -> None:
-        """The log may have grown; what is new is not durable yet."""
-        ...
-
-    def published(self) -> None:
-        """The log's view has moved."""
-        ...
-
-
 class ClockNow(Protocol):
     def wall_ms(self) -> int: ...
 
@@ -80,41 +60,10 @@ class ClockNow(Protocol):
 
 
 @dataclass(slots=True)
-class QueuedAppend:
-    """A batch on its way to the disk. `future` is answered by `target.settle`."""
-
-    target: WrittenLog
-    batch: bytes
-    header: BatchHeader
-    leader_epoch: int
-    acks: int
-    future: asyncio.Future[Any]
-    result: Appended | None = None
-
-    @property
-    def size(self) -> int:
-        return len(self.batch)
-
-
-@dataclass(slots=True)
-class _Call:
-    work: Callable[[], Any]
-    target: WrittenLog | None
-    sync: bool
-    future: asyncio.Future[Any]
-    #: Bytes of records that `work` appends.
-    size: int = 0
-    #: It touches the log of `target` alone, and mostly waits for the disk.
-    apart: bool = False
-    performed: bool = False
-    result: Any = None
-
-
-@dataclass(slots=True)
 class _Written:
     """What the writing half of a round left to do."""
 
-    refused: list[tuple[QueuedAppend | _Call, BaseException]]
+    refused: list[tuple[Operation, BaseException]]
     points: list[tuple[WrittenLog, SyncPoint | None]]
     ledger_dirty: bool
     fatal: OSError | None
@@ -144,7 +93,7 @@ class DiskDriver:
         self._free_bytes = free_bytes
         self._free_bytes_min = free_bytes_min
         self._on_fatal = on_fatal
-        self._queue: deque[QueuedAppend | _Call] = deque()
+        self._queue: deque[Operation] = deque()
         self._wake = asyncio.Event()
         self._ledger_due: dict[LogKey, int] = {}
         self._failed: BaseException | None = None
@@ -198,7 +147,7 @@ class DiskDriver:
         StorageFullError.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._enqueue(_Call(work, target, sync, future, apart=apart))
+        self._enqueue(QueuedCall(work, target, sync, future, apart=apart))
         return future
 
     def between_rounds(
@@ -231,7 +180,7 @@ class DiskDriver:
 
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._enqueue(
-            _Call(
+            QueuedCall(
                 work,
                 target,
                 target.sync_before_ack,
@@ -259,7 +208,7 @@ class DiskDriver:
         self._ledger_due[target.key] = target.log.view.durable_end_offset
         self._wake.set()
 
-    def _enqueue(self, operation: QueuedAppend | _Call) -> None:
+    def _enqueue(self, operation: Operation) -> None:
         if self._failed is not None:
             operation.future.set_exception(self._stopped_error())
             return
@@ -295,8 +244,8 @@ class DiskDriver:
             await asyncio.wait_for(self._wake.wait(), LEDGER_IDLE_MS / 1000)
         return True
 
-    def _gather(self) -> list[QueuedAppend | _Call]:
-        operations: list[QueuedAppend | _Call] = []
+    def _gather(self) -> list[Operation]:
+        operations: list[Operation] = []
         size = 0
         while self._queue and size < ROUND_BYTES_MAX:
             operation = self._queue.popleft()
@@ -304,7 +253,7 @@ class DiskDriver:
             size += operation.size
         return operations
 
-    async def _round(self, operations: list[QueuedAppend | _Call]) -> None:
+    async def _round(self, operations: list[Operation]) -> None:
         self._round_from_ms = self._clock.monotonic_ms()
         await self._perform_apart(operations)
         due, self._ledger_due = self._ledger_due, {}
@@ -316,18 +265,18 @@ class DiskDriver:
         for target, _ in written.points:
             # Before the sync: followers write and sync theirs at the same time.
             target.written()
-        by_target: dict[int, list[QueuedAppend | _Call]] = {}
+        by_target: dict[int, list[Operation]] = {}
         for operation in operations:
-            if operation.target is None or not _waits_for_sync(operation):
+            if operation.target is None or not waits_for_sync(operation):
                 self._answer(operation)
             else:
                 by_target.setdefault(id(operation.target), []).append(operation)
         await self._sync_all(written, by_target)
         self._round_from_ms = None
 
-    async def _perform_apart(self, operations: list[QueuedAppend | _Call]) -> None:
+    async def _perform_apart(self, operations: list[Operation]) -> None:
         """Do side by side what touches one log each, and comes before all else in it."""
-        calls = _first_of_their_logs(operations)
+        calls = first_of_their_logs(operations)
         if len(calls) < 2:
             return
         under_way = [_started(self._disk.sync(call.work)) for call in calls]
@@ -346,9 +295,7 @@ class DiskDriver:
         if first_error is not None:
             raise first_error
 
-    async def _sync_all(
-        self, written: _Written, by_target: dict[int, list[QueuedAppend | _Call]]
-    ) -> None:
+    async def _sync_all(self, written: _Written, by_target: dict[int, list[Operation]]) -> None:
         syncs: list[Awaitable[None]] = [
             self._sync(target, point, by_target.get(id(target), []))
             for target, point in written.points
@@ -365,7 +312,7 @@ class DiskDriver:
         if first_error is not None:
             raise first_error
 
-    def _write(self, operations: list[QueuedAppend | _Call], due: dict[LogKey, int]) -> _Written:
+    def _write(self, operations: list[Operation], due: dict[LogKey, int]) -> _Written:
         """The writing half of a round, on the writer."""
         written = _Written([], [], False, None)
         try:
@@ -375,7 +322,7 @@ class DiskDriver:
             for operation in operations:
                 room = self._perform(operation, room, written)
                 target = operation.target
-                if target is not None and _waits_for_sync(operation):
+                if target is not None and waits_for_sync(operation):
                     touched[id(target)] = target
             written.points = [(target, target.log.prepare_sync()) for target in touched.values()]
         except OSError as error:
@@ -394,12 +341,12 @@ class DiskDriver:
             return False
         return True
 
-    def _perform(self, operation: QueuedAppend | _Call, room: int, written: _Written) -> int:
+    def _perform(self, operation: Operation, room: int, written: _Written) -> int:
         """Do one operation; returns the room that is left above the free-space floor."""
         try:
             if operation.size and operation.size > room:
                 raise _full_error(room + self._free_bytes_min, self._free_bytes_min)
-            if isinstance(operation, _Call):
+            if isinstance(operation, QueuedCall):
                 if not operation.performed:
                     operation.result = operation.work()
                 return room - operation.size
@@ -420,7 +367,7 @@ class DiskDriver:
         return room
 
     async def _sync(
-        self, target: WrittenLog, point: SyncPoint | None, operations: list[QueuedAppend | _Call]
+        self, target: WrittenLog, point: SyncPoint | None, operations: list[Operation]
     ) -> None:
         if point is not None:
             try:
@@ -437,7 +384,7 @@ class DiskDriver:
         for operation in operations:
             self._answer(operation)
 
-    def _answer(self, operation: QueuedAppend | _Call) -> None:
+    def _answer(self, operation: Operation) -> None:
         if operation.future.done():
             return
         if isinstance(operation, QueuedAppend):
@@ -448,7 +395,7 @@ class DiskDriver:
         else:
             operation.future.set_result(operation.result)
 
-    def _fail(self, error: BaseException, operations: list[QueuedAppend | _Call]) -> None:
+    def _fail(self, error: BaseException, operations: list[Operation]) -> None:
         self._failed = error
         unknown = OutcomeUnknownError(
             f"the node stopped on a storage error before this was safe: {error}",
@@ -465,26 +412,6 @@ class DiskDriver:
             f"the node has stopped writing after a storage error: {self._failed}",
             hint="see the node's log; check the disk, then start the node again",
         )
-
-
-def _waits_for_sync(operation: QueuedAppend | _Call) -> bool:
-    if isinstance(operation, QueuedAppend):
-        return operation.target.sync_before_ack
-    return operation.sync
-
-
-def _first_of_their_logs(operations: list[QueuedAppend | _Call]) -> list[_Call]:
-    """Calls that may run apart now: nothing that is queued before them has to be done before."""
-    found: list[_Call] = []
-    touched: set[int] = set()
-    for operation in operations:
-        if operation.target is None:
-            # It may touch any log.
-            break
-        if isinstance(operation, _Call) and operation.apart and id(operation.target) not in touched:
-            found.append(operation)
-        touched.add(id(operation.target))
-    return found
 
 
 def _started(work: Awaitable[T]) -> asyncio.Future[T]:

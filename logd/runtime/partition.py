@@ -45,7 +45,8 @@ from logd.replication import (
 )
 from logd.runtime.acknowledgements import Acknowledgements
 from logd.runtime.batch_checks import check_batch, check_records
-from logd.runtime.disk_driver import DiskDriver, QueuedAppend
+from logd.runtime.disk_driver import DiskDriver
+from logd.runtime.disk_operations import QueuedAppend
 from logd.runtime.outcomes import ProduceOutcome
 from logd.runtime.refusals import appended_then, not_led_here
 from logd.storage import Appended, LogKey, LogView, PartitionLog

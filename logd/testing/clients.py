@@ -19,7 +19,7 @@ from logd_client._core.group_member import Subscription
 from logd_client._core.partition_reader import Reset
 from logd_client._engine.cluster import ClusterConfig
 from logd_client._engine.consumer import ConsumerConfig, ConsumerEngine
-from logd_client._engine.group import GroupConfig
+from logd_client._engine.group_config import GroupConfig
 from logd_client._engine.offsets import Spec
 from logd_client._engine.producer import ProducerConfig, ProducerEngine
 from logd_client._engine.status import status_of

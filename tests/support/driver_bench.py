@@ -12,7 +12,8 @@ from logd_wire.errors import (
 )
 
 from logd.runtime.adapters import TaskSpawn
-from logd.runtime.disk_driver import DiskDriver, QueuedAppend
+from logd.runtime.disk_driver import DiskDriver
+from logd.runtime.disk_operations import QueuedAppend
 
 T = TypeVar("T")
 

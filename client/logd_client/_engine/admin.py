@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -12,17 +12,11 @@ from typing import Any, Final
 from google.protobuf.message import Message
 from logd_proto.v1 import admin_pb2
 from logd_wire.errors import (
-    BootstrapError,
-    ErrorCode,
     LogdError,
-    NetworkError,
-    OutcomeUnknownError,
-    TimeoutError,
     TopicExistsError,
 )
 
-from logd_client._core.backoff import Backoff
-from logd_client._engine.cluster import ASK_TIMEOUT_MS, Cluster, ClusterConfig, Connection
+from logd_client._engine.cluster import ASK_TIMEOUT_MS, Cluster, ClusterConfig
 from logd_client._engine.descriptions import (
     cluster_info,
     compacted,
@@ -35,6 +29,7 @@ from logd_client._engine.descriptions import (
     with_copies,
 )
 from logd_client._engine.group_admin import GroupAdmin
+from logd_client._engine.patient_calls import NOT_DONE, NOT_KNOWN, PatientCalls
 from logd_client._engine.ports import Clock, Rng
 from logd_client._transport import methods
 from logd_client._transport.api import Transport
@@ -55,14 +50,6 @@ logger = logging.getLogger("logd.client.admin")
 _COMPACT_WAIT_MS = 10_000
 #: Partitions that one call moves.
 _REASSIGNED_AT_ONCE: Final = 100
-#: Refusals after which a change may be sent again: it has certainly not happened.
-_NOT_DONE: Final = frozenset(
-    {ErrorCode.OVERLOADED, ErrorCode.NOT_CONTROLLER, ErrorCode.SHUTTING_DOWN}
-)
-#: Ends of a call that tell nothing of what became of it.
-_NOT_KNOWN: Final = frozenset({ErrorCode.OUTCOME_UNKNOWN, ErrorCode.BOOTSTRAP})
-#: Hints in a row that are followed without a wait.
-HINTS_AT_ONCE_MAX: Final = 2
 
 
 class AdminEngine:
@@ -72,109 +59,12 @@ class AdminEngine:
         self.clock = clock
         self._rng = rng
         self._config = config
-        self._backoff = Backoff()
         self.cluster = Cluster(transport, clock, rng, config)
+        self._calls = PatientCalls(self.cluster, clock, rng, config.request_timeout_ms)
         self.groups = GroupAdmin(self.cluster, clock, rng)
 
     async def close(self) -> None:
         await self.cluster.close()
-
-    # ---- asking ----------------------------------------------------------------------------
-
-    async def _read(self, method: str, request: Message) -> Any:
-        """A call that changes nothing: repeated while that helps."""
-        return await self._patiently(
-            lambda left_ms: self.cluster.ask(method, request, timeout_ms=left_ms)
-        )
-
-    async def _change(self, method: str, request: Message, *, repeatable: bool = False) -> Any:
-        """A call that changes something: repeated only where it has certainly not happened, unless
-        it is `repeatable`: then a second time changes nothing more."""
-
-        async def once(left_ms: float) -> Any:
-            connection = await self.cluster.any_connection()
-            return await self._sent(connection, method, request, left_ms)
-
-        return await self._patiently(once, _NOT_DONE | _NOT_KNOWN if repeatable else _NOT_DONE)
-
-    async def _change_once(self, method: str, request: Message) -> Any:
-        """A change that carries an id drawn here, by which the cluster knows it again: sent until
-        it is answered. OutcomeUnknownError: time is over, and it may have happened."""
-        if not self.cluster.metadata.nodes:
-            # Where else to ask, when the node that is asked goes.
-            await self.cluster.refresh(())
-        doubt: LogdError | None = None
-
-        async def once(left_ms: float) -> Any:
-            nonlocal doubt
-            try:
-                connection = await self.cluster.any_connection()
-                patience_ms = min(left_ms, ASK_TIMEOUT_MS)
-                return await self._sent(connection, method, request, patience_ms)
-            except OutcomeUnknownError as error:
-                doubt = error
-                raise
-            except BootstrapError as error:
-                if doubt is None:
-                    raise
-                raise doubt from error
-
-        try:
-            return await self._patiently(once, _NOT_DONE | {ErrorCode.OUTCOME_UNKNOWN})
-        except LogdError as error:
-            if doubt is not None and error.code in _NOT_DONE:
-                # This time it was refused; what became of it before is not known.
-                raise doubt from error
-            raise
-
-    async def _sent(
-        self, connection: Connection, method: str, request: Message, timeout_ms: float
-    ) -> Any:
-        """The answer of one node to a change; OutcomeUnknownError when none came."""
-        try:
-            return await connection.call(method, request, timeout_ms=timeout_ms)
-        except (NetworkError, TimeoutError) as error:
-            self.cluster.go_elsewhere(connection.address, error)
-            what = method.rpartition("/")[2]
-            raise OutcomeUnknownError(
-                f"outcome unknown: {what} was sent, and no answer came ({error.message})",
-                hint="look whether it happened before trying again",
-                broker=error.broker,
-                retriable=False,
-            ) from error
-
-    def _new_id(self) -> bytes:
-        return bytes(int(self._rng.random() * 256) for _ in range(16))
-
-    async def _patiently(
-        self,
-        call: Callable[[float], Awaitable[Any]],
-        again: frozenset[ErrorCode] = _NOT_DONE,
-    ) -> Any:
-        """Call until it does not end in one of `again`, or time is over."""
-        deadline_ms = self.clock.monotonic_ms() + self._config.request_timeout_ms
-        attempt = 0
-        while True:
-            left_ms = deadline_ms - self.clock.monotonic_ms()
-            try:
-                return await call(max(1.0, left_ms))
-            except LogdError as error:
-                if error.code not in again:
-                    raise
-                attempt += 1
-                delay_ms = self._backoff.delay_ms(attempt, self._rng)
-                # A hint is followed at once; but two nodes may name each other.
-                if self._hinted(error) and attempt <= HINTS_AT_ONCE_MAX:
-                    delay_ms = 0.0
-                if delay_ms >= left_ms:
-                    raise
-            await self.clock.sleep_ms(delay_ms)
-
-    def _hinted(self, error: LogdError) -> bool:
-        """Whether a refusal named the node to go to; its sender is asked last from now on."""
-        if error.code is ErrorCode.OVERLOADED or not error.broker:
-            return False
-        return self.cluster.go_elsewhere(error.broker, error)
 
     # ---- topics ----------------------------------------------------------------------------
 
@@ -194,10 +84,10 @@ class AdminEngine:
             replication_factor=replication_factor,
             config=dict(config),
             validate_only=validate_only,
-            topic_id=self._new_id(),
+            topic_id=self._calls.new_id(),
         )
         try:
-            response = await self._change_once(methods.CREATE_TOPIC, request)
+            response = await self._calls.change_once(methods.CREATE_TOPIC, request)
         except TopicExistsError:
             if not exist_ok:
                 raise
@@ -205,8 +95,8 @@ class AdminEngine:
         return topic_info(response.topic)
 
     async def delete_topic(self, name: str) -> None:
-        request = admin_pb2.DeleteTopicRequest(name=name, request_id=self._new_id())
-        await self._change_once(methods.DELETE_TOPIC, request)
+        request = admin_pb2.DeleteTopicRequest(name=name, request_id=self._calls.new_id())
+        await self._calls.change_once(methods.DELETE_TOPIC, request)
 
     async def alter_topic(
         self,
@@ -224,7 +114,7 @@ class AdminEngine:
             partitions=partitions,
             validate_only=validate_only,
         )
-        return topic_info((await self._change(methods.ALTER_TOPIC, request)).topic)
+        return topic_info((await self._calls.change(methods.ALTER_TOPIC, request)).topic)
 
     async def describe_topics(
         self, names: Sequence[str], *, include_internal: bool = False, copies: bool = False
@@ -234,7 +124,7 @@ class AdminEngine:
         request = admin_pb2.DescribeTopicsRequest(
             names=list(names), include_internal=include_internal
         )
-        response = await self._read(methods.DESCRIBE_TOPICS, request)
+        response = await self._calls.read(methods.DESCRIBE_TOPICS, request)
         topics = await self._measured([topic_info(topic) for topic in response.topics])
         return await self._with_copies(topics) if copies else topics
 
@@ -338,8 +228,8 @@ class AdminEngine:
     async def _ask_at(self, node_id: int | None, method: str, request: Message) -> Any:
         """One node's part; without one any node may say what is wrong."""
         if node_id is None:
-            return await self._read(method, request)
-        return await self._patiently(
+            return await self._calls.read(method, request)
+        return await self._calls.patiently(
             lambda left_ms: self.cluster.ask_node(node_id, method, request, timeout_ms=left_ms)
         )
 
@@ -402,7 +292,7 @@ class AdminEngine:
     async def describe_cluster(self) -> ClusterInfo:
         """As the controller sees it, where it can be reached: only it knows how far others are."""
         request = admin_pb2.DescribeClusterRequest()
-        answer = await self._read(methods.DESCRIBE_CLUSTER, request)
+        answer = await self._calls.read(methods.DESCRIBE_CLUSTER, request)
         if answer.controller_id in (-1, answer.node_id):
             return cluster_info(answer)
         try:
@@ -428,20 +318,20 @@ class AdminEngine:
 
     async def _read_at(self, node_id: int | None, method: str, request: Message) -> Any:
         if node_id is None:
-            return await self._read(method, request)
+            return await self._calls.read(method, request)
         await self._know_nodes([node_id])
         return await self.cluster.ask_node(
             node_id, method, request, timeout_ms=self._config.request_timeout_ms
         )
 
     async def describe_configs(self) -> list[ConfigEntry]:
-        answer = await self._read(methods.DESCRIBE_CONFIG, admin_pb2.DescribeConfigRequest())
+        answer = await self._calls.read(methods.DESCRIBE_CONFIG, admin_pb2.DescribeConfigRequest())
         return [config_entry(entry) for entry in answer.entries]
 
     async def transfer_leader(self, name: str, partition: int, node_id: int) -> PartitionInfo:
         """Let another in-sync replica lead; returns the partition, not measured."""
         request = admin_pb2.TransferLeaderRequest(name=name, partition=partition, node_id=node_id)
-        answer = await self._change(methods.TRANSFER_LEADER, request, repeatable=True)
+        answer = await self._calls.change(methods.TRANSFER_LEADER, request, repeatable=True)
         return partition_info(answer.partition)
 
     async def reassign_partitions(
@@ -455,7 +345,7 @@ class AdminEngine:
             for (name, partition), nodes in wanted[begin : begin + _REASSIGNED_AT_ONCE]:
                 request.partitions.add(name=name, partition=partition, replicas=nodes or ())
             answers.append(
-                await self._patiently(partial(self._reassign, request), _NOT_DONE | _NOT_KNOWN)
+                await self._calls.patiently(partial(self._reassign, request), NOT_DONE | NOT_KNOWN)
             )
         return {
             (part.name, part.partition.partition): partition_info(part.partition)
@@ -464,11 +354,11 @@ class AdminEngine:
 
     async def _reassign(self, request: Message, _left_ms: float) -> Any:
         """Decided anew as a whole where that may help one of them: the others change nothing."""
-        answer = await self._change(methods.REASSIGN_PARTITIONS, request, repeatable=True)
+        answer = await self._calls.change(methods.REASSIGN_PARTITIONS, request, repeatable=True)
         for part in answer.partitions:
             if part.HasField("error"):
                 error = from_proto(part.error, broker=None)
-                if error.code in _NOT_DONE | _NOT_KNOWN:
+                if error.code in NOT_DONE | NOT_KNOWN:
                     raise error
         return answer
 
@@ -486,14 +376,17 @@ class AdminEngine:
     async def add_node(self, node_id: int) -> list[int]:
         """Make a registered node a voter; returns the voters."""
         request = admin_pb2.AddNodeRequest(node_id=node_id)
-        return list((await self._change(methods.ADD_NODE, request, repeatable=True)).voters)
+        answer = await self._calls.change(methods.ADD_NODE, request, repeatable=True)
+        return list(answer.voters)
 
     async def remove_node(self, node_id: int, directory_id: bytes) -> list[int]:
         """Take a node out; returns the voters that are left."""
         request = admin_pb2.RemoveNodeRequest(
             node_id=node_id, directory_id=directory_id or await self._directory_of(node_id)
         )
-        return list((await self._change(methods.REMOVE_NODE, request, repeatable=True)).voters)
+        return list(
+            (await self._calls.change(methods.REMOVE_NODE, request, repeatable=True)).voters
+        )
 
     async def replace_node(
         self, node_id: int, directory_id: bytes, *, accept_data_loss: bool
@@ -504,7 +397,9 @@ class AdminEngine:
             directory_id=directory_id or await self._directory_of(node_id),
             accept_data_loss=accept_data_loss,
         )
-        return list((await self._change(methods.REPLACE_NODE, request, repeatable=True)).voters)
+        return list(
+            (await self._calls.change(methods.REPLACE_NODE, request, repeatable=True)).voters
+        )
 
     async def _directory_of(self, node_id: int) -> bytes:
         """The directory that is meant, so that a call that is repeated means the same one; empty:

@@ -27,7 +27,8 @@ from logd_client._engine.cluster import Cluster, ClusterConfig
 from logd_client._engine.coordinator import passes
 from logd_client._engine.dead_letters import DeadLetters
 from logd_client._engine.fetch_link import FetchLink
-from logd_client._engine.group import GroupConfig, GroupSession
+from logd_client._engine.group import GroupSession
+from logd_client._engine.group_config import GroupConfig
 from logd_client._engine.offsets import Answer, Spec, list_offsets
 from logd_client._engine.ports import Clock, Rng
 from logd_client._transport.api import Transport

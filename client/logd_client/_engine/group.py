@@ -40,6 +40,7 @@ from logd_client._engine.coordinator import (
     HeartbeatCodec,
     answer_of,
 )
+from logd_client._engine.group_config import GroupConfig
 from logd_client._engine.group_offsets import GroupOffsets, Identity, Offsets
 from logd_client._engine.ports import Clock, Rng
 from logd_client._transport.methods import GROUP_HEARTBEAT
@@ -53,20 +54,6 @@ _ATTEMPTS_PER_SESSION: Final = 4
 LEAVE_TIMEOUT_MS: Final = 3_000.0
 #: How long a commit may take that others wait for: of what is given up.
 _LAST_COMMIT_TIMEOUT_MS: Final = 5_000.0
-
-
-@dataclass(frozen=True, slots=True)
-class GroupConfig:
-    """Times in milliseconds. `assignor` None: the node's default."""
-
-    group_id: str
-    instance_id: str | None = None
-    session_timeout_ms: int = 45_000
-    rebalance_timeout_ms: int = 60_000
-    assignor: str | None = None
-    rack: str | None = None
-    auto_commit: bool = True
-    auto_commit_interval_ms: float = 5_000.0
 
 
 @dataclass(slots=True)
@@ -150,7 +137,7 @@ class GroupSession:
         self._codec = HeartbeatCodec(
             config.group_id,
             self.member.member_id,
-            _template(config, self._cluster.config.client_id),
+            config.said_by(self._cluster.config.client_id),
         )
 
     # ---- joining and leaving -------------------------------------------------------------------
@@ -483,22 +470,6 @@ class GroupSession:
 def in_words(partitions: Iterable[TopicPartition]) -> str:
     """`orders[0] orders[3]`; `nothing`."""
     return " ".join(f"{topic}[{number}]" for topic, number in sorted(partitions)) or "nothing"
-
-
-def _template(config: GroupConfig, client_id: str) -> dict[str, Any]:
-    """What every full heartbeat says."""
-    fields: dict[str, Any] = {
-        "rebalance_timeout_ms": config.rebalance_timeout_ms,
-        "session_timeout_ms": config.session_timeout_ms,
-        "client_id": client_id,
-    }
-    if config.instance_id is not None:
-        fields["instance_id"] = config.instance_id
-    if config.assignor is not None:
-        fields["assignor"] = config.assignor
-    if config.rack is not None:
-        fields["rack"] = config.rack
-    return fields
 
 
 def _new_member_id(rng: Rng) -> str:

@@ -15,7 +15,7 @@ from logd_client._core.group_member import Subscription
 from logd_client._core.partition_reader import PartitionReader, Reset
 from logd_client._engine.cluster import ClusterConfig
 from logd_client._engine.consumer import ConsumerConfig, ConsumerEngine
-from logd_client._engine.group import GroupConfig
+from logd_client._engine.group_config import GroupConfig
 from logd_client.values import Record, TopicPartition
 from logd_wire.errors import InstanceIdError, LogdError
 

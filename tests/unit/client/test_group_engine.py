@@ -13,7 +13,7 @@ from logd_client._core.fetch_state import FetchConfig, News
 from logd_client._core.group_member import Subscription
 from logd_client._core.partition_reader import Reset
 from logd_client._engine.consumer import ConsumerConfig, ConsumerEngine
-from logd_client._engine.group import GroupConfig
+from logd_client._engine.group_config import GroupConfig
 from logd_client._transport import methods
 from logd_client.values import TopicPartition
 from logd_proto.v1 import group_pb2
