@@ -120,7 +120,7 @@ BUGS = (
         "r11: an answer does not wait for its sync",
         "r11_all",
         ON_DISK,
-        "logd/runtime/disk_driver.py",
+        "logd/runtime/disk_operations.py",
         "        return operation.target.sync_before_ack\n",
         "        return False\n",
     ),
