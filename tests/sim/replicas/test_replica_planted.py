@@ -157,8 +157,8 @@ BUGS = (
     Bug(
         "an epoch overtakes what is queued for its log",
         "logd/runtime/disk_operations.py",
-        "        free = id(operation.target) not in touched\n",
-        "        free = True\n",
+        "            and id(operation.target) not in touched\n",
+        "",
         DRIVER_TESTS,
     ),
     Bug(
