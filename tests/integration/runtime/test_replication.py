@@ -240,6 +240,10 @@ def test_min_insync_replicas_holds_with_the_in_sync_set_however_slow_the_disk_is
         # Its logs take their configuration late; nothing else of it waits for this disk.
         disk = cluster.processes[leader]._disks[0]
         before, disk.latency = disk.latency, DiskLatency(write_ms=20_000.0, factor_max=1.0)
+        writer = cluster.processes[leader].node._driver
+        producer = cluster.producer(node=leader)
+        flying = await producer.send("t", b"3")
+        await until(lambda: writer.busy_ms > 0)
         altering = asyncio.ensure_future(
             cluster.admin(node=other).alter_topic(
                 "t",
@@ -256,6 +260,8 @@ def test_min_insync_replicas_holds_with_the_in_sync_set_however_slow_the_disk_is
         disk.latency = before
         await altering
         await cluster.restart(away)
+        await flying
+        await producer.close()
         await all_alike(cluster)
 
     run(scenario, nodes=3)

@@ -130,6 +130,7 @@ BUGS = (
         "        self._memberships += 1\n",
         "rejoin,lost_calls,late_calls",
         NO_PROGRESS,
+        "10:20",
     ),
     Bug(
         "what was given up is lost as well",
@@ -197,8 +198,8 @@ BUGS = (
         "            serving=serving,\n",
         "            serving=lambda: True,\n",
         "cut_coordinator_off,leave,lost_calls,cut_member_off",
-        NOT_ITS_OWN,
-        "10:20",
+        f"{NOT_ITS_OWN}|{NO_PROGRESS}",
+        "70:80",
     ),
     Bug(
         "what failed to be appended counts",

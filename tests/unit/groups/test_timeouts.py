@@ -169,7 +169,7 @@ def test_who_joins_again_and_never_hears_it_is_out_in_the_end() -> None:
             there.join("a")
         there.stay("b")
         there.after(500)
-    assert there.now_ms - began_ms <= REBALANCE_MS + SESSION_MS
+        assert there.now_ms - began_ms <= REBALANCE_MS + SESSION_MS
 
 
 def test_who_joins_again_has_its_time_to_give_up_again() -> None:
