@@ -198,8 +198,8 @@ BUGS = (
         "            serving=serving,\n",
         "            serving=lambda: True,\n",
         "cut_coordinator_off,leave,lost_calls,cut_member_off",
-        f"{NOT_ITS_OWN}|{NO_PROGRESS}",
-        "70:80",
+        NOT_ITS_OWN,
+        "130:140",
     ),
     Bug(
         "what failed to be appended counts",
