@@ -61,7 +61,7 @@ layers: $(DEV) ## who may import whom
 sim: $(DEV) ## the simulation alone, SEEDS=0:100 (or the one that failed)
 	$(BIN)/python -m tests.sim.run --seeds $(SEEDS)
 
-bench: $(DEV) ## this project beside its peers, which it installs for itself, in under 8 minutes
+bench: $(DEV) ## this project beside its peers, which it installs for itself, in about 12 minutes
 	$(BIN)/python -m bench
 
 bench-full: $(DEV) ## the same with every setting, for an hour or two

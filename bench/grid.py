@@ -133,7 +133,7 @@ _SYNCED = Group(
     SYNCED,
     ("logd-bulk", "logd-each", "sketch", "confluent", "redis", "nats", "rabbit-quorum"),
     durability="sync",
-    rounds=3,
+    rounds=1,
 )
 _CLUSTER = Group(
     "synced-3-nodes",
@@ -162,7 +162,7 @@ _SHIPPED = Group(
     ("logd-bulk", "logd-each", "confluent", "rabbit-stream", "redis", "nats"),
     durability="default",
     tuned=False,
-    rounds=3,
+    rounds=1,
 )
 _PACED = Group(
     "end-to-end",
@@ -180,10 +180,10 @@ _KIB = Group(
     UNSYNCED,
     ("logd-bulk", "sketch", "confluent", "rabbit-stream"),
     size=1024,
-    rounds=3,
+    rounds=5,
 )
 
-QUICK = (_MAIN, _OTHERS, _KIB, _SYNCED, _CLUSTER, _CLUSTER_PACED, _SHIPPED, _PACED)
+QUICK = (_MAIN, _KIB, _SYNCED, _CLUSTER, _CLUSTER_PACED, _SHIPPED, _PACED)
 
 _PAIR = ("logd-bulk", "confluent")
 
@@ -239,6 +239,9 @@ def _grown() -> list[Group]:
 
 
 FULL = (
-    *(replace(each, rounds=max(each.rounds, 5), seconds=max(2.0, each.seconds)) for each in QUICK),
+    *(
+        replace(each, rounds=max(each.rounds, 5), seconds=max(2.0, each.seconds))
+        for each in (*QUICK, _OTHERS)
+    ),
     *_grown(),
 )
