@@ -57,9 +57,9 @@ class RecordedReader:
         assert not self._thread.is_alive(), "the reader hangs"
 
     def _run(self) -> None:
-        with Consumer(bootstrap_servers=self._address) as consumer:
+        # Not sought: some partitions may not be on their nodes yet, and a lookup is tried again.
+        with Consumer(bootstrap_servers=self._address, auto_offset_reset="earliest") as consumer:
             consumer.assign(list(self._places))
-            consumer.seek_to_beginning(*self._places)
             while not self._stop.is_set():
                 try:
                     found = consumer.getmany(timeout=_POLL_S)
