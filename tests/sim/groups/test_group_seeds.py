@@ -12,7 +12,7 @@ import pytest
 
 from tests.sim.coverage import Sometimes
 from tests.sim.groups.coverage import RARE, STATES
-from tests.sim.groups.run import report
+from tests.sim.groups.run import COMMAND
 from tests.sim.groups.simulation import GroupOutcome, run_seed
 
 #: Fewer seeds than this need not reach every state.
@@ -32,7 +32,7 @@ def outcome_of(seed: int) -> GroupOutcome:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_seed(seed: int) -> None:
     outcome = outcome_of(seed)
-    assert not outcome.problems, report(outcome)
+    assert not outcome.problems, COMMAND.report(outcome)
 
 
 @pytest.mark.timeout(600)

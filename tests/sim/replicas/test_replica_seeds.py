@@ -12,7 +12,7 @@ import pytest
 
 from tests.sim.coverage import Sometimes
 from tests.sim.replicas.coverage import RARE, STATES
-from tests.sim.replicas.run import report
+from tests.sim.replicas.run import COMMAND
 from tests.sim.replicas.simulation import run_seed
 from tests.sim.simulation import Outcome
 
@@ -33,7 +33,7 @@ def outcome_of(seed: int) -> Outcome:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_seed(seed: int) -> None:
     outcome = outcome_of(seed)
-    assert not outcome.problems, report(outcome)
+    assert not outcome.problems, COMMAND.report(outcome)
 
 
 @pytest.mark.timeout(600)
