@@ -33,10 +33,10 @@ from logd_wire.errors import (
 from logd.groups import Decision, GroupRecord, Groups, Heartbeat, HeartbeatReply, Topics
 from logd.runtime.group_log import encode_decision, load
 from logd.runtime.outcomes import ProduceOutcome
-from logd.runtime.parked_heartbeats import ParkedHeartbeats, end
+from logd.runtime.parked_heartbeats import ParkedHeartbeats
 from logd.runtime.partition import Partition
 from logd.runtime.ports import Clock, Disk
-from logd.runtime.signal import Signal
+from logd.runtime.signal import Signal, within
 
 _logger = logging.getLogger("logd.groups")
 
@@ -196,11 +196,8 @@ class GroupDriver:
             wait_ms = min(wait_ms, reply.heartbeat_interval_ms)
             if wait_ms <= 0 or reply.assignment is not None or reply.member_epoch <= 0:
                 return reply
-            timer = released.get_loop().call_later(wait_ms / 1000, end, released)
-            try:
-                await released
-            finally:
-                timer.cancel()
+            with contextlib.suppress(TimeoutError):
+                await within(released, wait_ms)
         finally:
             self._parked.leave(said.group_id, said.member_id, released)
         return replace(reply, heartbeat_interval_ms=0)

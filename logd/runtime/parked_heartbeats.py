@@ -39,7 +39,9 @@ class ParkedHeartbeats:
         released = self._parked.get(group_id, {}).get(member_id)
         if released is not None:
             self._forget(group_id, member_id)
-            end(released)
+            # Whoever waited may have left already.
+            if not released.done():
+                released.set_result(None)
 
     def _forget(self, group_id: str, member_id: str) -> None:
         of_group = self._parked[group_id]
@@ -59,12 +61,6 @@ class ParkedHeartbeats:
             if group_id in self._parked:
                 for member_id in machine.waiting(group_id):
                     self.release(group_id, member_id)
-
-
-def end(released: asyncio.Future[None]) -> None:
-    """End the wait; whoever waited may have left already."""
-    if not released.done():
-        released.set_result(None)
 
 
 def _moved_group(record: GroupRecord) -> str:

@@ -185,7 +185,6 @@ class Accumulator:
         batch = queue.open
         assert batch is not None and batch.builder is not None
         batch.count = batch.builder.close()
-        batch.append = _full
         # What `append_now` added is charged here at the latest.
         charged = batch.builder.size_estimate + batch.count * RECORD_OVERHEAD_BYTES
         self.used_bytes += charged - batch.charged_bytes
@@ -237,10 +236,6 @@ class Accumulator:
             callback(batch)
         for waiter in waiters:
             waiter()
-
-
-def _full(timestamp: int, key: object, value: object, headers: object = ()) -> int:
-    return -1
 
 
 def queue_for(
