@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable
 
 from logd_proto.v1 import log_pb2
-from logd_wire.errors import LogdError, NetworkError
+from logd_wire.errors import LogdError
 
 from logd_client._core.fetch_state import FetchConfig
 from logd_client._core.subscriptions import Subscribe
 from logd_client._engine.cluster import Connection
-from logd_client._transport.api import Stream
+from logd_client._engine.conversation import Conversation
 from logd_client._transport.methods import FETCH
-
-logger = logging.getLogger("logd.client.consumer")
 
 
 class FetchLink:
@@ -31,10 +27,7 @@ class FetchLink:
     ) -> None:
         self.connection = connection
         self.account = account
-        self.broken = False
         self._on_frames = on_frames
-        self._on_broken = on_broken
-        self._news = asyncio.Event()
         # What takes effect with the first message of the stream.
         self._request = log_pb2.FetchRequest(
             credit_bytes=config.window_bytes,
@@ -43,9 +36,18 @@ class FetchLink:
             partition_max_bytes=config.partition_max_bytes,
         )
         self._dirty = False
-        self._task = asyncio.get_running_loop().create_task(
-            self._run(), name=f"logd-client fetch {connection.address}"
+        self._conversation = Conversation(
+            connection,
+            FETCH,
+            "fetch",
+            due=self._due,
+            heard=self._heard,
+            ended=lambda error: on_broken(self, error),
         )
+
+    @property
+    def broken(self) -> bool:
+        return self._conversation.broken
 
     def subscribe(self, wanted: Subscribe) -> None:
         self._request.add.add(
@@ -68,53 +70,18 @@ class FetchLink:
 
     def _changed(self) -> None:
         self._dirty = True
-        self._news.set()
+        self._conversation.news()
+
+    def _due(self) -> log_pb2.FetchRequest | None:
+        if not self._dirty:
+            return None
+        request, self._request = self._request, log_pb2.FetchRequest()
+        self._dirty = False
+        return request
+
+    def _heard(self, response: log_pb2.FetchResponse) -> None:
+        self._on_frames(self, response)
 
     async def close(self) -> None:
         """End the stream."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        error: LogdError = NetworkError(
-            "the fetch stream was closed", broker=self.connection.address
-        )
-        stream: Stream | None = None
-        reader: asyncio.Task[None] | None = None
-        try:
-            stream = await self.connection.open_stream(FETCH)
-            reader = asyncio.get_running_loop().create_task(
-                self._read(stream), name=f"logd-client frames {self.connection.address}"
-            )
-            reader.add_done_callback(lambda _: self._news.set())
-            await self._write(stream, reader)
-            await reader
-        except LogdError as problem:
-            error = problem
-            self.connection.doubt()
-        finally:
-            self.broken = True
-            if reader is not None:
-                # Also one that has failed: nobody may have looked at why.
-                reader.cancel()
-                await asyncio.gather(reader, return_exceptions=True)
-            if stream is not None:
-                stream.cancel()
-            self.connection.lost()
-            self._on_broken(self, error)
-
-    async def _write(self, stream: Stream, reader: asyncio.Task[None]) -> None:
-        while not reader.done():
-            if not self._dirty:
-                self._news.clear()
-                await self._news.wait()
-                continue
-            request, self._request = self._request, log_pb2.FetchRequest()
-            self._dirty = False
-            await stream.write(request)
-
-    async def _read(self, stream: Stream) -> None:
-        while (response := await stream.read()) is not None:
-            assert isinstance(response, log_pb2.FetchResponse)
-            self._on_frames(self, response)
-        raise NetworkError("the node ended the fetch stream", broker=self.connection.address)
+        await self._conversation.close()

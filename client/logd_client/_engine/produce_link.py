@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -14,8 +13,8 @@ from logd_wire.errors import LogdError, NetworkError, OutcomeUnknownError
 from logd_client._core.batch import ProducerBatch
 from logd_client._core.sender import Ack, Send
 from logd_client._engine.cluster import Connection
+from logd_client._engine.conversation import Conversation
 from logd_client._engine.ports import Clock
-from logd_client._transport.api import Stream
 from logd_client._transport.errors import from_proto
 from logd_client._transport.methods import PRODUCE
 
@@ -51,7 +50,6 @@ class ProduceLink:
         on_turn: Callable[[], None],
     ) -> None:
         self.connection = connection
-        self.broken = False
         self.suspect_at_ms: float | None = None
         self.silent = False
         self._silent_from_ms = 0.0
@@ -62,17 +60,26 @@ class ProduceLink:
         self._queue: deque[Send] = deque()
         self._in_flight: dict[int, ProducerBatch] = {}
         self._next_id = 0
-        self._news = asyncio.Event()
-        self._stream: Stream | None = None
-        loop = asyncio.get_running_loop()
-        self._task = loop.create_task(self._run(), name=f"logd-client produce {connection.address}")
+        self._conversation = Conversation(
+            connection,
+            PRODUCE,
+            "produce",
+            due=self._due,
+            heard=self._heard,
+            ended=self._hand_back,
+            written=self._written,
+        )
+
+    @property
+    def broken(self) -> bool:
+        return self._conversation.broken
 
     def send(self, sends: list[Send]) -> None:
         """Queue batches; they go out in this order."""
         self._queue.extend(sends)
         if self.suspect_at_ms is None:
             self._expect()
-        self._news.set()
+        self._conversation.news()
 
     def suspect(self, now_ms: float) -> Iterable[str]:
         """The node is silent: ask others before it. Returns the topics of what it owes."""
@@ -116,61 +123,29 @@ class ProduceLink:
 
     async def close(self) -> None:
         """End the stream; what was not answered is handed back."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await self._conversation.close()
 
-    async def _run(self) -> None:
-        error: LogdError = NetworkError(
-            "the produce stream was closed", broker=self.connection.address
-        )
-        reader: asyncio.Task[None] | None = None
-        try:
-            stream = await self.connection.open_stream(PRODUCE)
-            self._stream = stream
-            loop = asyncio.get_running_loop()
-            reader = loop.create_task(
-                self._read(stream), name=f"logd-client results {self.connection.address}"
-            )
-            reader.add_done_callback(lambda _: self._news.set())
-            await self._write(stream, reader)
-            await reader
-        except LogdError as problem:
-            error = problem
-            self.connection.doubt()
-        finally:
-            self.broken = True
-            if reader is not None:
-                # Also when it has ended: its error is the reason, and is looked at here.
-                reader.cancel()
-                await asyncio.gather(reader, return_exceptions=True)
-            if self._stream is not None:
-                self._stream.cancel()
-            self.connection.lost()
-            self._hand_back(error)
+    def _due(self) -> log_pb2.ProduceRequest | None:
+        while self._queue:
+            request = self._next_request()
+            if request.batches:
+                return request
+        return None
 
-    async def _write(self, stream: Stream, reader: asyncio.Task[None]) -> None:
-        while not reader.done():
-            if not self._queue:
-                self._news.clear()
-                await self._news.wait()
-                continue
-            request, batches = self._next_request()
-            if not batches:
-                continue
-            await stream.write(request)
-            if self._acks == 0:
-                self._in_flight.clear()
-                for batch in batches:
-                    self._on_result(batch, Ack(-1, -1, durable=False, replicas=0), True)
-                self._on_turn()
+    def _written(self) -> None:
+        if self._acks == 0:
+            # Nobody will answer.
+            written, self._in_flight = list(self._in_flight.values()), {}
+            for batch in written:
+                self._on_result(batch, Ack(-1, -1, durable=False, replicas=0), True)
+            self._on_turn()
 
-    def _next_request(self) -> tuple[log_pb2.ProduceRequest, list[ProducerBatch]]:
+    def _next_request(self) -> log_pb2.ProduceRequest:
         """Take as many batches off the queue as go into one message, at least one."""
         request = log_pb2.ProduceRequest()
-        batches: list[ProducerBatch] = []
         size = 0
         queue = self._queue
-        while queue and len(batches) < REQUEST_BATCHES_MAX:
+        while queue and len(request.batches) < REQUEST_BATCHES_MAX:
             leader, batch = queue[0]
             records = self._encode(batch)
             if records is None:
@@ -182,9 +157,7 @@ class ProduceLink:
             size += len(records)
             number = self._next_id
             self._next_id += 1
-            # With acks=0 only until it is written: nobody will answer.
             self._in_flight[number] = batch
-            batches.append(batch)
             request.batches.add(
                 id=number,
                 topic_id=leader.topic_id,
@@ -193,7 +166,7 @@ class ProduceLink:
                 acks=self._acks,
                 records=records,
             )
-        return request, batches
+        return request
 
     def _encode(self, batch: ProducerBatch) -> bytes | None:
         """The batch's bytes; None when it is not to be sent any more."""
@@ -209,24 +182,19 @@ class ProduceLink:
             self._on_turn()
             return None
 
-    async def _read(self, stream: Stream) -> None:
-        while (response := await stream.read()) is not None:
-            assert isinstance(response, log_pb2.ProduceResponse)
-            for result in response.results:
-                batch = self._in_flight.pop(result.id, None)
-                if batch is None:
-                    continue
-                if result.HasField("error"):
-                    error = from_proto(result.error, broker=self.connection.address)
-                    self._on_result(batch, error, True)
-                else:
-                    ack = Ack(
-                        result.base_offset, result.append_time_ms, result.synced, result.replicas
-                    )
-                    self._on_result(batch, ack, True)
-            self._expect()
-            self._on_turn()
-        raise NetworkError("the node ended the produce stream", broker=self.connection.address)
+    def _heard(self, response: log_pb2.ProduceResponse) -> None:
+        for result in response.results:
+            batch = self._in_flight.pop(result.id, None)
+            if batch is None:
+                continue
+            if result.HasField("error"):
+                error = from_proto(result.error, broker=self.connection.address)
+                self._on_result(batch, error, True)
+            else:
+                ack = Ack(result.base_offset, result.append_time_ms, result.synced, result.replicas)
+                self._on_result(batch, ack, True)
+        self._expect()
+        self._on_turn()
 
     def _hand_back(self, error: LogdError) -> None:
         in_flight, self._in_flight = list(self._in_flight.values()), {}
