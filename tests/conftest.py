@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -40,6 +41,12 @@ _COMMON = settings(
 settings.register_profile("test", _COMMON, derandomize=True)
 settings.register_profile("proof", _COMMON, max_examples=5_000)
 settings.load_profile("test")
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays to the end: the collector of cycles need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from logd.runtime.partition_stats import PartitionStats, stats_of
 from logd.runtime.ports import Clock, Disk, Spawn
 from logd.runtime.refusals import not_led_here, not_open_yet
 from logd.runtime.replica_fetcher import ReplicaFetcher
+from logd.runtime.signal import Signal
 from logd.runtime.steady_clock import SteadyClock
 from logd.storage import (
     DataDirectory,
@@ -97,6 +98,8 @@ class Partitions:
         self._fetcher: ReplicaFetcher | None = None
         self._marks = Marks(directory.files, driver, clock)
         self._nodes: dict[NodeId, int] = {}
+        #: A partition is led or copied otherwise than before.
+        self._changed = Signal()
         #: The newest image: a log that took long to open is led as it says.
         self._newest = ClusterImage()
         #: What `open_all` or `follow` came to the end with.
@@ -165,6 +168,7 @@ class Partitions:
 
     def _lead_or_copy(self, found: Partition, state: PartitionImage, min_isr: int | None) -> None:
         found.follow(state, self._nodes, min_isr)
+        self._changed.set()
         if self._fetcher is None:
             return
         own_id = self._config.node.id
@@ -440,6 +444,9 @@ class Partitions:
 
     async def _tick_loop(self) -> None:
         while True:
+            changed = self._changed.next
+            if not any(map(_needs_ticks, self._partitions.values())):
+                await changed.wait()
             await self._clock.sleep_ms(TICK_MS)
             now_ms = self._clock.monotonic_ms()
             for found in self.all():
@@ -457,3 +464,8 @@ class Partitions:
         for found in partitions:
             await self._driver.call(partial(found.log.close, clean=True))
         self._partitions.clear()
+
+
+def _needs_ticks(found: Partition) -> bool:
+    """Whether time alone changes anything: for the only replica, which leads, it does not."""
+    return len(found.state.replicas) > 1 or found.may_begin_to_lead(found.leader_epoch)

@@ -37,13 +37,13 @@ class CrashRng(Protocol):
     def randbytes(self, n: int) -> bytes: ...
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Write:
     position: int
     data: bytes
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Resize:
     size: int
 
@@ -53,6 +53,10 @@ class _FileNode:
     data: bytearray = field(default_factory=bytearray)
     durable: bytearray = field(default_factory=bytearray)
     pending: list[_Write | _Resize] = field(default_factory=list)
+
+    def __deepcopy__(self, _memo: dict[int, object]) -> _FileNode:
+        """Much quicker than piece by piece: operations never change, so both have the same."""
+        return _FileNode(self.data[:], self.durable[:], self.pending[:])
 
 
 @dataclass(slots=True, eq=False)

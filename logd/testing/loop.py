@@ -52,6 +52,8 @@ class VirtualLoop(BaseEventLoop):
         super().__init__()
         self._now = start
         self._turns = 0
+        #: How often anybody was woken by a timer.
+        self.jumps = 0
         self._thread = threading.get_ident()
         self._selector = _TimeWarp(self)
         self._clock_resolution = 1e-9
@@ -75,6 +77,7 @@ class VirtualLoop(BaseEventLoop):
                 raise LivelockError(f"livelock at {self._now:.6f} s\n{describe_tasks(self)}")
             return
         self._turns = 0
+        self.jumps += 1
         self._now += timeout
 
     def run(self, main: Coroutine[Any, Any, T], *, limit_s: float | None = None) -> T:

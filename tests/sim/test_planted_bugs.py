@@ -20,7 +20,8 @@ pytestmark = pytest.mark.slow
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """`found_as`: what one of the seeds must complain of (a regular expression)."""
+    """`found_as`: what one of the seeds must complain of (a regular expression); the first of
+    `seeds` is the one that found it last."""
 
     name: str
     file: str
@@ -41,6 +42,7 @@ BUGS = (
         "            try:\n                await self._disk.sync(point.run)\n",
         "power_loss",
         "ack-before-sync",
+        "1:13",
     ),
     Bug(
         "only the last sequence of a producer is known",
@@ -49,6 +51,7 @@ BUGS = (
         "        for batch in producer.window[-1:]:\n",
         "reset,reset_before_ack",
         "duplicate:",
+        "1:13",
     ),
     Bug(
         "the ledger is ignored",
@@ -73,6 +76,7 @@ BUGS = (
         "",
         "kill,power_loss,failed_sync",
         "lost-write:|dirty-tail-read:|ack-before-sync|damage in",
+        "1:13",
     ),
     Bug(
         "a retry gets a new sequence",
@@ -150,6 +154,7 @@ BUGS = (
         "    append_ms = segment.first_append_ms\n",
         "kill",
         "retention-early",
+        "2:14",
     ),
     Bug(
         "the active segment never ages",

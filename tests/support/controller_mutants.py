@@ -438,7 +438,7 @@ def pytest_name(mutant: Mutant) -> str:
 
 def seen_by(mutant: Mutant, tests: list[str]) -> str:
     """Run tests against the planted bug; return the first one that fails, '' if none does."""
-    with copied(_COPIED, _FILES) as root:
+    with copied((*_COPIED, *_FILES)) as root:
         plant(mutant, root)
         return first_failure(root, tests)
 

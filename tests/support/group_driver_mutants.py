@@ -155,7 +155,7 @@ def source(module: str) -> Path:
 
 def seen_by(mutant: Mutant) -> str:
     """Run its test against the planted bug; return the test when it fails, '' if it does not."""
-    with copied(_COPIED, _FILES) as root:
+    with copied((*_COPIED, *_FILES)) as root:
         plant_in(root / source(mutant.module), mutant)
         return first_failure(root, [mutant.seen_by])
 

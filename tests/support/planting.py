@@ -32,17 +32,29 @@ M = TypeVar("M", bound=Planted)
 
 
 @contextmanager
-def copied(folders: Iterable[str], files: Iterable[str]) -> Iterator[Path]:
+def copied(parts: Iterable[str]) -> Iterator[Path]:
     """The root of a copy of some folders and files of the project, for as long as the block."""
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
-        ignored = shutil.ignore_patterns("__pycache__", "native", "*.so")
-        for folder in folders:
-            shutil.copytree(ROOT / folder, root / folder, ignore=ignored)
-        for file in files:
-            (root / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / file, root / file)
+        copy_parts(parts, root)
         yield root
+
+
+def copy_parts(parts: Iterable[str], root: Path) -> None:
+    """Copy folders and files of the project to below `root`.
+
+    Their bytecode comes along, and is good as long as the time of its source is the same: to
+    compile everything takes longer than most tests that look for a bug.
+    """
+    # Half-written bytecode of another process has a number behind its name.
+    ignored = shutil.ignore_patterns("*.pyc.*", "native", "*.so")
+    for part in parts:
+        source, target = ROOT / part, root / part
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=ignored)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
 
 
 def plant_in(path: Path, mutant: Planted) -> None:
@@ -51,6 +63,8 @@ def plant_in(path: Path, mutant: Planted) -> None:
     if text.count(mutant.anchor) != 1:
         raise ValueError(f"{mutant.name}: the anchor is there {text.count(mutant.anchor)} times")
     path.write_text(text.replace(mutant.anchor, mutant.planted))
+    for bytecode in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
+        bytecode.unlink()
 
 
 def first_failure(root: Path, tests: Sequence[str]) -> str:

@@ -367,7 +367,7 @@ def source(module: str) -> Path:
 
 def seen_by(mutant: Mutant, test: str) -> str:
     """Run a test against the planted bug; return the first case that fails, '' if none does."""
-    with copied(_COPIED, _FILES) as root:
+    with copied((*_COPIED, *_FILES)) as root:
         plant_in(root / source(mutant.module), mutant)
         return first_failure(root, [test])
 

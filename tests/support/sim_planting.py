@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.support.planting import Planted, plant_in
+from tests.support.planting import Planted, copy_parts, plant_in
 
-ROOT = Path(__file__).parents[2]
 PRODUCT = ("logd", "client/logd_client", "client/logd_wire", "client/logd_proto")
 
 
@@ -21,13 +19,7 @@ def plant_in_copy(bug: Planted, file: str, root: Path, parts: Sequence[str]) -> 
 
     ValueError: the anchor is gone.
     """
-    for part in (*PRODUCT, *parts):
-        source = ROOT / part
-        if source.is_dir():
-            ignore = shutil.ignore_patterns("__pycache__", "*.so")
-            shutil.copytree(source, root / part, ignore=ignore)
-        else:
-            shutil.copy(source, root / part)
+    copy_parts((*PRODUCT, *parts), root)
     plant_in(root / file, bug)
 
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 @dataclass(frozen=True, slots=True)
 class Bug:
     """`faults`: the only ones, and `found_as`: what a seed complains of (a pattern); or `tests`:
-    what must see it."""
+    what must see it. The first of `seeds` is the one that found it last."""
 
     name: str
     file: str
@@ -59,6 +59,7 @@ BUGS = (
         "        deadline_ms = now_ms + answer.session_ms\n",
         "late_calls,lost_calls,cut_member_off",
         NOT_ITS_OWN,
+        "1:11",
     ),
     Bug(
         "what is assigned is read past the session",
@@ -75,6 +76,7 @@ BUGS = (
         "        lost: list[Change] = []\n",
         "freeze,busy,leave",
         f"{NOT_ITS_OWN}|{NO_PROGRESS}",
+        "4:14",
     ),
     Bug(
         "what is lost is read on",
@@ -107,6 +109,7 @@ BUGS = (
         "            self._give_up_by_ms = math.inf\n",
         "busy,leave,kill_member",
         NOT_ITS_OWN,
+        "8:18",
     ),
     Bug(
         "what is given up is said before it is",
@@ -130,7 +133,7 @@ BUGS = (
         "        self._memberships += 1\n",
         "rejoin,lost_calls,late_calls",
         NO_PROGRESS,
-        "10:20",
+        "17:27",
     ),
     Bug(
         "what was given up is lost as well",
@@ -191,6 +194,7 @@ BUGS = (
         "        end_offset = max(0, found.high_watermark - 3)\n",
         "kill_coordinator,leave,kill_member",
         "contradiction|commit-lost|told-|delivered-",
+        "1:11",
     ),
     Bug(
         "a node out of service coordinates",
@@ -199,7 +203,7 @@ BUGS = (
         "            serving=lambda: True,\n",
         "cut_coordinator_off,leave,lost_calls,cut_member_off",
         NOT_ITS_OWN,
-        "130:140",
+        "136:146",
     ),
     Bug(
         "what failed to be appended counts",

@@ -29,6 +29,18 @@ def synced(name: str, data: bytes) -> MemoryFiles:
     return files
 
 
+def test_a_copy_goes_its_own_way() -> None:
+    files = synced("a", b"data")
+    files.open("a").pwrite([b"DA"], 0)
+    twin = copy.deepcopy(files)
+    for one, written in ((files, b"X"), (twin, b"Y")):
+        file = one.open("a")
+        file.pwrite([written], 3)
+        file.sync()
+        one.crash(random.Random(0))
+    assert (content_of(files, "a"), content_of(twin, "a")) == (b"DAtX", b"DAtY")
+
+
 def test_what_is_synced_survives() -> None:
     assert outcomes(synced("a", b"data"), "a") == {b"data"}
 
