@@ -384,7 +384,7 @@ class AdminEngine:
     async def add_node(self, node_id: int) -> list[int]:
         """Make a registered node a voter; returns the voters."""
         request = admin_pb2.AddNodeRequest(node_id=node_id)
-        answer = await self._calls.change(methods.ADD_NODE, request, repeatable=True)
+        answer = await self._calls.change_members(methods.ADD_NODE, request)
         return list(answer.voters)
 
     async def remove_node(self, node_id: int, directory_id: bytes) -> list[int]:
@@ -392,9 +392,7 @@ class AdminEngine:
         request = admin_pb2.RemoveNodeRequest(
             node_id=node_id, directory_id=directory_id or await self._directory_of(node_id)
         )
-        return list(
-            (await self._calls.change(methods.REMOVE_NODE, request, repeatable=True)).voters
-        )
+        return list((await self._calls.change_members(methods.REMOVE_NODE, request)).voters)
 
     async def replace_node(
         self, node_id: int, directory_id: bytes, *, accept_data_loss: bool
@@ -405,9 +403,7 @@ class AdminEngine:
             directory_id=directory_id or await self._directory_of(node_id),
             accept_data_loss=accept_data_loss,
         )
-        return list(
-            (await self._calls.change(methods.REPLACE_NODE, request, repeatable=True)).voters
-        )
+        return list((await self._calls.change_members(methods.REPLACE_NODE, request)).voters)
 
     async def _directory_of(self, node_id: int) -> bytes:
         """The directory that is meant, so that a call that is repeated means the same one; empty:
