@@ -42,6 +42,8 @@ gRPC, as its clients see it.
 | Name | Meaning |
 | --- | --- |
 | `starting` | The node recovers what is on its disk. |
+| `no_cluster` | It has waited for 30 s or more for nodes that are not there, and still waits: the \
+message names them and says what to do. |
 | `joining` | It waits for the cluster, follows the metadata log to its end, opens its partitions, \
 and is not counted on yet. |
 | `no_leader` | No leader of the metadata quorum is known. |

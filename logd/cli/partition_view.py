@@ -103,6 +103,12 @@ def problems_of(info: TopicInfo, part: PartitionInfo, states: Mapping[int, str])
     problems = []
     if part.leader is None:
         problems.append(": ".join(filter(None, ["no leader", _waits_for(part)])))
+    if part.damage and part.isr == (part.leader,) and len(part.replicas) > 1:
+        problems.append(
+            f"the log of its leader, node {part.leader}, is damaged, and no other replica is in "
+            "sync: the damaged range cannot be read, the rest is served; another replica leads as "
+            "soon as one is in sync"
+        )
     if is_under_min_isr(info, part):
         problems.append(
             f"acks=all is refused: {len(part.isr)} in sync, min.insync.replicas is {min_isr(info)}"

@@ -97,7 +97,8 @@ class NodeWatch:
         if node is not None and node.failure is not None:
             return NodeFacts(Phase.FAILED)
         if self._phase is Phase.STARTING and node is not None and node.joining:
-            return NodeFacts(Phase.JOINING)
+            waiting = node.waiting
+            return NodeFacts(Phase.JOINING, waiting.words, waiting.is_overdue)
         if gauges is None or self._phase is not Phase.SERVING:
             return NodeFacts(self._phase)
         return NodeFacts(

@@ -81,7 +81,10 @@ class DeleteTopic:
 
 @dataclass(frozen=True, slots=True)
 class AlterTopic:
-    """Change configuration, add partitions; all or nothing. Answer: the topic afterwards."""
+    """Change configuration, add partitions; all or nothing. Answer: the topic afterwards.
+
+    The same request id again answers the topic as it is; once it was deleted, without partitions.
+    """
 
     name: str
     set_config: Mapping[str, str] = field(default_factory=dict)
@@ -90,6 +93,8 @@ class AlterTopic:
     #: The new number of partitions; 0: unchanged.
     partitions: int = 0
     validate_only: bool = False
+    #: Empty: the command is not to be sent twice.
+    request_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +150,15 @@ class TransferLeader:
     """Let another replica lead a partition. Answer: the partition afterwards.
 
     It has to be in the in-sync set and in service, so it holds everything that was acknowledged;
-    else InvalidRequestError, or UnknownTopicError. A node that leads already changes nothing.
+    else InvalidRequestError, or UnknownTopicError. A node that leads already changes nothing, nor
+    does the same request id again, whoever leads since.
     """
 
     topic_id: TopicId
     partition: int
     node_id: NodeId
+    #: Empty: the command is not to be sent twice.
+    request_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +166,17 @@ class ReassignPartition:
     """Move the replicas of a partition to other nodes. Answer: the partition, as it is now.
 
     The answer says that it has begun, or what is left to do is done already: replicas that are
-    added have to come in sync first. The same target again changes nothing. Raises
-    UnknownTopicError, InvalidRequestError, InvalidConfigError.
+    added have to come in sync first. The same target again changes nothing, nor does the same
+    request id, wherever the replicas go since. Raises UnknownTopicError, InvalidRequestError,
+    InvalidConfigError.
     """
 
     topic_id: TopicId
     partition: int
     #: Preferred leader first; None: those of before a reassignment that is going on.
     replicas: tuple[NodeId, ...] | None
+    #: Empty: the command is not to be sent twice.
+    request_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +252,9 @@ class ReportDamage:
     node_id: NodeId
     incarnation_id: bytes
     partitions: tuple[TopicPartitionId, ...]
+    #: The node serves what is intact of those that it leads: they change hands only where another
+    #: replica can lead, by what the controller knows; the in-sync set may have shrunk meanwhile.
+    leads_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)

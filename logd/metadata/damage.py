@@ -3,7 +3,8 @@
 Bytes that were durable are gone or cannot be believed, so the replica may lack what it
 acknowledged. It leaves the in-sync and the eligible set, and is listed as damaged until it is in
 sync again: its leader takes it in once it was copied anew. Where nobody else holds everything,
-nobody leads: from the copy with holes others would cut off what they have.
+nobody leads: from the copy with holes others would cut off what they have. Only a leader that had
+begun before its damage was found leads on then: nobody is cut off, and what is intact is served.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ def _changes(
         before = topic.partitions[key.partition]
         situation = Situation(in_service, settings.min_insync_replicas(topic))
         after = _with_damage(before, command.node_id, situation)
+        leads_on = command.leads_on and before.leader_id == command.node_id
+        if leads_on and after.leader_id == NO_NODE:
+            continue
         if after != before:
             raised = replace(after, partition_epoch=before.partition_epoch + 1)
             yield PartitionChanged(topic.topic_id, raised)

@@ -14,6 +14,7 @@ from logd.metadata.records import (
     NodeRemoved,
     Overrides,
     PartitionImage,
+    RequestDone,
     TopicDeleted,
     VoterImage,
 )
@@ -30,6 +31,8 @@ from logd.model.names import is_internal
 
 #: So many deletions are remembered, for requests whose answer was lost and that are sent again.
 DELETIONS_KEPT: Final = 4_096
+#: As many of other requests.
+REQUESTS_KEPT: Final = 4_096
 #: A node as the cluster knows it: its latest registration, fenced or not.
 NodeImage = NodeRegistered
 
@@ -87,6 +90,8 @@ class ClusterImage:
     removed: Mapping[DirectoryId, NodeRemoved] = field(default_factory=lambda: MappingProxyType({}))
     #: The last deletions of topics that had a request id, oldest first: `DELETIONS_KEPT` at most.
     deleted: Mapping[TopicId, TopicDeleted] = field(default_factory=lambda: MappingProxyType({}))
+    #: The last requests that changed something, by id, oldest first: `REQUESTS_KEPT` at most.
+    requests: Mapping[bytes, RequestDone] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def last_node_epoch(self) -> int:
@@ -171,6 +176,8 @@ def find_problems(image: ClusterImage) -> list[str]:
         problems.append("there is something in a cluster that was never formed")
     if len(image.deleted) > DELETIONS_KEPT or not image.deleted.keys().isdisjoint(image.topics):
         problems.append("too many deletions are remembered, or that of a topic that is there")
+    if len(image.requests) > REQUESTS_KEPT:
+        problems.append("too many requests are remembered")
     for topic_id, topic in image.topics.items():
         if topic_id != topic.topic_id:
             problems.append(f"topic {topic.name} is kept under another id")

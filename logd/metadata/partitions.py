@@ -32,6 +32,7 @@ from logd.metadata.elections import (
 from logd.metadata.image import ClusterImage
 from logd.metadata.reassignment import completed
 from logd.metadata.records import PartitionImage
+from logd.metadata.requests import done_before, noted
 from logd.metadata.settings import MetadataSettings
 from logd.model.ids import NodeId
 
@@ -112,12 +113,15 @@ def transfer_leader(
     """Let another in-sync replica lead, in a leader epoch of its own."""
     topic = image.topic(command.topic_id)
     state = topic.partition(command.partition)
+    if done_before(image, command.request_id):
+        return Outcome((), state)
     situation = Situation(image.nodes_in_service, settings.min_insync_replicas(topic))
     _check_successor(command.node_id, state, situation, f"{topic.name}-{state.partition}")
     if command.node_id == state.leader_id:
         return Outcome((), state)
     after = with_isr(state, state.isr, command.node_id, situation)
-    return partition_changed(settings, topic, after)
+    changed = partition_changed(settings, topic, after)
+    return Outcome(noted(changed.records, command.request_id, topic.topic_id), changed.reply)
 
 
 def _check_successor(

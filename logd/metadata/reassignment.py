@@ -22,6 +22,7 @@ from logd.metadata.commands import Outcome, ReassignPartition
 from logd.metadata.elections import Situation, partition_changed, with_isr
 from logd.metadata.image import ClusterImage, TopicImage
 from logd.metadata.records import PartitionImage
+from logd.metadata.requests import done_before, noted
 from logd.metadata.settings import MetadataSettings
 from logd.model.ids import NO_NODE, NodeId
 from logd.model.topic_config import parse_topic_config
@@ -33,6 +34,8 @@ def reassign(
     """Begin to move replicas, to others than before, or back to where they were."""
     topic = image.topic(command.topic_id)
     state = topic.partition(command.partition)
+    if done_before(image, command.request_id):
+        return Outcome((), state)
     if command.replicas is None:
         if not state.target:
             return Outcome((), state)
@@ -44,7 +47,8 @@ def reassign(
     after = completed(_retargeted(state, target), situation)
     if after == state:
         return Outcome((), state)
-    return partition_changed(settings, topic, after)
+    changed = partition_changed(settings, topic, after)
+    return Outcome(noted(changed.records, command.request_id, topic.topic_id), changed.reply)
 
 
 def _retargeted(state: PartitionImage, target: tuple[NodeId, ...]) -> PartitionImage:

@@ -185,6 +185,17 @@ class TopicDeleted:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestDone:
+    """A request was carried out, by the records before it in its entry. A snapshot lists those that
+    are remembered."""
+
+    #: Drawn by the client, 16 bytes.
+    request_id: bytes
+    #: What it was about.
+    topic_id: TopicId
+
+
+@dataclass(frozen=True, slots=True)
 class ProducerIdsAllocated:
     """The ids [first_id, first_id + count) were handed to a node, for ever."""
 
@@ -214,4 +225,5 @@ MetadataRecord = (
     | NodeUnfenced
     | NodeRemoved
     | VotersChanged
+    | RequestDone
 )

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar, assert_never
 
 from logd_wire.errors import StorageFailedError
 
-from logd.metadata.image import DELETIONS_KEPT, ClusterImage, TopicImage
+from logd.metadata.image import DELETIONS_KEPT, REQUESTS_KEPT, ClusterImage, TopicImage
 from logd.metadata.records import (
     ClusterFormed,
     MetadataRecord,
@@ -26,6 +26,7 @@ from logd.metadata.records import (
     PartitionImage,
     PartitionsAdded,
     ProducerIdsAllocated,
+    RequestDone,
     TopicConfigured,
     TopicCreated,
     TopicDeleted,
@@ -90,6 +91,7 @@ class _Draft:
         self._voters = image.voters
         self._removed = _Table(image.removed)
         self._deleted = _Table(image.deleted)
+        self._requests = _Table(image.requests)
         #: Partitions of topics in which some have changed, until something asks for the topic: one
         #: entry may change thousands of one topic.
         self._changed: dict[TopicId, list[PartitionImage]] = {}
@@ -106,6 +108,7 @@ class _Draft:
             self._voters,
             self._removed.now,
             self._deleted.now,
+            self._requests.now,
         )
 
     def apply(self, record: MetadataRecord) -> None:  # noqa: C901, PLR0912 - dispatch
@@ -137,6 +140,8 @@ class _Draft:
                 self._allocate(record)
             case PartitionChanged():
                 self._change_partition(record)
+            case RequestDone():
+                self._note(record)
             case _:
                 assert_never(record)
 
@@ -207,6 +212,14 @@ class _Draft:
             deleted[record.topic_id] = record
             if len(deleted) > DELETIONS_KEPT:
                 del deleted[next(iter(deleted))]
+
+    def _note(self, record: RequestDone) -> None:
+        if record.request_id in self._requests.now:
+            raise InconsistentLogError(f"request {record.request_id.hex()} was carried out twice")
+        requests = self._requests.own
+        requests[record.request_id] = record
+        if len(requests) > REQUESTS_KEPT:
+            del requests[next(iter(requests))]
 
     def _add_partitions(self, record: PartitionsAdded) -> None:
         topic = self._topic(record.topic_id)

@@ -42,6 +42,7 @@ def _records(image: ClusterImage) -> Iterator[MetadataRecord]:
         # Only the end of what was handed out counts, not to whom.
         yield ProducerIdsAllocated(NO_NODE, image.next_producer_id - 1, 1)
     yield from image.deleted.values()
+    yield from image.requests.values()
     for topic in image.topics.values():
         yield from _of_topic(topic)
 

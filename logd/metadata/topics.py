@@ -30,6 +30,7 @@ from logd.metadata.records import (
 )
 from logd.metadata.refusals import check_id
 from logd.metadata.replay import replay
+from logd.metadata.requests import done_before, noted
 from logd.metadata.settings import MetadataSettings
 from logd.model.ids import TopicId, format_id
 from logd.model.names import INTERNAL_PREFIX, check_not_internal, check_topic_name, collision_key
@@ -136,6 +137,10 @@ def alter_topic(
     image: ClusterImage, settings: MetadataSettings, command: AlterTopic
 ) -> Outcome[TopicImage]:
     """Change configuration and add partitions, in one step."""
+    done = done_before(image, command.request_id)
+    if done is not None:
+        gone = TopicImage(done.topic_id, command.name, (), ())
+        return Outcome((), image.topics.get(done.topic_id, gone))
     topic = _topic(image, command.name)
     check_not_internal(topic.name, "altered")
     records: list[MetadataRecord] = []
@@ -149,7 +154,9 @@ def alter_topic(
         records.append(_more_partitions(image, topic, command.partitions))
     if len(records) > 1 or after is topic:
         after = replay(image, records).topics[topic.topic_id]
-    return Outcome(() if command.validate_only else tuple(records), after)
+    if command.validate_only:
+        return Outcome((), after)
+    return Outcome(noted(records, command.request_id, topic.topic_id), after)
 
 
 def _altered_config(

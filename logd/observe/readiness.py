@@ -37,9 +37,13 @@ class Reason(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """What readiness depends on. Only `phase` counts until the node serves."""
+    """What readiness depends on. Until the node serves only the first three count."""
 
     phase: Phase
+    #: What a node that is joining waits for, in words; empty: no other node.
+    waits_for: str = ""
+    #: Whether it has waited for so long that something is wrong.
+    is_overdue: bool = False
     status: QuorumStatus | None = None
     #: Whether the committed metadata lists this node.
     registered: bool = False
@@ -68,6 +72,8 @@ _PHASES: Final = {
 
 def find_reasons(facts: NodeFacts) -> list[Reason]:
     """Return everything that keeps the node from its work; empty: it is ready."""
+    if facts.phase is Phase.JOINING and facts.waits_for:
+        return [Reason("no_cluster" if facts.is_overdue else "joining", facts.waits_for)]
     if facts.phase is not Phase.SERVING:
         return [_PHASES[facts.phase]]
     return [*_of_quorum(facts), *_of_disk(facts)]

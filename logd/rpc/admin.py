@@ -115,12 +115,14 @@ class AdminHandlers:
             raise InvalidRequestError(
                 f"{both[0]} is both set and given back to its default", hint="ask for one of them"
             )
+        check_drawn_id("request_id", request.request_id)
         topic = await self._edge.broker.alter_topic(
             request.name,
             set_config=dict(request.set_config),
             delete_config=list(request.delete_config),
             partitions=request.partitions,
             validate_only=request.validate_only,
+            request_id=request.request_id,
         )
         described = await self._changed(topic, request.validate_only)
         return admin_pb2.AlterTopicResponse(topic=described)
@@ -190,7 +192,10 @@ class AdminHandlers:
         topic = self._edge.topic(connection, Operation.ALTER, request.name)
         check_partition(request.partition)
         check_range("node_id", request.node_id, 0, INT32_MAX)
-        command = TransferLeader(topic.topic_id, request.partition, NodeId(request.node_id))
+        check_drawn_id("request_id", request.request_id)
+        command = TransferLeader(
+            topic.topic_id, request.partition, NodeId(request.node_id), request.request_id
+        )
         state = await self._edge.broker.submit(command)
         if not isinstance(state, PartitionImage):
             raise TypeError(f"TransferLeader was answered by {type(state).__name__}")
@@ -219,8 +224,11 @@ class AdminHandlers:
             check_count("replicas", len(wanted.replicas), REPLICATION_FACTOR_MAX)
             for node_id in wanted.replicas:
                 check_range("node_id", node_id, 0, INT32_MAX)
+            check_drawn_id("request_id", wanted.request_id)
             replicas = tuple(map(NodeId, wanted.replicas)) or None
-            command = ReassignPartition(topic.topic_id, wanted.partition, replicas)
+            command = ReassignPartition(
+                topic.topic_id, wanted.partition, replicas, wanted.request_id
+            )
             state = await self._edge.broker.submit(command)
         except Exception as error:
             failure = to_proto(presentable(error, REASSIGN))

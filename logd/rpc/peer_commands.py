@@ -225,10 +225,12 @@ def _create(message: pb.CreateTopicCommand) -> CreateTopic:
 
 
 def _delete(message: pb.DeleteTopicCommand) -> DeleteTopic:
-    request_id = message.request_id
-    return DeleteTopic(
-        message.name, values.id_bytes("request_id", request_id) if request_id else b""
-    )
+    return DeleteTopic(message.name, _request_id(message.request_id))
+
+
+def _request_id(value: bytes) -> bytes:
+    """Of whoever may ask again; empty: nobody does."""
+    return values.id_bytes("request_id", value) if value else b""
 
 
 def _alter_message(command: AlterTopic) -> pb.AlterTopicCommand:
@@ -238,6 +240,7 @@ def _alter_message(command: AlterTopic) -> pb.AlterTopicCommand:
         delete_config=command.delete_config,
         partitions=command.partitions,
         validate_only=command.validate_only,
+        request_id=command.request_id,
     )
 
 
@@ -248,6 +251,7 @@ def _alter(message: pb.AlterTopicCommand) -> AlterTopic:
         tuple(message.delete_config),
         message.partitions,
         message.validate_only,
+        _request_id(message.request_id),
     )
 
 
@@ -287,19 +291,26 @@ def _members(messages: Iterable[pb.MemberState]) -> tuple[Member, ...]:
 
 def _transfer_message(command: TransferLeader) -> pb.TransferLeaderCommand:
     return pb.TransferLeaderCommand(
-        topic_id=command.topic_id, partition=command.partition, node_id=command.node_id
+        topic_id=command.topic_id,
+        partition=command.partition,
+        node_id=command.node_id,
+        request_id=command.request_id,
     )
 
 
 def _transfer(message: pb.TransferLeaderCommand) -> TransferLeader:
     topic_id = TopicId(values.id_bytes("topic_id", message.topic_id))
     partition = values.number("partition", message.partition)
-    return TransferLeader(topic_id, partition, values.node_id(message.node_id))
+    node_id = values.node_id(message.node_id)
+    return TransferLeader(topic_id, partition, node_id, _request_id(message.request_id))
 
 
 def _reassign_message(command: ReassignPartition) -> pb.ReassignPartitionCommand:
     return pb.ReassignPartitionCommand(
-        topic_id=command.topic_id, partition=command.partition, replicas=command.replicas or ()
+        topic_id=command.topic_id,
+        partition=command.partition,
+        replicas=command.replicas or (),
+        request_id=command.request_id,
     )
 
 
@@ -307,7 +318,8 @@ def _reassign(message: pb.ReassignPartitionCommand) -> ReassignPartition:
     topic_id = TopicId(values.id_bytes("topic_id", message.topic_id))
     replicas = tuple(map(values.node_id, message.replicas))
     partition = values.number("partition", message.partition)
-    return ReassignPartition(topic_id, partition, replicas or None)
+    request_id = _request_id(message.request_id)
+    return ReassignPartition(topic_id, partition, replicas or None, request_id)
 
 
 def _damage_message(command: ReportDamage) -> pb.ReportDamageCommand:
@@ -318,6 +330,7 @@ def _damage_message(command: ReportDamage) -> pb.ReportDamageCommand:
             pb.PartitionName(topic_id=key.topic_id, partition=key.partition)
             for key in command.partitions
         ),
+        leads_on=command.leads_on,
     )
 
 
@@ -330,4 +343,5 @@ def _damage(message: pb.ReportDamageCommand) -> ReportDamage:
         for each in message.partitions
     )
     incarnation_id = values.id_bytes("incarnation_id", message.incarnation_id)
-    return ReportDamage(values.node_id(message.node_id), incarnation_id, tuple(partitions))
+    node_id = values.node_id(message.node_id)
+    return ReportDamage(node_id, incarnation_id, tuple(partitions), message.leads_on)

@@ -375,8 +375,12 @@ class Broker:
         delete_config: Sequence[str],
         partitions: int = 0,
         validate_only: bool = False,
+        request_id: bytes = b"",
     ) -> TopicImage:
-        """Change configuration, add partitions, all or nothing; returns the topic afterwards."""
+        """Change configuration, add partitions, all or nothing; returns the topic afterwards.
+
+        `request_id`: as with `delete_topic`.
+        """
         return await self._submit_topic(
             AlterTopic(
                 name=name,
@@ -384,6 +388,7 @@ class Broker:
                 delete_config=tuple(delete_config),
                 partitions=partitions,
                 validate_only=validate_only,
+                request_id=request_id or self._rng.randbytes(16),
             )
         )
 

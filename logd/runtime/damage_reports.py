@@ -45,19 +45,20 @@ class DamageReports:
         self._metadata = metadata
         self._clock = clock
         self._spawn = spawn
-        #: Reports that the controller has not taken yet.
-        self._open: dict[TopicPartitionId, asyncio.Future[None]] = {}
+        #: Reports that the controller has not taken yet, by whether the node leads on.
+        self._open: dict[tuple[TopicPartitionId, bool], asyncio.Future[None]] = {}
 
-    def __call__(self, partition: Partition) -> asyncio.Future[None]:
-        found = self._open.get(partition.id)
+    def __call__(self, partition: Partition, *, leads_on: bool = False) -> asyncio.Future[None]:
+        key = (partition.id, leads_on)
+        found = self._open.get(key)
         if found is None:
-            found = self._open[partition.id] = asyncio.get_running_loop().create_future()
-            self._spawn(self._one(partition, found), f"damage of {partition.name}")
+            found = self._open[key] = asyncio.get_running_loop().create_future()
+            self._spawn(self._one(partition, leads_on, found), f"damage of {partition.name}")
         return found
 
-    async def _one(self, partition: Partition, done: asyncio.Future[None]) -> None:
-        await self._decided((partition.id,))
-        del self._open[partition.id]
+    async def _one(self, partition: Partition, leads_on: bool, done: asyncio.Future[None]) -> None:
+        await self._decided((partition.id,), leads_on=leads_on)
+        del self._open[partition.id, leads_on]
         if not done.done():
             done.set_result(None)
 
@@ -67,8 +68,10 @@ class DamageReports:
         for begin in range(0, len(damaged), REPORTED_MAX):
             await self._decided(tuple(damaged[begin : begin + REPORTED_MAX]))
 
-    async def _decided(self, partitions: tuple[TopicPartitionId, ...]) -> None:
-        command = ReportDamage(self._own_id, self._incarnation_id, partitions)
+    async def _decided(
+        self, partitions: tuple[TopicPartitionId, ...], *, leads_on: bool = False
+    ) -> None:
+        command = ReportDamage(self._own_id, self._incarnation_id, partitions, leads_on)
         while True:
             try:
                 await self._metadata.submit(command, follow=False, timeout_ms=REPORT_TIMEOUT_MS)

@@ -7,6 +7,9 @@
               was emptied
     empty     founds, when all have answered   waits for the one with the lowest id
     a member  joins                            joins
+    refuse,   fails: no time mends that        fails
+    all of
+    them
 
 So two clusters never come out of one list, whoever starts first, and a node whose disk was emptied
 founds none beside the one it belonged to. Joining is registering: the cluster refuses a new
@@ -16,8 +19,7 @@ directory under the id of a node that it knows.
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from logd_wire.errors import ConfigError, ErrorCode, LogdError
@@ -26,15 +28,12 @@ from logd.model.addresses import PeerAddress, PeerAddresses
 from logd.model.ids import ClusterId, NodeId, format_id
 from logd.runtime.peers import Identified, Identify, PeerTransport
 from logd.runtime.ports import Clock
-
-_logger = logging.getLogger("logd.node")
+from logd.runtime.waiting import Waiting
 
 #: How long one peer may take to say who it is.
 IDENTIFY_TIMEOUT_MS: Final = 1_000
 #: How long to wait before asking again.
 RETRY_MS: Final = 200
-#: How often to say in the log what is being waited for.
-TELL_MS: Final = 10_000
 
 #: Errors that mean: not now. Anything else is for an operator.
 _LATER: Final = frozenset(
@@ -55,55 +54,79 @@ def may_pass(error: LogdError) -> bool:
     return error.retriable or error.code in _LATER
 
 
-class Reminder:
-    """Says now and then what a start is waiting for."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._next_ms = clock.monotonic_ms() + RETRY_MS * 5
-
-    def __call__(self, text: str, *values: object) -> None:
-        now_ms = self._clock.monotonic_ms()
-        if now_ms >= self._next_ms:
-            self._next_ms = now_ms + TELL_MS
-            _logger.warning(text, *values)
-
-
 class Formation:
     """The peers of a node that is starting, as it is told of them."""
 
     def __init__(
-        self, *, node_id: NodeId, peers: PeerAddresses, transport: PeerTransport, clock: Clock
+        self,
+        *,
+        node_id: NodeId,
+        peers: PeerAddresses,
+        transport: PeerTransport,
+        clock: Clock,
+        waiting: Waiting,
     ) -> None:
         self._node_id = node_id
         self._others: PeerAddresses = tuple(each for each in peers if each.node_id != node_id)
         self._founds = all(node_id < each.node_id for each in self._others)
         self._transport = transport
         self._clock = clock
+        self._waiting = waiting
+        #: Who answered last that nothing will come of it.
+        self._refusals: dict[NodeId, LogdError] = {}
 
     async def find_cluster(self, configured: bytes) -> ClusterId | None:
         """Return the cluster to join; None: found one. Waits as long as it takes.
 
         `configured` is `cluster.id`, or empty. Raises ConfigError when the peers contradict each
-        other or the configuration.
+        other or the configuration, or all of them refuse.
         """
-        remind = Reminder(self._clock)
         while True:
             answers = await self._ask(self._others)
             clusters = {answer.identity.cluster_id for answer in answers} - {None}
             cluster_id = _only(clusters, configured)
-            if cluster_id is not None:
+            if cluster_id is not None or (self._founds and len(answers) == len(self._others)):
+                self._waiting.over()
                 return cluster_id
-            if self._founds and len(answers) == len(self._others):
-                return None
-            heard = {answer.identity.node_id for answer in answers}
-            silent = [str(each) for each in self._others if each.node_id not in heard]
-            remind(
-                "waiting to form or to find a cluster; no answer from: %s. If "
-                "those have all left the cluster, name nodes that are in it in cluster.peers",
-                ", ".join(silent) or "nobody, and the node with the lowest id founds it",
-            )
+            self._check_refusals()
+            self._tell({answer.identity.node_id for answer in answers})
             await self._clock.sleep_ms(RETRY_MS)
+
+    def _check_refusals(self) -> None:
+        """Raise ConfigError when every peer answers that nothing will come of it."""
+        if not self._others or len(self._refusals) < len(self._others):
+            return
+        said = "; ".join(
+            f"node {each} says: {self._refusals[each.node_id].message}" for each in self._others
+        )
+        raise ConfigError(
+            f"no peer takes this node in: {said}",
+            hint="name the peer listeners (listeners.peer) of nodes with the same version in "
+            "cluster.peers",
+        )
+
+    def _tell(self, heard: Collection[NodeId]) -> None:
+        """Say who is waited for: those that are silent, those that refuse, or the founder."""
+        silent = [
+            each
+            for each in self._others
+            if each.node_id not in heard and each.node_id not in self._refusals
+        ]
+        why = [f"no answer from: {', '.join(map(str, silent))}"] if silent else []
+        why += [f"node {node_id} refuses" for node_id in sorted(self._refusals)]
+        remedy = (
+            "start these nodes, or correct their addresses in cluster.peers; if they have all left "
+            "the cluster, name nodes there that are in it"
+        )
+        if not why:
+            founder = min(each.node_id for each in self._others)
+            why = [f"all are empty, and node {founder}, which has the lowest id, has founded none"]
+            remedy = f"see the log of node {founder}, and give every node the same cluster.peers"
+        self._waiting(
+            f"waiting to form or to find a cluster; {'; '.join(why)}",
+            remedy=remedy,
+            detail="; ".join(f"{node}: {why}" for node, why in sorted(self._refusals.items())),
+        )
 
     async def check_cluster(self, own: ClusterId) -> None:
         """Raise ConfigError when a peer that answers belongs to another cluster than this node."""
@@ -135,10 +158,15 @@ class Formation:
         try:
             answer = await self._transport.call(address, Identify(), timeout_ms=IDENTIFY_TIMEOUT_MS)
         except LogdError as error:
-            if not may_pass(error):
-                _logger.warning("node %d at %s: %s", node_id, address, error)
+            # What is no peer listener at all will not become one.
+            is_network = error.code is ErrorCode.NETWORK
+            if error.retriable or (may_pass(error) and not is_network):
+                self._refusals.pop(node_id, None)
+            else:
+                self._refusals[node_id] = error
             return None
         assert isinstance(answer, Identified), "the transport matches answers to calls"
+        self._refusals.pop(node_id, None)
         return answer
 
     async def find_leader(

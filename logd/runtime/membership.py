@@ -30,7 +30,7 @@ from logd.model.node_config import NodeConfig
 from logd.runtime.addresses import AddressBook
 from logd.runtime.consensus_driver import ConsensusDriver
 from logd.runtime.controller import Controller
-from logd.runtime.formation import RETRY_MS, Formation, Reminder, may_pass
+from logd.runtime.formation import RETRY_MS, Formation, may_pass
 from logd.runtime.leader_calls import LeaderCalls
 from logd.runtime.log_bounds import LogBounds
 from logd.runtime.log_member import LogMember
@@ -45,6 +45,7 @@ from logd.runtime.replica_server import ReplicaService
 from logd.runtime.session_keeper import SessionKeeper
 from logd.runtime.signal import Signal, wait_until
 from logd.runtime.voters import voters_of
+from logd.runtime.waiting import Waiting
 from logd.runtime.world import Ports
 from logd.storage import DataDirectory
 
@@ -68,6 +69,7 @@ class Membership:
         partitions: Partitions,
         follow: Callable[[ClusterImage], None],
         formation: Formation | None,
+        waiting: Waiting,
         ports: Ports,
         spawn: Spawn,
         on_fatal: Callable[[BaseException], None],
@@ -83,6 +85,7 @@ class Membership:
         self._partitions = partitions
         self._follow = follow
         self._formation = formation
+        self._waiting = waiting
         self._ports = ports
         self._spawn = spawn
         self.incarnation_id = ports.rng.randbytes(16)
@@ -259,12 +262,12 @@ class Membership:
         )
         if self._formation is not None:
             self._spawn(self._look_for_leader(self._formation), "leader search")
-        remind = Reminder(self._ports.clock)
         asks = self.consensus.leader_id is None
-        while not await self._try_register(command, remind, asks=asks):
+        while not await self._try_register(command, asks=asks):
             # Nobody tells a node that is not registered yet that another one leads by now.
             asks = True
             await self._ports.clock.sleep_ms(RETRY_MS)
+        self._waiting.over()
         await self.consensus.wait_caught_up()
 
     async def _find_leader(self, formation: Formation) -> Identified | None:
@@ -287,15 +290,16 @@ class Membership:
                 self.addresses.learn(found.leader_id, found.leader_address)
             await self._ports.clock.sleep_ms(RETRY_MS)
 
-    async def _try_register(self, command: RegisterNode, remind: Reminder, *, asks: bool) -> bool:
+    async def _try_register(self, command: RegisterNode, *, asks: bool) -> bool:
         """`asks`: ask the peers who leads; the log of a node that nobody knows says nothing."""
         metadata = self.metadata
         if self._formation is not None and (asks or self.consensus.leader_id is None):
             self._leader_hint = await self._find_leader(self._formation)
             if self.consensus.leader_id is None and self._leader_hint is None:
-                remind(
-                    "waiting to be taken into the cluster: nobody knows a leader. If the nodes of "
-                    "cluster.peers have all left it, name nodes that are in it there"
+                self._waiting(
+                    "waiting to be taken into the cluster: nobody knows a leader",
+                    remedy="start a majority of the voters; if the nodes of cluster.peers have all "
+                    "left the cluster, name nodes there that are in it",
                 )
                 return False
         try:
@@ -308,7 +312,11 @@ class Membership:
                     f"the cluster does not take node {self._node_id}: {error.message}",
                     hint=error.hint,
                 ) from error
-            remind("waiting to be taken into the cluster: %s", error)
+            self._waiting(
+                "waiting to be taken into the cluster: its controller does not answer",
+                remedy="see whether this node reaches the peer listeners of the others",
+                detail=str(error),
+            )
             return False
         return True
 

@@ -52,9 +52,13 @@ from logd.metadata import (
     NodeImage,
     NodeRemoval,
     ProducerIdBlock,
+    ReassignPartition,
     RegisterNode,
+    RemoveNode,
+    ReplaceNode,
     Reply,
     TopicImage,
+    TransferLeader,
     UnfenceNode,
     UpdateVoter,
     VotersChanged,
@@ -78,7 +82,8 @@ LEADER_RETRY_MS: Final = 100
 
 #: Commands that name what they ask for by an id or a final state: asked twice, they are done once,
 #: and answered as the first time. (A block of producer ids whose answer was lost is not used by
-#: anybody, so that asking again is as good.) A deletion is one of them if it has a request id.
+#: anybody, so that asking again is as good.) Others are of them if they have a request id, or name
+#: the directory that is to go.
 ONCE: Final = (
     FormCluster,
     RegisterNode,
@@ -98,8 +103,10 @@ OnImage = Callable[[ClusterImage, LogIndex], None]
 
 
 def _is_once(command: Command) -> bool:
-    if isinstance(command, DeleteTopic):
+    if isinstance(command, DeleteTopic | AlterTopic | TransferLeader | ReassignPartition):
         return bool(command.request_id)
+    if isinstance(command, RemoveNode | ReplaceNode):
+        return bool(command.directory_id)
     return isinstance(command, ONCE)
 
 

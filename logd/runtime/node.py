@@ -39,6 +39,7 @@ from logd.runtime.peer_service import PeerService
 from logd.runtime.peers import PeerIdentity
 from logd.runtime.replica_fetcher import FollowerSurroundings, ReplicaFetcher
 from logd.runtime.steady_clock import SteadyClock
+from logd.runtime.waiting import Waiting
 from logd.runtime.world import Ports
 from logd.storage import DataDirectory, Ledger
 
@@ -72,6 +73,7 @@ class Node:
         self.failure: BaseException | None = None
         #: Whether the start has come to where it needs the other nodes.
         self.joining = False
+        self.waiting = Waiting(ports.clock)
         metrics = config.metrics
         self.meters = Meters(topics_max=metrics.partitions_max if metrics.per_partition else 0)
 
@@ -178,7 +180,11 @@ class Node:
         if transport is None:
             return None
         return Formation(
-            node_id=self.config.node.id, peers=peers, transport=transport, clock=self.ports.clock
+            node_id=self.config.node.id,
+            peers=peers,
+            transport=transport,
+            clock=self.ports.clock,
+            waiting=self.waiting,
         )
 
     async def _come_to_cluster(self, formation: Formation | None) -> None:
@@ -220,6 +226,7 @@ class Node:
             partitions=self._partitions,
             follow=lambda image: self._groups.follow(image),  # noqa: PLW0108 - made below
             formation=formation,
+            waiting=self.waiting,
             ports=ports,
             spawn=self._spawn,
             on_fatal=self._on_fatal,

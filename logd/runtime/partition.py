@@ -63,8 +63,8 @@ class ProposesIsr(Protocol):
 class ReportsDamage(Protocol):
     """Tells the controller that a log is damaged here."""
 
-    def __call__(self, partition: Partition) -> asyncio.Future[None]:
-        """Done once the replica is in no in-sync or eligible set any more."""
+    def __call__(self, partition: Partition, *, leads_on: bool = False) -> asyncio.Future[None]:
+        """Done once the replica is in no set any more; `leads_on`: or nobody else can lead."""
         ...
 
 
@@ -234,8 +234,8 @@ class Partition:
             return False
         if not any(node in self._node_epochs for node in others):
             return False
-        # Once the controller has taken it, this log is copied anew.
-        self._around.report_damage(self)
+        # Copied anew once another one leads. In sync by what is known here, it may not be any more.
+        self._around.report_damage(self, leads_on=True)
         return True
 
     def _begin_to_lead(self) -> None:

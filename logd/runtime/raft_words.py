@@ -23,6 +23,7 @@ from logd.metadata.records import (
     PartitionChanged,
     PartitionsAdded,
     ProducerIdsAllocated,
+    RequestDone,
     TopicConfigured,
     TopicCreated,
     TopicDeleted,
@@ -134,6 +135,11 @@ def _topic_deleted(record: TopicDeleted) -> str:
     return f"topic {format_id(record.topic_id)} is deleted"
 
 
+def _request_done(record: RequestDone) -> str:
+    request, topic = format_id(record.request_id), format_id(record.topic_id)
+    return f"request {request} about topic {topic} is carried out"
+
+
 def _producer_ids_allocated(record: ProducerIdsAllocated) -> str:
     last = record.first_id + record.count - 1
     return f"node {record.node_id} hands out the producer ids {record.first_id} to {last}"
@@ -186,4 +192,5 @@ _SENTENCES: Final[dict[type, Callable[[Any], str]]] = {
     TopicDeleted: _topic_deleted,
     ProducerIdsAllocated: _producer_ids_allocated,
     PartitionChanged: _partition_changed,
+    RequestDone: _request_done,
 }

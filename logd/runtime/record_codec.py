@@ -26,6 +26,7 @@ from logd.metadata.records import (
     PartitionImage,
     PartitionsAdded,
     ProducerIdsAllocated,
+    RequestDone,
     TopicConfigured,
     TopicCreated,
     TopicDeleted,
@@ -38,8 +39,9 @@ from logd.model.ids import ID_BYTES, NO_NODE, ClusterId, DirectoryId, LeaderEpoc
 #: Version of the metadata records this software writes, and the newest it reads.
 #:
 #: 1: one node. 2: nodes are fenced and unfenced, voters, eligible replicas. 3: replicas move, and
-#: are damaged. 4: votes that were taken away, deletions with a request id.
-METADATA_VERSION: Final = 4
+#: are damaged. 4: votes that were taken away, deletions with a request id. 5: requests that are
+#: remembered.
+METADATA_VERSION: Final = 5
 
 
 def encode_metadata_record(record: MetadataRecord) -> bytes:  # noqa: C901, PLR0912 - dispatch
@@ -76,6 +78,9 @@ def encode_metadata_record(record: MetadataRecord) -> bytes:  # noqa: C901, PLR0
             message.node_removed.CopyFrom(_removed_message(record))
         case VotersChanged():
             message.voters_changed.CopyFrom(voters_message(record.voters))
+        case RequestDone():
+            message.request_done.request_id = record.request_id
+            message.request_done.topic_id = record.topic_id
         case _:
             assert_never(record)
     return message.SerializeToString(deterministic=True)
@@ -130,6 +135,9 @@ def _from_message(message: pb.MetadataRecord) -> MetadataRecord:  # noqa: C901, 
             record = _removed(message.node_removed)
         case "voters_changed":
             record = VotersChanged(tuple(map(_voter, message.voters_changed.voters)))
+        case "request_done":
+            request = message.request_done
+            record = RequestDone(_id(request.request_id), _topic_id(request))
         case _:
             raise _unsupported("is of a kind that did not exist yet")
     return record
@@ -278,6 +286,7 @@ def _topic_id(
     | pb.TopicConfigured
     | pb.PartitionsAdded
     | pb.TopicDeleted
+    | pb.RequestDone
     | pb.PartitionChanged,
 ) -> TopicId:
     return TopicId(_id(message.topic_id))

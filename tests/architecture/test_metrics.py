@@ -77,6 +77,7 @@ def test_every_reason_is_on_the_page() -> None:
     told |= {
         reason.name
         for facts in (
+            NodeFacts(Phase.JOINING, waits_for="node 2", is_overdue=True),
             NodeFacts(Phase.SERVING, free_bytes=0, free_bytes_min=1),
             NodeFacts(Phase.SERVING, registered=True, fenced=True),
             NodeFacts(Phase.SERVING, registered=True),

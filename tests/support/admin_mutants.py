@@ -366,9 +366,16 @@ MUTANTS = (
     Mutant(
         "who-waits-for-the-cluster-recovers-its-disk",
         "http/watch",
-        "            return NodeFacts(Phase.JOINING)\n",
+        "            return NodeFacts(Phase.JOINING, waiting.words, waiting.is_overdue)\n",
         "            return NodeFacts(self._phase)\n",
         _WATCH,
+    ),
+    Mutant(
+        "who-waits-does-not-say-for-whom",
+        "observe/readiness",
+        "    if facts.phase is Phase.JOINING and facts.waits_for:\n",
+        "    if facts.phase is Phase.JOINING and facts.waits_for is None:\n",
+        _OBSERVE,
     ),
     Mutant(
         "fenced-nodes-are-healthy",

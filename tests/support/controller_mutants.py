@@ -397,6 +397,42 @@ MUTANTS = (
         "        self._answered_ms = now_ms\n",
         "test_sessions.py::test_an_answer_counts_from_when_it_was_asked_for",
     ),
+    # --- damage, requests ------------------------------------------------------------------------
+    Mutant(
+        "gives-way-to-nobody",
+        "damage",
+        "        if leads_on and after.leader_id == NO_NODE:\n",
+        "        if leads_on and after.leader_id == command.node_id:\n",
+        f"{_SCENARIOS}/test_metadata_scenarios.py::test_transcript[give_way]",
+    ),
+    Mutant(
+        "whoever-has-damage-leads-on",
+        "damage",
+        "        leads_on = command.leads_on and before.leader_id == command.node_id\n",
+        "        leads_on = before.leader_id == command.node_id\n",
+        "test_damage.py::test_the_last_full_copy_is_not_replaced_by_another",
+    ),
+    Mutant(
+        "a-request-is-not-noted",
+        "requests",
+        "    return (*changes, RequestDone(request_id, topic_id))\n",
+        "    return changes\n",
+        "test_requests.py::test_what_others_did_since_stays",
+    ),
+    Mutant(
+        "a-request-is-carried-out-again",
+        "requests",
+        "    return image.requests.get(request_id)\n",
+        "    return None\n",
+        f"{_SCENARIOS}/test_metadata_scenarios.py::test_transcript[requests]",
+    ),
+    Mutant(
+        "snapshot-forgets-the-requests",
+        "snapshot",
+        "    yield from image.requests.values()\n",
+        "",
+        "test_requests.py::test_what_others_did_since_stays",
+    ),
     # --- snapshots -------------------------------------------------------------------------------
     Mutant(
         "snapshot-forgets-who-was-removed",

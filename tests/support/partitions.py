@@ -53,6 +53,10 @@ class InlineDriver:
         return Done(work())
 
 
+def _never_reported(partition: Partition, *, leads_on: bool = False) -> asyncio.Future[None]:
+    raise AssertionError(f"{partition.name} has no other replica that may lead ({leads_on=})")
+
+
 def alone(own_id: NodeId) -> Surroundings:
     """What a partition needs on a node without others."""
     driver: Any = InlineDriver()
@@ -63,7 +67,7 @@ def alone(own_id: NodeId) -> Surroundings:
         monotonic_ms=lambda: 0,
         lag_ms_max=3_000,
         propose=lambda _partition, _proposal: None,
-        report_damage=lambda _partition: asyncio.get_running_loop().create_future(),
+        report_damage=_never_reported,
         serving=lambda: True,
         led=lambda _partition: None,
     )
@@ -108,7 +112,8 @@ class ReplicatedBench(Bench):
         super().__init__()
         self.serving = True
         self.proposals: list[ProposeIsr] = []
-        self.damage_reports = 0
+        #: Whether the node would lead on, of each report.
+        self.damage_reports: list[bool] = []
         self.traffic = Traffic()
         self.partition = Partition(
             key=TopicPartitionId(TopicId(b"t" * 16), 0),
@@ -132,9 +137,11 @@ class ReplicatedBench(Bench):
             traffic=self.traffic,
         )
 
-    def _report_damage(self, partition: Partition) -> asyncio.Future[None]:
+    def _report_damage(
+        self, partition: Partition, *, leads_on: bool = False
+    ) -> asyncio.Future[None]:
         assert partition is self.partition
-        self.damage_reports += 1
+        self.damage_reports.append(leads_on)
         return asyncio.get_running_loop().create_future()
 
     def make_ledger(self) -> Any:

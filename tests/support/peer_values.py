@@ -221,6 +221,7 @@ def _reassignments(how: Drawing) -> st.SearchStrategy[ReassignPartition]:
         _of(TopicId, "topic_id", how),
         how.numbers(INT32_MAX),
         nodes if how.full else nodes | st.none(),
+        ids if how.full else ids | st.just(b""),
     )
 
 

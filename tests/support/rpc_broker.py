@@ -359,9 +359,11 @@ class FakeBroker:
         delete_config: Sequence[str],
         partitions: int = 0,
         validate_only: bool = False,
+        request_id: bytes = b"",
     ) -> TopicImage:
+        deleted = tuple(delete_config)
         topic: TopicImage = self._submit(
-            AlterTopic(name, set_config, tuple(delete_config), partitions, validate_only)
+            AlterTopic(name, set_config, deleted, partitions, validate_only, request_id)
         )
         return topic
 

@@ -203,9 +203,14 @@ def _admin_numbers() -> Faulty:
     ):
         compacted = admin_pb2.CompactTopicRequest(name=TOPIC, **fields)
         yield name, ADMIN + "CompactTopic", compacted, ErrorCode.INVALID_REQUEST
-    for name, fields in (("node -1", {"node_id": -1}), ("partition -1", {"partition": -1})):
-        transferred = admin_pb2.TransferLeaderRequest(name=TOPIC, **fields)
+    for name, transferred in (
+        ("node -1", admin_pb2.TransferLeaderRequest(name=TOPIC, node_id=-1)),
+        ("partition -1", admin_pb2.TransferLeaderRequest(name=TOPIC, partition=-1)),
+        ("request id", admin_pb2.TransferLeaderRequest(name=TOPIC, request_id=b"short")),
+    ):
         yield name, ADMIN + "TransferLeader", transferred, ErrorCode.INVALID_REQUEST
+    drawn = admin_pb2.AlterTopicRequest(name=TOPIC, request_id=bytes(16))
+    yield "request id", ADMIN + "AlterTopic", drawn, ErrorCode.INVALID_REQUEST
     version = log_pb2.HelloRequest(protocol_version=-1)
     yield "version -1", LOG + "Hello", version, ErrorCode.INVALID_REQUEST
 

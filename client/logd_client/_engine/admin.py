@@ -113,8 +113,9 @@ class AdminEngine:
             delete_config=list(delete_config),
             partitions=partitions,
             validate_only=validate_only,
+            request_id=self._calls.new_id(),
         )
-        return topic_info((await self._calls.change(methods.ALTER_TOPIC, request)).topic)
+        return topic_info((await self._calls.change_once(methods.ALTER_TOPIC, request)).topic)
 
     async def describe_topics(
         self, names: Sequence[str], *, include_internal: bool = False, copies: bool = False
@@ -330,8 +331,10 @@ class AdminEngine:
 
     async def transfer_leader(self, name: str, partition: int, node_id: int) -> PartitionInfo:
         """Let another in-sync replica lead; returns the partition, not measured."""
-        request = admin_pb2.TransferLeaderRequest(name=name, partition=partition, node_id=node_id)
-        answer = await self._calls.change(methods.TRANSFER_LEADER, request, repeatable=True)
+        request = admin_pb2.TransferLeaderRequest(
+            name=name, partition=partition, node_id=node_id, request_id=self._calls.new_id()
+        )
+        answer = await self._calls.change_once(methods.TRANSFER_LEADER, request)
         return partition_info(answer.partition)
 
     async def reassign_partitions(
@@ -343,7 +346,12 @@ class AdminEngine:
         for begin in range(0, len(wanted), _REASSIGNED_AT_ONCE):
             request = admin_pb2.ReassignPartitionsRequest()
             for (name, partition), nodes in wanted[begin : begin + _REASSIGNED_AT_ONCE]:
-                request.partitions.add(name=name, partition=partition, replicas=nodes or ())
+                request.partitions.add(
+                    name=name,
+                    partition=partition,
+                    replicas=nodes or (),
+                    request_id=self._calls.new_id(),
+                )
             answers.append(
                 await self._calls.patiently(partial(self._reassign, request), NOT_DONE | NOT_KNOWN)
             )
@@ -376,7 +384,7 @@ class AdminEngine:
     async def add_node(self, node_id: int) -> list[int]:
         """Make a registered node a voter; returns the voters."""
         request = admin_pb2.AddNodeRequest(node_id=node_id)
-        answer = await self._calls.change(methods.ADD_NODE, request, repeatable=True)
+        answer = await self._calls.change_members(methods.ADD_NODE, request)
         return list(answer.voters)
 
     async def remove_node(self, node_id: int, directory_id: bytes) -> list[int]:
@@ -384,9 +392,7 @@ class AdminEngine:
         request = admin_pb2.RemoveNodeRequest(
             node_id=node_id, directory_id=directory_id or await self._directory_of(node_id)
         )
-        return list(
-            (await self._calls.change(methods.REMOVE_NODE, request, repeatable=True)).voters
-        )
+        return list((await self._calls.change_members(methods.REMOVE_NODE, request)).voters)
 
     async def replace_node(
         self, node_id: int, directory_id: bytes, *, accept_data_loss: bool
@@ -397,9 +403,7 @@ class AdminEngine:
             directory_id=directory_id or await self._directory_of(node_id),
             accept_data_loss=accept_data_loss,
         )
-        return list(
-            (await self._calls.change(methods.REPLACE_NODE, request, repeatable=True)).voters
-        )
+        return list((await self._calls.change_members(methods.REPLACE_NODE, request)).voters)
 
     async def _directory_of(self, node_id: int) -> bytes:
         """The directory that is meant, so that a call that is repeated means the same one; empty:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -49,6 +50,8 @@ class PatientCalls:
         """A call that changes something: repeated only where it has certainly not happened, unless
         it is `repeatable`: then a second time changes nothing more."""
 
+        await self._know_where_else()
+
         async def once(left_ms: float) -> Any:
             connection = await self._cluster.any_connection()
             return await self._sent(connection, method, request, left_ms)
@@ -58,9 +61,7 @@ class PatientCalls:
     async def change_once(self, method: str, request: Message) -> Any:
         """A change that carries an id drawn here, by which the cluster knows it again: sent until
         it is answered. OutcomeUnknownError: time is over, and it may have happened."""
-        if not self._cluster.metadata.nodes:
-            # Where else to ask, when the node that is asked goes.
-            await self._cluster.refresh(())
+        await self._know_where_else()
         doubt: LogdError | None = None
 
         async def once(left_ms: float) -> Any:
@@ -84,6 +85,19 @@ class PatientCalls:
                 # This time it was refused; what became of it before is not known.
                 raise doubt from error
             raise
+
+    async def change_members(self, method: str, request: Message) -> Any:
+        """A change of who is there, which a second time changes nothing more. Those that are there
+        afterwards are known: the node that was asked may be the next to go."""
+        answer = await self.change(method, request, repeatable=True)
+        with contextlib.suppress(LogdError):
+            await self._cluster.refresh(())
+        return answer
+
+    async def _know_where_else(self) -> None:
+        """Where else to ask, when the node that is asked goes."""
+        if not self._cluster.metadata.nodes:
+            await self._cluster.refresh(())
 
     async def _sent(
         self, connection: Connection, method: str, request: Message, timeout_ms: float

@@ -65,7 +65,7 @@ class DeleteTopicResponse(_message.Message):
     def __init__(self, topic_id: _Optional[bytes] = ...) -> None: ...
 
 class AlterTopicRequest(_message.Message):
-    __slots__ = ("name", "set_config", "delete_config", "partitions", "validate_only")
+    __slots__ = ("name", "set_config", "delete_config", "partitions", "validate_only", "request_id")
     class SetConfigEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -78,12 +78,14 @@ class AlterTopicRequest(_message.Message):
     DELETE_CONFIG_FIELD_NUMBER: _ClassVar[int]
     PARTITIONS_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
     set_config: _containers.ScalarMap[str, str]
     delete_config: _containers.RepeatedScalarFieldContainer[str]
     partitions: int
     validate_only: bool
-    def __init__(self, name: _Optional[str] = ..., set_config: _Optional[_Mapping[str, str]] = ..., delete_config: _Optional[_Iterable[str]] = ..., partitions: _Optional[int] = ..., validate_only: bool = ...) -> None: ...
+    request_id: bytes
+    def __init__(self, name: _Optional[str] = ..., set_config: _Optional[_Mapping[str, str]] = ..., delete_config: _Optional[_Iterable[str]] = ..., partitions: _Optional[int] = ..., validate_only: bool = ..., request_id: _Optional[bytes] = ...) -> None: ...
 
 class AlterTopicResponse(_message.Message):
     __slots__ = ("topic",)
@@ -276,14 +278,16 @@ class CompactedPartition(_message.Message):
     def __init__(self, error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ..., partition: _Optional[int] = ..., bytes_before: _Optional[int] = ..., bytes_after: _Optional[int] = ..., records_before: _Optional[int] = ..., records_after: _Optional[int] = ..., outcome: _Optional[str] = ..., done: bool = ...) -> None: ...
 
 class TransferLeaderRequest(_message.Message):
-    __slots__ = ("name", "partition", "node_id")
+    __slots__ = ("name", "partition", "node_id", "request_id")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
     partition: int
     node_id: int
-    def __init__(self, name: _Optional[str] = ..., partition: _Optional[int] = ..., node_id: _Optional[int] = ...) -> None: ...
+    request_id: bytes
+    def __init__(self, name: _Optional[str] = ..., partition: _Optional[int] = ..., node_id: _Optional[int] = ..., request_id: _Optional[bytes] = ...) -> None: ...
 
 class TransferLeaderResponse(_message.Message):
     __slots__ = ("partition",)
@@ -298,14 +302,16 @@ class ReassignPartitionsRequest(_message.Message):
     def __init__(self, partitions: _Optional[_Iterable[_Union[PartitionReassignment, _Mapping]]] = ...) -> None: ...
 
 class PartitionReassignment(_message.Message):
-    __slots__ = ("name", "partition", "replicas")
+    __slots__ = ("name", "partition", "replicas", "request_id")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
     partition: int
     replicas: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, name: _Optional[str] = ..., partition: _Optional[int] = ..., replicas: _Optional[_Iterable[int]] = ...) -> None: ...
+    request_id: bytes
+    def __init__(self, name: _Optional[str] = ..., partition: _Optional[int] = ..., replicas: _Optional[_Iterable[int]] = ..., request_id: _Optional[bytes] = ...) -> None: ...
 
 class ReassignPartitionsResponse(_message.Message):
     __slots__ = ("partitions",)

@@ -436,7 +436,7 @@ class DeleteTopicCommand(_message.Message):
     def __init__(self, name: _Optional[str] = ..., request_id: _Optional[bytes] = ...) -> None: ...
 
 class AlterTopicCommand(_message.Message):
-    __slots__ = ("name", "set_config", "delete_config", "partitions", "validate_only")
+    __slots__ = ("name", "set_config", "delete_config", "partitions", "validate_only", "request_id")
     class SetConfigEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -449,12 +449,14 @@ class AlterTopicCommand(_message.Message):
     DELETE_CONFIG_FIELD_NUMBER: _ClassVar[int]
     PARTITIONS_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
     set_config: _containers.ScalarMap[str, str]
     delete_config: _containers.RepeatedScalarFieldContainer[str]
     partitions: int
     validate_only: bool
-    def __init__(self, name: _Optional[str] = ..., set_config: _Optional[_Mapping[str, str]] = ..., delete_config: _Optional[_Iterable[str]] = ..., partitions: _Optional[int] = ..., validate_only: bool = ...) -> None: ...
+    request_id: bytes
+    def __init__(self, name: _Optional[str] = ..., set_config: _Optional[_Mapping[str, str]] = ..., delete_config: _Optional[_Iterable[str]] = ..., partitions: _Optional[int] = ..., validate_only: bool = ..., request_id: _Optional[bytes] = ...) -> None: ...
 
 class AllocateProducerIdsCommand(_message.Message):
     __slots__ = ("node_id", "count")
@@ -489,34 +491,40 @@ class ChangePartitionCommand(_message.Message):
     def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., leader: _Optional[_Union[MemberState, _Mapping]] = ..., leader_epoch: _Optional[int] = ..., partition_epoch: _Optional[int] = ..., isr: _Optional[_Iterable[_Union[MemberState, _Mapping]]] = ...) -> None: ...
 
 class TransferLeaderCommand(_message.Message):
-    __slots__ = ("topic_id", "partition", "node_id")
+    __slots__ = ("topic_id", "partition", "node_id", "request_id")
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     topic_id: bytes
     partition: int
     node_id: int
-    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., node_id: _Optional[int] = ...) -> None: ...
+    request_id: bytes
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., node_id: _Optional[int] = ..., request_id: _Optional[bytes] = ...) -> None: ...
 
 class ReassignPartitionCommand(_message.Message):
-    __slots__ = ("topic_id", "partition", "replicas")
+    __slots__ = ("topic_id", "partition", "replicas", "request_id")
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     topic_id: bytes
     partition: int
     replicas: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., replicas: _Optional[_Iterable[int]] = ...) -> None: ...
+    request_id: bytes
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., replicas: _Optional[_Iterable[int]] = ..., request_id: _Optional[bytes] = ...) -> None: ...
 
 class ReportDamageCommand(_message.Message):
-    __slots__ = ("node_id", "incarnation_id", "partitions")
+    __slots__ = ("node_id", "incarnation_id", "partitions", "leads_on")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    LEADS_ON_FIELD_NUMBER: _ClassVar[int]
     node_id: int
     incarnation_id: bytes
     partitions: _containers.RepeatedCompositeFieldContainer[PartitionName]
-    def __init__(self, node_id: _Optional[int] = ..., incarnation_id: _Optional[bytes] = ..., partitions: _Optional[_Iterable[_Union[PartitionName, _Mapping]]] = ...) -> None: ...
+    leads_on: bool
+    def __init__(self, node_id: _Optional[int] = ..., incarnation_id: _Optional[bytes] = ..., partitions: _Optional[_Iterable[_Union[PartitionName, _Mapping]]] = ..., leads_on: bool = ...) -> None: ...
 
 class PartitionName(_message.Message):
     __slots__ = ("topic_id", "partition")

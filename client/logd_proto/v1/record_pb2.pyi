@@ -25,7 +25,7 @@ GROUP_LOG_KIND_CURRENT: GroupLogKind
 GROUP_LOG_KIND_OFFSET: GroupLogKind
 
 class MetadataRecord(_message.Message):
-    __slots__ = ("version", "cluster_formed", "node_registered", "topic_created", "topic_configured", "partitions_added", "topic_deleted", "producer_ids_allocated", "partition_changed", "node_fenced", "node_unfenced", "node_removed", "voters_changed")
+    __slots__ = ("version", "cluster_formed", "node_registered", "topic_created", "topic_configured", "partitions_added", "topic_deleted", "producer_ids_allocated", "partition_changed", "node_fenced", "node_unfenced", "node_removed", "voters_changed", "request_done")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FORMED_FIELD_NUMBER: _ClassVar[int]
     NODE_REGISTERED_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +39,7 @@ class MetadataRecord(_message.Message):
     NODE_UNFENCED_FIELD_NUMBER: _ClassVar[int]
     NODE_REMOVED_FIELD_NUMBER: _ClassVar[int]
     VOTERS_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_DONE_FIELD_NUMBER: _ClassVar[int]
     version: int
     cluster_formed: ClusterFormed
     node_registered: NodeRegistered
@@ -52,7 +53,8 @@ class MetadataRecord(_message.Message):
     node_unfenced: NodeUnfenced
     node_removed: NodeRemoved
     voters_changed: VotersChanged
-    def __init__(self, version: _Optional[int] = ..., cluster_formed: _Optional[_Union[ClusterFormed, _Mapping]] = ..., node_registered: _Optional[_Union[NodeRegistered, _Mapping]] = ..., topic_created: _Optional[_Union[TopicCreated, _Mapping]] = ..., topic_configured: _Optional[_Union[TopicConfigured, _Mapping]] = ..., partitions_added: _Optional[_Union[PartitionsAdded, _Mapping]] = ..., topic_deleted: _Optional[_Union[TopicDeleted, _Mapping]] = ..., producer_ids_allocated: _Optional[_Union[ProducerIdsAllocated, _Mapping]] = ..., partition_changed: _Optional[_Union[PartitionChanged, _Mapping]] = ..., node_fenced: _Optional[_Union[NodeFenced, _Mapping]] = ..., node_unfenced: _Optional[_Union[NodeUnfenced, _Mapping]] = ..., node_removed: _Optional[_Union[NodeRemoved, _Mapping]] = ..., voters_changed: _Optional[_Union[VotersChanged, _Mapping]] = ...) -> None: ...
+    request_done: RequestDone
+    def __init__(self, version: _Optional[int] = ..., cluster_formed: _Optional[_Union[ClusterFormed, _Mapping]] = ..., node_registered: _Optional[_Union[NodeRegistered, _Mapping]] = ..., topic_created: _Optional[_Union[TopicCreated, _Mapping]] = ..., topic_configured: _Optional[_Union[TopicConfigured, _Mapping]] = ..., partitions_added: _Optional[_Union[PartitionsAdded, _Mapping]] = ..., topic_deleted: _Optional[_Union[TopicDeleted, _Mapping]] = ..., producer_ids_allocated: _Optional[_Union[ProducerIdsAllocated, _Mapping]] = ..., partition_changed: _Optional[_Union[PartitionChanged, _Mapping]] = ..., node_fenced: _Optional[_Union[NodeFenced, _Mapping]] = ..., node_unfenced: _Optional[_Union[NodeUnfenced, _Mapping]] = ..., node_removed: _Optional[_Union[NodeRemoved, _Mapping]] = ..., voters_changed: _Optional[_Union[VotersChanged, _Mapping]] = ..., request_done: _Optional[_Union[RequestDone, _Mapping]] = ...) -> None: ...
 
 class ClusterFormed(_message.Message):
     __slots__ = ("cluster_id",)
@@ -199,6 +201,14 @@ class TopicDeleted(_message.Message):
     topic_id: bytes
     request_id: bytes
     def __init__(self, topic_id: _Optional[bytes] = ..., request_id: _Optional[bytes] = ...) -> None: ...
+
+class RequestDone(_message.Message):
+    __slots__ = ("request_id", "topic_id")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: bytes
+    topic_id: bytes
+    def __init__(self, request_id: _Optional[bytes] = ..., topic_id: _Optional[bytes] = ...) -> None: ...
 
 class ProducerIdsAllocated(_message.Message):
     __slots__ = ("node_id", "first_id", "count")

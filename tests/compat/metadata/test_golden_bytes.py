@@ -1,7 +1,7 @@
 """Bytes that earlier versions wrote: they stay what they are, and they stay readable.
 
-`golden_v1.txt` to `golden_v4.txt` hold one record of each kind of that version, every field with
-a value of its own. Versions 1 to 3 are only read by now. A new kind gets a new line; a line is
+`golden_v1.txt` to `golden_v5.txt` hold one record of each kind of that version, every field with
+a value of its own. Versions 1 to 4 are only read by now. A new kind gets a new line; a line is
 never changed. With LOGD_REWRITE=1 missing lines are added to the newest.
 """
 
@@ -24,6 +24,7 @@ from logd.metadata.records import (
     PartitionChanged,
     PartitionsAdded,
     ProducerIdsAllocated,
+    RequestDone,
     TopicConfigured,
     TopicCreated,
     TopicDeleted,
@@ -137,6 +138,7 @@ V4: list[MetadataRecord] = [
     TopicDeleted(TOPIC, numbered(0x50)),
     *V3[6:],
 ]
+V5: list[MetadataRecord] = [*V4, RequestDone(numbered(0x60), TOPIC)]
 
 
 def named(record: MetadataRecord) -> str:
@@ -151,14 +153,15 @@ def read_golden(version: int) -> dict[str, str]:
 
 def test_there_is_a_line_for_each_kind() -> None:
     kinds = [kind.__name__ for kind in get_args(MetadataRecord)]
-    assert [named(record) for record in V4] == kinds
-    golden = read_golden(4)
+    assert [named(record) for record in V5] == kinds
+    golden = read_golden(5)
     if os.environ.get("LOGD_REWRITE") == "1":
-        for record in V4:
+        for record in V5:
             golden.setdefault(named(record), encode_metadata_record(record).hex())
-        path = HERE / "golden_v4.txt"
+        path = HERE / "golden_v5.txt"
         path.write_text("".join(f"{kind} {text}\n" for kind, text in golden.items()))
     assert list(golden) == kinds
+    assert list(read_golden(4)) == kinds[: len(V4)]
     assert list(read_golden(3)) == kinds[: len(V3)]
     assert list(read_golden(2)) == kinds[: len(V2)]
     assert list(read_golden(1)) == kinds[: len(V1)]
@@ -180,7 +183,12 @@ def test_version_3_is_read(record: MetadataRecord) -> None:
 
 
 @pytest.mark.parametrize("record", V4, ids=named)
+def test_version_4_is_read(record: MetadataRecord) -> None:
+    assert decode_metadata_record(bytes.fromhex(read_golden(4)[named(record)])) == record
+
+
+@pytest.mark.parametrize("record", V5, ids=named)
 def test_golden_bytes(record: MetadataRecord) -> None:
-    golden = bytes.fromhex(read_golden(4)[named(record)])
+    golden = bytes.fromhex(read_golden(5)[named(record)])
     assert decode_metadata_record(golden) == record
     assert encode_metadata_record(record) == golden

@@ -51,6 +51,15 @@ IN_SERVICE = MemberInfo(1, "a:1", "a:2", "", False, "d1", "i1", True, True, 0, T
                 "under-replicated: node 2 is behind, node 3 is fenced",
             ],
         ),
+        (
+            {"leader": 1, "isr": (1,), "replicas": (1, 2), "damage": ("offsets 1 to 2",)},
+            [
+                "the log of its leader, node 1, is damaged, and no other replica is in sync",
+                "acks=all is refused: 1 in sync, min.insync.replicas is 2",
+                "under-replicated: node 2 is behind",
+            ],
+        ),
+        ({"damage": ("offsets 1 to 2",)}, []),
         ({"leader": None, "isr": (), "replicas": (3,)}, ["no leader", "under-replicated: node 3"]),
         (
             {"leader": None, "isr": (), "replicas": (2, 3), "damaged": (2,)},

@@ -66,11 +66,14 @@ async def test_a_node_that_waits_for_its_cluster_says_so() -> None:
     disk = HungDisk()
     disk.release.set()
     watch = watch_over(disk)
-    node: Any = SimpleNamespace(failure=None, joining=False)
+    waiting = SimpleNamespace(words="", is_overdue=False)
+    node: Any = SimpleNamespace(failure=None, joining=False, waiting=waiting)
     watch.starts(node)
     assert [reason.name for reason in await watch.reasons()] == ["starting"]
     node.joining = True
     assert [reason.name for reason in await watch.reasons()] == ["joining"]
+    waiting.words, waiting.is_overdue = "no answer from: 2", True
+    assert await watch.reasons() == [("no_cluster", "no answer from: 2")]
     node.failure = OSError("the disk is gone")
     assert [reason.name for reason in await watch.reasons()] == ["failed"]
 

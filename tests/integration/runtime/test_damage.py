@@ -73,6 +73,41 @@ def test_the_last_one_in_sync_does_not_lead_with_a_damaged_log() -> None:
     run(scenario, nodes=5)
 
 
+def test_a_leader_whose_report_comes_too_late_leads_on() -> None:
+    """It gave way to a replica that has left the in-sync set meanwhile: nobody else can lead. What
+    is intact is served, and it gives way once the other one is back."""
+
+    async def scenario(cluster: MemoryCluster) -> None:
+        topic = await cluster.create_topic(
+            "t",
+            replication_factor=2,
+            config={"min.insync.replicas": "1", "segment.bytes": "1048576"},
+        )
+        topic_id = bytes.fromhex(topic.id.replace("-", ""))
+        key = TopicPartitionId(topic_id, 0)  # type: ignore[arg-type]
+        leader, other = topic.partitions[0].replicas
+        watcher = next(node for node in (1, 2, 3) if node not in (leader, other))
+        await write(cluster, watcher, 10)
+        await cluster.stop(other)
+        before = await partition_when(cluster, watcher, lambda part: part.isr == (leader,))
+        await write(cluster, watcher, 10)
+        node = cluster.processes[leader].node
+        led = node._partitions.get(key)
+        assert led is not None
+        await node._damage(led, leads_on=True)
+        part = await partition_when(cluster, watcher, lambda part: part.isr == (leader,))
+        assert (part.leader, part.leader_epoch) == (leader, before.leader_epoch)
+        await write(cluster, watcher, 10)
+        await cluster.restart(other)
+        await partition_when(cluster, watcher, lambda part: len(part.isr) == 2)
+        await node._damage(led, leads_on=True)
+        part = await partition_when(cluster, watcher, lambda part: part.leader == other)
+        part = await partition_when(cluster, watcher, lambda part: len(part.isr) == 2)
+        assert own_end(cluster, leader, topic_id) == own_end(cluster, other, topic_id) == 30
+
+    run(scenario, nodes=3)
+
+
 def test_an_eligible_log_that_is_damaged_waits_for_one_that_is_not() -> None:
     """Both were in sync when all went down; the damaged one is back first, and does not lead."""
 

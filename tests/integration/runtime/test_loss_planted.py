@@ -129,7 +129,7 @@ BUGS = (
         "r12_a",
         ON_DISK,
         "logd/runtime/partition.py",
-        "        self._around.report_damage(self)\n        return True\n",
+        "        self._around.report_damage(self, leads_on=True)\n        return True\n",
         "        return False\n",
     ),
     Bug(

@@ -66,6 +66,7 @@ from logd.metadata.records import (
     PartitionChanged,
     PartitionsAdded,
     ProducerIdsAllocated,
+    RequestDone,
     TopicConfigured,
     TopicCreated,
     TopicDeleted,
@@ -143,7 +144,7 @@ class Session:
         incarnation = _id(options.get("incarnation", known))
         if verb == "damage":
             key = TopicPartitionId(TopicId(_id(options["topic"])), int(options["partition"]))
-            return ReportDamage(NodeId(int(subject)), incarnation, (key,))
+            return ReportDamage(NodeId(int(subject)), incarnation, (key,), "leads-on" in words)
         return (FenceNode if verb == "fence" else UnfenceNode)(NodeId(int(subject)), incarnation)
 
     def _proposal(self, words: list[str]) -> ChangePartition:
@@ -238,13 +239,20 @@ def _command(verb: str, words: list[str]) -> Command:
             command = DeleteTopic(subject)
         case "alter-topic":
             partitions = int(options.pop("partitions", 0))
+            request = _request(options)
             deleted = tuple(flag[1:] for flag in flags if flag.startswith("-"))
-            command = AlterTopic(subject, options, deleted, partitions, "plan" in flags)
+            plan = "plan" in flags
+            command = AlterTopic(subject, options, deleted, partitions, plan, request)
         case "allocate-ids":
             command = AllocateProducerIds(NodeId(int(subject)), int(options.get("count", 1_000)))
         case _:
             command = _of_cluster(verb, subject, flags, options)
     return command
+
+
+def _request(options: dict[str, str]) -> bytes:
+    """`request=r1`: as whoever drew this id."""
+    return _id(options.pop("request")) if "request" in options else b""
 
 
 def _of_cluster(verb: str, subject: str, flags: list[str], options: dict[str, str]) -> Command:
@@ -260,12 +268,12 @@ def _of_cluster(verb: str, subject: str, flags: list[str], options: dict[str, st
         case "replace-node":
             return ReplaceNode(node_id, directory, "accept-data-loss" in flags)
         case "transfer":
-            topic = _id(options["topic"])
-            return TransferLeader(TopicId(topic), int(options["partition"]), node_id)
+            topic, partition = TopicId(_id(options["topic"])), int(options["partition"])
+            return TransferLeader(topic, partition, node_id, _request(options))
         case "reassign":
             target = None if "back" in flags else _nodes(options["to"])
             partition = int(options.get("partition", 0))
-            return ReassignPartition(TopicId(_id(subject)), partition, target)
+            return ReassignPartition(TopicId(_id(subject)), partition, target, _request(options))
         case "elect":
             return ElectLeaders()
         case "balance":
@@ -293,7 +301,7 @@ def _nodes(text: str) -> tuple[NodeId, ...]:
     return tuple(NodeId(int(part)) for part in text.split(",") if part)
 
 
-def _record(record: MetadataRecord) -> list[str]:  # noqa: C901 - dispatch
+def _record(record: MetadataRecord) -> list[str]:  # noqa: C901, PLR0912 - dispatch
     match record:
         case ClusterFormed():
             return [_text(record.cluster_id)]
@@ -320,6 +328,8 @@ def _record(record: MetadataRecord) -> list[str]:  # noqa: C901 - dispatch
             return [f"{record.node_id} directory={directory} epoch={record.node_epoch}"]
         case VotersChanged():
             return [_voters(record.voters)]
+        case RequestDone():
+            return [f"{_text(record.request_id)} {_text(record.topic_id)}"]
         case _:
             assert_never(record)
 

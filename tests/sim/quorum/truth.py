@@ -7,6 +7,7 @@ where the order is known:
 * lost: acknowledged, and no image shows it happen in that time
 * ghost: refused, and it happened all the same
 * stale-read: an answer that no image of that time gives
+* twice: a change that was undone by another one, and happened again
 * diverged: a node whose image at an index is another one than the first node's
 """
 
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from logd.metadata import ClusterImage, TopicImage
+from logd.model.ids import TopicId
 
 Kind = Literal["create", "alter", "delete", "read"]
 Result = Literal["open", "ok", "exists", "absent", "refused", "unknown"]
@@ -100,16 +102,27 @@ class Truth:
 
     def problems(self) -> list[str]:
         """Every command whose answer the images deny."""
-        born = self._first_seen()
-        return [wrong for each in self.commands if (wrong := self._judge(each, born))]
+        born, twice = self._first_seen()
+        return [*twice, *(wrong for each in self.commands if (wrong := self._judge(each, born)))]
 
-    def _first_seen(self) -> dict[str, int]:
-        """Where each mark is seen first."""
+    def _first_seen(self) -> tuple[dict[str, int], list[str]]:
+        """Where each mark is seen first, and what is wrong with those that come back."""
         found: dict[str, int] = {}
+        twice: list[str] = []
+        borne: dict[TopicId, str] = {}
+        before = self.images[0]
         for place, image in enumerate(self.images):
+            if image.topics is before.topics:
+                continue
+            before = image
             for topic in image.topics.values():
-                found.setdefault(mark_of(topic), place)
-        return found
+                mark = mark_of(topic)
+                if borne.get(topic.topic_id) == mark:
+                    continue
+                borne[topic.topic_id] = mark
+                if found.setdefault(mark, place) != place:
+                    twice.append(f"twice: {topic.name} {mark}, at {found[mark]} and at {place}")
+        return found, twice
 
     def _judge(self, command: Command, born: dict[str, int]) -> str:
         place = born.get(command.mark, -1) if command.mark else -1

@@ -142,17 +142,36 @@ async def test_looking(facade: str) -> None:
         await ask(logd, facade, "describe_quorum", 9)
 
 
+def changes(logd: Facades) -> list[Any]:
+    """What was asked for of members."""
+    asked = (methods.ADD_NODE, methods.REMOVE_NODE, methods.REPLACE_NODE)
+    return [request for _, method, request in logd.cluster.calls if method in asked]
+
+
 @FACADES
 async def test_members_come_and_go(facade: str) -> None:
     logd = answering()
     assert await ask(logd, facade, "add_node", 2) == [1, 2]
-    assert logd.cluster.calls[-1][2] == admin_pb2.AddNodeRequest(node_id=2)
+    assert changes(logd)[-1] == admin_pb2.AddNodeRequest(node_id=2)
     assert await ask(logd, facade, "remove_node", 2, directory_id=ID.hex()) == [1]
-    assert logd.cluster.calls[-1][2] == admin_pb2.RemoveNodeRequest(node_id=2, directory_id=ID)
+    assert changes(logd)[-1] == admin_pb2.RemoveNodeRequest(node_id=2, directory_id=ID)
     assert await ask(logd, facade, "replace_node", 1, accept_data_loss=True) == [1]
-    assert logd.cluster.calls[-1][2] == admin_pb2.ReplaceNodeRequest(
+    assert changes(logd)[-1] == admin_pb2.ReplaceNodeRequest(
         node_id=1, directory_id=ID, accept_data_loss=True
     )
     for wrong in ("xyz", "00"):
         with pytest.raises(ConfigError, match="not the id of a data directory"):
             await ask(logd, facade, "remove_node", 2, directory_id=wrong)
+
+
+async def test_nodes_that_were_added_are_asked_when_the_first_one_is_gone() -> None:
+    """It grew from one node, which is the only one that this client was told of."""
+    logd = answering()
+    async with logd.AsyncAdmin(N1) as admin:
+        await admin.add_node(1)
+        for number in (2, 3):
+            logd.cluster.nodes[number] = f"n{number}:7171"
+            await admin.add_node(number)
+        logd.cluster.take_down(N1)
+        await admin.replace_node(1, directory_id=ID.hex())
+        assert logd.cluster.calls[-1][0] != N1

@@ -1,9 +1,9 @@
-"""Topics are created and deleted once, whatever becomes of the answers."""
+"""What is asked of the controller is done once, whatever becomes of the answers."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from uuid import UUID
 
@@ -37,6 +37,7 @@ class Topics:
     def __init__(self) -> None:
         self.topics: dict[str, bytes] = {}
         self.deletions: dict[bytes, bytes] = {}
+        self.changes: dict[bytes, int] = {}
         self.asked: list[bytes] = []
         #: What becomes of the next requests; then all goes well.
         self.fates: list[str] = []
@@ -64,6 +65,19 @@ class Topics:
 
         return self._meet(decide)
 
+    def change(self, _address: str, request: Any) -> Message:
+        """An alteration, or a move of a leadership or of replicas."""
+        parts = getattr(request, "partitions", ())
+        wanted = [request] if isinstance(parts, int | tuple) else list(parts)
+        self.asked += [each.request_id for each in wanted]
+
+        def decide() -> Message:
+            for each in wanted:
+                self.changes[each.request_id] = self.changes.get(each.request_id, 0) + 1
+            return ANSWERS[type(request)]
+
+        return self._meet(decide)
+
     def _meet(self, decide: Callable[[], Message]) -> Message:
         fate = self.fates.pop(0) if self.fates else "answered"
         if fate in BEFORE:
@@ -86,6 +100,23 @@ AFTER: Final[dict[str, Callable[[], LogdError]]] = {
     "unknown": lambda: OutcomeUnknownError("leadership lost"),
 }
 FATES = [*BEFORE, *AFTER]
+_PARTITION: Final = admin_pb2.PartitionDescription(partition=0, leader_id=2, replicas=[2])
+ANSWERS: Final[dict[type[Message], Message]] = {
+    admin_pb2.AlterTopicRequest: admin_pb2.AlterTopicResponse(
+        topic=admin_pb2.TopicDescription(name="t", topic_id=bytes(range(16)))
+    ),
+    admin_pb2.TransferLeaderRequest: admin_pb2.TransferLeaderResponse(partition=_PARTITION),
+    admin_pb2.ReassignPartitionsRequest: admin_pb2.ReassignPartitionsResponse(
+        partitions=[admin_pb2.ReassignedPartition(name="t", partition=_PARTITION)]
+    ),
+}
+CHANGES: Final[dict[str, Callable[[AdminEngine], Awaitable[Any]]]] = {
+    methods.ALTER_TOPIC: lambda admin: admin.alter_topic(
+        "t", set_config={}, delete_config=(), partitions=2, validate_only=False
+    ),
+    methods.TRANSFER_LEADER: lambda admin: admin.transfer_leader("t", 0, 2),
+    methods.REASSIGN_PARTITIONS: lambda admin: admin.reassign_partitions({("t", 0): [2]}),
+}
 
 
 async def create(admin: AdminEngine, name: str = "t", *, exist_ok: bool = False) -> bytes:
@@ -104,6 +135,7 @@ def world_with(topics: Topics) -> World:
     cluster = MemoryCluster(nodes=3)
     cluster.services[methods.CREATE_TOPIC] = topics.create
     cluster.services[methods.DELETE_TOPIC] = topics.delete
+    cluster.services |= dict.fromkeys(CHANGES, topics.change)
     return World(cluster, servers=ALL)
 
 
@@ -123,6 +155,24 @@ def test_a_topic_is_made_and_ended_once_whatever_is_lost(fates: tuple[str, ...])
         assert len(topics.asked) == 3
         assert list(topics.deletions) == [topics.asked[0]]
         assert len(set(topics.asked)) == 1
+        await admin.close()
+
+    run(main)
+
+
+@pytest.mark.parametrize("method", CHANGES)
+@pytest.mark.parametrize("fates", list(itertools.product(FATES, repeat=2)), ids="+".join)
+def test_a_change_is_known_again_whatever_is_lost(method: str, fates: tuple[str, ...]) -> None:
+    async def main() -> None:
+        topics = Topics()
+        admin = world_with(topics).admin()
+        topics.fates = list(fates)
+        await CHANGES[method](admin)
+        first = topics.asked[0]
+        assert topics.asked == [first] * 3 and len(first) == 16
+        assert list(topics.changes) == [first]
+        await CHANGES[method](admin)
+        assert len(topics.changes) == 2, "another call is another request"
         await admin.close()
 
     run(main)

@@ -31,9 +31,11 @@ from tests.unit.metadata.samples import (
 )
 
 
-def damage(node_id: int, incarnation: str = "1", topic: str = "t") -> ReportDamage:
+def damage(
+    node_id: int, incarnation: str = "1", topic: str = "t", *, leads_on: bool = False
+) -> ReportDamage:
     key = TopicPartitionId(topic_id(topic), 0)
-    return ReportDamage(NodeId(node_id), id_of(f"inc-{incarnation}"), (key,))
+    return ReportDamage(NodeId(node_id), id_of(f"inc-{incarnation}"), (key,), leads_on)
 
 
 def state_of(machine: MetadataMachine) -> PartitionImage:
@@ -65,6 +67,38 @@ def test_a_damaged_leader_gives_way(machine: MetadataMachine) -> None:
     assert (state.leader_id, state.leader_epoch) == (2, 1)
     assert (state.isr, state.eligible, state.damaged) == ((2, 3), (), (1,))
     assert machine.handle(damage(1), NOW_MS).records == ()
+
+
+def test_a_leader_gives_way_only_to_somebody() -> None:
+    """Its report arrives after the others have left the in-sync set: it serves what is intact."""
+    machine = machine_with_nodes(1, 2, 3)
+    create(machine, "t", config={"min.insync.replicas": "1"})
+    before = in_sync(machine, 1)
+    assert (before.isr, before.eligible) == ((1,), ())
+    assert machine.handle(damage(1, leads_on=True), NOW_MS).records == ()
+    in_sync(machine, 1, 3)
+    run(machine, damage(1, leads_on=True))
+    state = state_of(machine)
+    assert (state.leader_id, state.isr, state.damaged) == (3, (3,), (1,))
+
+
+def test_a_leader_gives_way_to_an_eligible_replica(machine: MetadataMachine) -> None:
+    in_sync(machine, 1)
+    assert state_of(machine).eligible == (2, 3)
+    run(machine, damage(1, leads_on=True))
+    state = state_of(machine)
+    assert (state.leader_id, state.damaged) == (2, (1,))
+
+
+def test_only_a_leader_leads_on(machine: MetadataMachine) -> None:
+    """Who does not lead and has the only full copy may lack what others would be cut down to."""
+    in_sync(machine, 1)
+    fence(machine, 2, 3, 1)
+    run(machine, damage(2, leads_on=True))
+    run(machine, damage(3, leads_on=True))
+    run(machine, damage(1, leads_on=True))
+    state = state_of(machine)
+    assert (state.leader_id, state.eligible, {*state.damaged}) == (NO_NODE, (), {1, 2, 3})
 
 
 def test_a_damaged_copy_wins_no_election(machine: MetadataMachine) -> None:

@@ -46,6 +46,11 @@ def test_a_node_that_is_well_is_ready() -> None:
         (replace(WELL, status=replace(STATUS, leader_id=None)), ["no_leader"]),
         (replace(WELL, status=replace(STATUS, caught_up=False)), ["not_caught_up"]),
         (replace(WELL, phase=Phase.JOINING), ["joining"]),
+        (replace(WELL, phase=Phase.JOINING, waits_for="it waits for 2"), ["joining"]),
+        (
+            replace(WELL, phase=Phase.JOINING, waits_for="it waits for 2", is_overdue=True),
+            ["no_cluster"],
+        ),
         (replace(WELL, registered=False), ["not_registered"]),
         (replace(WELL, registered=False, in_session=False), ["not_registered"]),
         (replace(WELL, fenced=True), ["fenced"]),
@@ -71,6 +76,11 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         "not_registered",
         "disk_full",
     ]
+
+
+def test_who_waits_says_for_whom() -> None:
+    (reason,) = find_reasons(NodeFacts(Phase.JOINING, "waiting for node 2"))
+    assert reason.message == "waiting for node 2"
 
 
 def test_before_and_after_serving_nothing_else_is_told() -> None:

@@ -13,6 +13,7 @@ from logd.model.addresses import PeerAddress, parse_peers
 from logd.model.ids import NO_NODE, ClusterId, DirectoryId, NodeId, Term
 from logd.runtime.formation import Formation, may_pass
 from logd.runtime.peers import Identified, PeerAnswer, PeerCall, PeerIdentity
+from logd.runtime.waiting import Waiting
 
 PEERS = parse_peers("1@one:1,2@two:1,3@three:1")
 NODES = {peer.address: peer.node_id for peer in PEERS}
@@ -45,7 +46,13 @@ class _Enough(Exception):
     """The node would wait on."""
 
 
-def formation(node: int, peers: Peers, *, later: Callable[[], None] | None = None) -> Formation:
+def formation(
+    node: int,
+    peers: Peers,
+    *,
+    later: Callable[[], None] | None = None,
+    waiting: Waiting | None = None,
+) -> Formation:
     """The node's view; it is told `later` when it waits, and must not wait again."""
     todo = [later] if later is not None else []
 
@@ -56,7 +63,13 @@ def formation(node: int, peers: Peers, *, later: Callable[[], None] | None = Non
 
     clock: Any = SimpleNamespace(monotonic_ms=lambda: 0, sleep_ms=sleep_ms)
     transport: Any = peers
-    return Formation(node_id=NodeId(node), peers=PEERS, transport=transport, clock=clock)
+    return Formation(
+        node_id=NodeId(node),
+        peers=PEERS,
+        transport=transport,
+        clock=clock,
+        waiting=waiting or Waiting(clock),
+    )
 
 
 async def test_the_lowest_id_founds_when_all_are_there_and_empty() -> None:
@@ -112,6 +125,55 @@ async def test_an_address_with_another_node_is_refused() -> None:
     peers.ids["two:1"] = NodeId(7)
     with pytest.raises(ConfigError, match="at two:1 there is node 7"):
         await formation(1, peers).find_cluster(b"")
+
+
+NO_PEER_PORT = NetworkError("what answers there does not know Identify", retriable=False)
+REFUSED = LogdError("protocol version 9 is spoken here", code=ErrorCode.UNSUPPORTED_VERSION)
+
+
+@pytest.mark.parametrize("founder", [1, 3])
+async def test_where_all_refuse_the_start_ends_in_words(founder: int) -> None:
+    peers = Peers(one=REFUSED, two=NO_PEER_PORT, three=REFUSED)
+    with pytest.raises(ConfigError, match="no peer takes this node in") as caught:
+        await formation(founder, peers).find_cluster(b"")
+    assert "node 2@two:1 says: what answers there does not know Identify" in caught.value.message
+    assert "protocol version 9 is spoken here" in caught.value.message
+    assert "cluster.peers" in caught.value.hint
+
+
+@pytest.mark.parametrize("other", [None, NetworkError("nobody there")], ids=["empty", "silent"])
+async def test_one_that_refuses_may_be_restarted_with_another_version(
+    other: LogdError | None,
+) -> None:
+    peers, waiting = Peers(one=other, two=REFUSED), still()
+
+    def joined() -> None:
+        assert "node 2 refuses" in waiting.words
+        assert "version 9" not in waiting.words, "what others say is for the log alone"
+        peers.answers["two:1"] = CLUSTER
+
+    found = await formation(3, peers, later=joined, waiting=waiting).find_cluster(b"")
+    assert found == CLUSTER
+    assert waiting.words == ""
+
+
+def still() -> Waiting:
+    clock: Any = SimpleNamespace(monotonic_ms=lambda: 0)
+    return Waiting(clock)
+
+
+async def test_it_says_who_does_not_answer() -> None:
+    waiting = still()
+    with pytest.raises(_Enough):
+        await formation(2, Peers(one=None), waiting=waiting).find_cluster(b"")
+    assert waiting.words == "waiting to form or to find a cluster; no answer from: 3@three:1"
+
+
+async def test_where_all_are_empty_it_says_who_founds() -> None:
+    waiting = still()
+    with pytest.raises(_Enough):
+        await formation(3, Peers(one=None, two=None), waiting=waiting).find_cluster(b"")
+    assert "node 1, which has the lowest id, has founded none" in waiting.words
 
 
 async def test_the_newest_leader_counts_and_never_the_node_itself() -> None:

@@ -24,6 +24,7 @@ from logd.consensus import Committed, Role
 from logd.consensus.log_types import Voters
 from logd.metadata import (
     AllocateProducerIds,
+    AlterTopic,
     ClusterImage,
     Command,
     CreateTopic,
@@ -31,7 +32,11 @@ from logd.metadata import (
     FormCluster,
     MetadataMachine,
     MetadataSettings,
+    ReassignPartition,
     RegisterNode,
+    RemoveNode,
+    ReplaceNode,
+    TransferLeader,
     UnfenceNode,
 )
 from logd.model.ids import ClusterId, DirectoryId, LogIndex, NodeId, Term, TopicId
@@ -41,6 +46,8 @@ from logd.runtime.peers import Submitted
 from tests.support.loops import settle
 
 NODE = NodeId(1)
+TOPIC = TopicId(b"t" * 16)
+REQUEST = b"r" * 16
 INCARNATION = b"i" * 16
 
 
@@ -316,6 +323,32 @@ async def test_after_an_unknown_outcome_only_what_is_done_once_is_sent_again(wor
     world.driver.on_role(Role.FOLLOWER, Term(3), NodeId(2))
     assert (await task) is topic
     assert world.other.asked[-2:] == [(known, True)] * 2
+
+
+@pytest.mark.parametrize(
+    ("known", "unknown"),
+    [
+        (AlterTopic("t", request_id=REQUEST), AlterTopic("t")),
+        (TransferLeader(TOPIC, 0, NODE, REQUEST), TransferLeader(TOPIC, 0, NODE)),
+        (ReassignPartition(TOPIC, 0, None, REQUEST), ReassignPartition(TOPIC, 0, None)),
+        (RemoveNode(NODE, DirectoryId(REQUEST)), RemoveNode(NODE)),
+        (ReplaceNode(NODE, DirectoryId(REQUEST)), ReplaceNode(NODE)),
+    ],
+)
+async def test_a_change_is_sent_again_where_it_is_known_again(
+    world: World, known: Any, unknown: Any
+) -> None:
+    follow_another(world)
+    reply: Any = SimpleNamespace(done=False)
+    world.other.answers = [NetworkError("broken"), Submitted(reply, LogIndex(0))]
+    task = await world.submit(known)
+    world.driver.on_role(Role.FOLLOWER, Term(3), NodeId(2))
+    assert (await task) is reply
+    assert world.other.asked == [(known, True)] * 2
+    world.other.answers = [NetworkError("broken")]
+    with pytest.raises(OutcomeUnknownError):
+        await (await world.submit(unknown))
+    assert world.other.asked[2:] == [(unknown, False)]
 
 
 async def test_a_refusal_of_the_leader_is_the_answer(world: World) -> None:

@@ -17,6 +17,7 @@ from logd.metadata.records import (
     PartitionChanged,
     PartitionsAdded,
     ProducerIdsAllocated,
+    RequestDone,
     TopicConfigured,
     TopicCreated,
     TopicDeleted,
@@ -59,6 +60,11 @@ WORDS: list[tuple[MetadataRecord, str, str]] = [
         ),
         "voters-changed",
         "the voters are 1@n1:7172, 2",
+    ),
+    (
+        RequestDone(ID, TopicId(ID)),
+        "request-done",
+        f"request {SHOWN} about topic {SHOWN} is carried out",
     ),
     (
         TopicCreated(TopicId(ID), "orders", (partition(0),), (("retention.ms", "5"),)),
