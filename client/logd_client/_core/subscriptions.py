@@ -117,6 +117,7 @@ class Subscriptions:
             return
         leader = self._leader_of(*reader.tp)
         if leader is None:
+            reader.trouble = None
             plan.topics[reader.tp.topic] = None
             self._block(reader, now_ms + self._backoff.ceiling_ms)
             return
@@ -157,6 +158,8 @@ class Subscriptions:
             reader.high_watermark = high_watermark
             reader.log_start_offset = log_start_offset
             reader.attempts = 0
+            reader.heard_id = subscription_id
+            reader.trouble = None
             if not frame.records:
                 return
             reader.fetch_offset = frame.next_offset
@@ -182,6 +185,7 @@ class Subscriptions:
 
     def _retry(self, reader: PartitionReader, error: LogdError, now_ms: float) -> None:
         reader.attempts += 1
+        reader.trouble = error
         if error.code in STALE_METADATA:
             self._stale_topics[reader.tp.topic] = None
         self._block(reader, now_ms + self._backoff.delay_ms(reader.attempts, self._rng))

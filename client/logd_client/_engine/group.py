@@ -347,7 +347,7 @@ class GroupSession:
         self._memberships += 1
         tps = tuple(each.tp for each in partitions)
         told = self._known(tps)
-        self.reading.drop(tps)
+        self.reading.lose(tps, why)
         self._ids.clear()
         self._silent.clear()
         if told and News.LOST in self._told:
