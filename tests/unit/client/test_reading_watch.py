@@ -208,3 +208,26 @@ def test_a_commit_of_what_was_lost_says_which_timeout_was_too_short() -> None:
         await engine.close()
 
     run(main)
+
+
+def test_whoever_handles_one_record_for_long_or_batch_after_batch_reads(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        world = World()
+        fill(world, 1, 40)
+        engine = consumer(world, T0)
+        await read(engine, 1)
+        await world.clock.sleep_ms(120_000)
+        for _ in range(10):
+            batch = engine.fetcher.take_batch(1)
+            assert batch is not None
+            engine.reading.settle(batch[0], None, unless_moved=None)
+            await world.clock.sleep_ms(30_000)
+        assert said(caplog, "") == []
+        await world.clock.sleep_ms(60_000)
+        (told,) = said(caplog, "is not read")
+        assert "from offset 11 on" in told
+        await engine.close()
+
+    run(main)
