@@ -108,6 +108,7 @@ class Fetcher:
     def _move(self, reader: PartitionReader, offset: int) -> None:
         self.state.abandon(reader)
         reader.move_to(offset)
+        reader.topic_id = reader.assigned_id
         reader.begin_at(offset)
         self.state.attend(reader)
 

@@ -32,12 +32,13 @@ class GroupReading:
 
     # ---- partitions come and go ----------------------------------------------------------------
 
-    def take_up(self, resets: Mapping[TopicPartition, Reset], hold: Hold) -> None:
-        """Read these too, each from what was committed or from its reset."""
+    def take_up(self, partitions: Mapping[TopicPartition, tuple[bytes, Reset]], hold: Hold) -> None:
+        """Read these too, of the topics with these ids, each from what was committed or from its
+        reset."""
         state = self._state
         with self._lock:
-            for tp, reset in resets.items():
-                reader = state.readers[tp] = PartitionReader(tp, reset)
+            for tp, (topic_id, reset) in partitions.items():
+                reader = state.readers[tp] = PartitionReader(tp, reset, topic_id)
                 reader.hold = hold
             state.attend_all()
 

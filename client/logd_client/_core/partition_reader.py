@@ -56,6 +56,7 @@ class PartitionReader:
 
     __slots__ = (
         "address",
+        "assigned_id",
         "attempts",
         "blocked_until_ms",
         "committed",
@@ -85,8 +86,10 @@ class PartitionReader:
         "trouble",
     )
 
-    def __init__(self, tp: TopicPartition, reset: Reset) -> None:
+    def __init__(self, tp: TopicPartition, reset: Reset, assigned_id: bytes = b"") -> None:
         self.tp = tp
+        #: The topic that a group has assigned, and no other of its name; empty: no group has.
+        self.assigned_id = assigned_id
         self.reset = reset
         self.position: int | None = None
         self.fetch_offset = -1
@@ -102,7 +105,8 @@ class PartitionReader:
         self.heard_id = 0
         self.address = ""
         self.leader_epoch = -1
-        self.topic_id = b""
+        #: The topic that the position is one in; empty: not known.
+        self.topic_id = assigned_id
         self.paused = False
         self.hold = Hold.NONE
         #: What the application is done with ends here; None: it has begun with nothing.

@@ -293,7 +293,8 @@ class GroupSession:
         self._ids.update({each.tp: each.topic_id for each in partitions})
         announce = News.ASSIGNED in self._told
         self.reading.take_up(
-            {tp: self._reset_of(tp) for tp in tps}, Hold.ASSIGNING if announce else Hold.NONE
+            {each.tp: (each.topic_id, self._reset_of(each.tp)) for each in partitions},
+            Hold.ASSIGNING if announce else Hold.NONE,
         )
         if announce:
             self.reading.announce(News.ASSIGNED, tps, self._hand_back)
