@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from logd_client._core.group_member import Subscription
 from logd_client._engine.admin import AdminEngine
 from logd_client._engine.cluster import ClusterConfig
 from logd_wire.errors import LogdError
@@ -19,7 +20,7 @@ from logd.testing.process import SimProcess
 from logd.testing.rng import SimRng
 from tests.sim.groups.members import SUBSCRIPTIONS, Application, Slot
 from tests.sim.groups.topics import Topics
-from tests.sim.groups.world import CallFaults, GroupWorld
+from tests.sim.groups.world import ALL_TOPICS, CallFaults, GroupWorld
 from tests.sim.replicas.faults import Nemesis, Plan
 
 #: After so long the controller takes a node for gone.
@@ -49,10 +50,11 @@ MEMBER_FAULTS = (
 )
 CALL_FAULTS = ("lost_calls", "late_calls", "doubled_calls")
 #: These come on top of those that a seed has had all along.
-ADDED = ("grow_topic", "remake_topic", "seek", "seek_on_assign")
+ADDED = ("grow_topic", "remake_topic", "seek", "seek_on_assign", "by_pattern")
 FAULTS = (*NODE_FAULTS, *MEMBER_FAULTS, *CALL_FAULTS, *ADDED)
-#: Faults that are no acts, but chances.
-CHANCES = (*CALL_FAULTS, "seek_on_assign")
+#: Those that are no acts.
+CHANCES = (*CALL_FAULTS, "seek_on_assign", "by_pattern")
+BY_PATTERN = Subscription((), "orders|ev.*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class GroupPlan(Plan):
     commit_interval_ms: float
     calls: CallFaults
     seek_on_assign: float
+    subscription: Subscription
 
 
 def draw_plan(rng: SimRng, only: tuple[str, ...] = ()) -> GroupPlan:
@@ -107,6 +110,7 @@ def draw_plan(rng: SimRng, only: tuple[str, ...] = ()) -> GroupPlan:
             late_ms_mean=late_ms_mean,
         ),
         seek_on_assign=added.choice((0.1, 0.5)) if "seek_on_assign" in faults else 0.0,
+        subscription=BY_PATTERN if "by_pattern" in faults else ALL_TOPICS,
     )
 
 
@@ -152,7 +156,7 @@ class GroupNemesis(Nemesis):
             app = slot.current
             if app is not None and not app.gone.is_set():
                 self._world.freezer.thaw(app)
-                app.subscription = SUBSCRIPTIONS[0]
+                app.subscription = self._world.subscription
                 app.seeking = False
 
     # --- the coordinator ---------------------------------------------------------------------

@@ -23,14 +23,13 @@ from logd.model.ids import TopicId, TopicPartitionId
 from logd.testing.loop import OWNER
 from logd.testing.rng import SimRng
 from tests.sim.groups.calls import MemberTransport
-from tests.sim.groups.world import Delivery, GroupWorld, Seek
+from tests.sim.groups.world import ALL_TOPICS, Delivery, GroupWorld, Seek
 
 #: How long an application without news waits before it looks again.
 WAIT_S = 0.4
 #: How long it takes a life to begin after the one before it: at most.
 PAUSE_S = 1.5
 
-ALL_TOPICS = Subscription(("events", "orders"))
 SUBSCRIPTIONS = (
     ALL_TOPICS,
     Subscription(("orders",)),
@@ -49,7 +48,7 @@ class Application:
     def __init__(self, world: GroupWorld, rng: SimRng, name: str, instance_id: str | None) -> None:
         self.name = name
         self.instance_id = instance_id
-        self.subscription = ALL_TOPICS
+        self.subscription = world.subscription
         self.leaving = False
         #: Leave the group, and join it again with the same consumer.
         self.rejoining = False
@@ -65,7 +64,7 @@ class Application:
         self._commits = rng.chance(0.3)
         self._owes_commit = False
         self._work_ms = rng.choice((0.2, 2.0, 10.0))
-        self._joined = ALL_TOPICS
+        self._joined = world.subscription
         #: Where each assignment has come to.
         self._next: dict[TopicPartition, tuple[PartitionReader, int]] = {}
         #: What the application was told that it has.

@@ -101,6 +101,7 @@ class GroupSimulation:
             session_ms=plan.session_ms,
             rebalance_ms=plan.rebalance_ms,
             commit_interval_ms=plan.commit_interval_ms,
+            subscription=plan.subscription,
         )
         self.nodes = Nodes(
             ids,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from logd_client._core.group_member import Subscription
 from logd_client.values import TopicPartition
 
 from logd.model.ids import TopicPartitionId
@@ -13,6 +14,8 @@ from logd.testing.clock import WALL_START_MS
 from logd.testing.loop import VirtualLoop
 from tests.sim.groups.freezing import FreezingLoop
 from tests.sim.world import World
+
+ALL_TOPICS = Subscription(("events", "orders"))
 
 
 class Delivery(NamedTuple):
@@ -102,6 +105,8 @@ class GroupWorld(World):
     calls: CallFaults = field(default_factory=CallFaults)
     #: The chance that a member seeks in a partition when it is told of it.
     seek_on_assign: float = 0.0
+    #: What members begin with, and have in the end: all topics.
+    subscription: Subscription = ALL_TOPICS
     notes: GroupNotes = field(default_factory=GroupNotes)
 
     @property
