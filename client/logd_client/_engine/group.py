@@ -237,7 +237,7 @@ class GroupSession:
             self._news.clear()
             await self._wait(self._news, self.member.next_deadline_ms() - now_ms)
         if self.member.failure is not None:
-            logger.error("group %s: %s", self.config.group_id, self.member.failure)
+            logger.info("group %s: %s", self.config.group_id, self.member.failure)
             self.reading.fail(self.member.failure)
         self._left.set()
 
