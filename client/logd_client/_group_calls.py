@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from logd_wire.errors import ClosedError
@@ -12,12 +12,9 @@ from logd_wire.errors import ClosedError
 from logd_client._consuming import checked
 from logd_client._core.fetch_state import News
 from logd_client._core.fetcher import Fetcher
-from logd_client._core.partition_reader import PartitionReader
-from logd_client._engine.consumer import ConsumerEngine
 from logd_client._grouping import Committable, OnCommit, tell_committed
 from logd_client._plain_calls import PlainCalls
 from logd_client._running import BatchView, Run, Work, check_handlers
-from logd_client._runtime import Life
 from logd_client.on_error import DeadLetter, OnError, Stop, stop
 from logd_client.values import Record, TopicPartition
 
@@ -31,12 +28,6 @@ V = TypeVar("V")
 
 class Batch(BatchView[K, V]):
     """What `each_batch` is called with."""
-
-    def __init__(
-        self, life: Life[ConsumerEngine], reader: PartitionReader, records: Sequence[Record[K, V]]
-    ) -> None:
-        super().__init__(life.use(), reader, records)
-        self._life = life
 
     def commit(self) -> None:
         """Commit what is resolved; nothing, when the partition has gone."""
@@ -163,8 +154,7 @@ class GroupCalls(PlainCalls, Generic[K_co, V_co]):
         self, run: Run, fetcher: Fetcher, handler: Callable[[Batch[Any, Any]], object]
     ) -> bool:
         """Handle what is there, or wait for something; False: that was all."""
-        idle_s = self._front.iteration_seconds
-        idle_at = None if idle_s is None else time.monotonic() + idle_s
+        idle_at = run.idle_at_s(self._front.iteration_seconds)
         while True:
             if fetcher.take_wakeup():
                 return False
@@ -173,12 +163,10 @@ class GroupCalls(PlainCalls, Generic[K_co, V_co]):
             if work is not None:
                 self._handle(run, work, handler)
                 return True
-            ends = [each for each in (run.rested_at_s(), idle_at) if each is not None]
-            deadline = min(ends, default=None)
+            deadline = run.wait_until_s(idle_at)
             if self._wait(fetcher, None, deadline):
                 continue
-            now = time.monotonic()
-            if deadline is None or now < deadline or (idle_at is not None and now >= idle_at):
+            if run.is_over(deadline, idle_at):
                 return False
 
     def _handle(self, run: Run, work: Work, handler: Callable[[Batch[Any, Any]], object]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 from logd_wire.errors import ClosedError
@@ -14,12 +14,9 @@ from logd_wire.errors import ClosedError
 from logd_client._consuming import checked
 from logd_client._core.fetch_state import News
 from logd_client._core.fetcher import Fetcher
-from logd_client._core.partition_reader import PartitionReader
-from logd_client._engine.consumer import ConsumerEngine
 from logd_client._grouping import Committable, OnCommit, tell_committed
 from logd_client._plain_calls import PlainCalls
 from logd_client._running import BatchView, Run, Work, check_handlers
-from logd_client._runtime import Life
 from logd_client.on_error import DeadLetter, OnError, Stop, stop
 from logd_client.values import Record, TopicPartition
 
@@ -33,12 +30,6 @@ V = TypeVar("V")
 
 class Batch(BatchView[K, V]):
     """What `each_batch` is called with."""
-
-    def __init__(
-        self, life: Life[ConsumerEngine], reader: PartitionReader, records: Sequence[Record[K, V]]
-    ) -> None:
-        super().__init__(life.use(), reader, records)
-        self._life = life
 
     async def commit(self) -> None:
         """Commit what is resolved; nothing, when the partition has gone."""
@@ -165,8 +156,7 @@ class GroupCalls(PlainCalls, Generic[K_co, V_co]):
         self, run: Run, fetcher: Fetcher, handler: Callable[[Batch[Any, Any]], Awaitable[None]]
     ) -> bool:
         """Handle what is there, or wait for something; False: that was all."""
-        idle_s = self._front.iteration_seconds
-        idle_at = None if idle_s is None else time.monotonic() + idle_s
+        idle_at = run.idle_at_s(self._front.iteration_seconds)
         while True:
             if fetcher.take_wakeup():
                 return False
@@ -175,12 +165,10 @@ class GroupCalls(PlainCalls, Generic[K_co, V_co]):
             if work is not None:
                 await self._handle(run, work, handler)
                 return True
-            ends = [each for each in (run.rested_at_s(), idle_at) if each is not None]
-            deadline = min(ends, default=None)
+            deadline = run.wait_until_s(idle_at)
             if await self._wait(fetcher, None, deadline):
                 continue
-            now = time.monotonic()
-            if deadline is None or now < deadline or (idle_at is not None and now >= idle_at):
+            if run.is_over(deadline, idle_at):
                 return False
 
     async def _handle(
