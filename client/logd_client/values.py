@@ -262,7 +262,8 @@ class PartitionCopy:
 
 @dataclass(frozen=True, slots=True)
 class PartitionInfo:
-    """One partition. `leader` is None while there is none; ranges are half-open.
+    """One partition. `leader` is None while there is none; ranges are half-open. Offsets are -1 and
+    sizes 0 where the leader did not answer.
 
     `retention` and `compaction` say in words what goes next, when, and why not now. `eligible`
     replicas are not in sync and still hold every acknowledged record; `partition_epoch` counts the

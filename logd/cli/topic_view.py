@@ -11,7 +11,7 @@ from logd.cli.output import emit
 from logd.cli.partition_view import problems_of, states_of
 
 if TYPE_CHECKING:
-    from logd_client import CompactedPartition, MemberInfo, TopicInfo
+    from logd_client import CompactedPartition, MemberInfo, PartitionInfo, TopicInfo
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]
 
@@ -30,10 +30,10 @@ def topic_document(info: TopicInfo, states: Mapping[int, str]) -> dict[str, Any]
                 "leader_epoch": item.leader_epoch,
                 "replicas": list(item.replicas),
                 "isr": list(item.isr),
-                "start_offset": item.start_offset,
-                "end_offset": item.end_offset,
-                "size_bytes": item.size_bytes,
-                "segments": item.segments,
+                "start_offset": _measured(item, item.start_offset),
+                "end_offset": _measured(item, item.end_offset),
+                "size_bytes": _measured(item, item.size_bytes),
+                "segments": _measured(item, item.segments),
                 "damage": list(item.damage),
                 "retention": item.retention,
                 "compaction": item.compaction,
@@ -46,6 +46,11 @@ def topic_document(info: TopicInfo, states: Mapping[int, str]) -> dict[str, Any]
         ],
         "config": dict(sorted(info.config.items())),
     }
+
+
+def _measured(item: PartitionInfo, figure: int) -> int | None:
+    """What the leader said of a partition, or nothing where it did not answer."""
+    return None if item.end_offset < 0 else figure
 
 
 def _list_row(info: TopicInfo) -> list[Any]:
@@ -136,11 +141,11 @@ def _partitions_table(info: TopicInfo, *, wide: bool) -> Table:
             item.leader_epoch,
             item.replicas,
             item.isr,
-            item.start_offset,
-            item.end_offset,
-            item.end_offset - item.start_offset,
-            item.size_bytes,
-            item.segments,
+            _measured(item, item.start_offset),
+            _measured(item, item.end_offset),
+            _measured(item, item.end_offset - item.start_offset),
+            _measured(item, item.size_bytes),
+            _measured(item, item.segments),
             "; ".join(item.damage) or None,
         ]
         for item in info.partitions
@@ -228,10 +233,10 @@ def emit_offsets(
     for item in info.partitions:
         entry: dict[str, Any] = {
             "partition": item.partition,
-            "start_offset": item.start_offset,
-            "end_offset": item.end_offset,
+            "start_offset": _measured(item, item.start_offset),
+            "end_offset": _measured(item, item.end_offset),
         }
-        row = [item.partition, item.start_offset, item.end_offset]
+        row = [item.partition, entry["start_offset"], entry["end_offset"]]
         if at is not None:
             entry["time_offset"] = at.get(item.partition)
             row.append(entry["time_offset"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from logd_wire.errors import LogdError, UnknownTopicError
+from logd_wire.errors import LogdError, NotLeaderError, UnknownTopicError
 
 from logd.cli.connect import open_admin, open_consumer, suggest_topic
 from logd.cli.exits import UsageProblem
@@ -15,7 +15,7 @@ from logd.cli.output import emit
 from logd.cli.times import parse_time_ms
 
 if TYPE_CHECKING:
-    from logd_client import Consumer, TopicInfo
+    from logd_client import Consumer, PartitionInfo, TopicInfo
 
 
 def parse_before(text: str) -> Bound:
@@ -69,7 +69,20 @@ def trim_topic(
             info = admin.describe_topic(name)
         except LogdError as error:
             raise suggest_topic(error, name, invocation) from None
-        targets = _targets(invocation, info, before, numbers)
+        chosen = chosen_partitions(info, numbers)
+        times: dict[int, int | None] = {}
+        if before.kind is BoundKind.TIME:
+            with open_consumer(invocation) as consumer:
+                times = offsets_at(consumer, info, before.value)
+        targets = {
+            item.partition: place(
+                before,
+                start_offset=item.start_offset,
+                end_offset=item.end_offset,
+                time_offset=times.get(item.partition),
+            )
+            for item in chosen
+        }
         started = {item.partition: item.start_offset for item in info.partitions}
         if not dry_run:
             after = dict(admin.delete_records(name, targets))
@@ -87,26 +100,21 @@ def trim_topic(
     )
 
 
-def _targets(
-    invocation: Invocation, info: TopicInfo, before: Bound, numbers: list[int] | None
-) -> dict[int, int]:
-    known = [item.partition for item in info.partitions]
-    for missing in sorted(set(numbers or ()) - set(known)):
+def chosen_partitions(info: TopicInfo, numbers: list[int] | None) -> list[PartitionInfo]:
+    """The partitions of these numbers (None: all), each with known offsets: a place counted from an
+    unknown start or end would cut anywhere. Raises UnknownTopicError, NotLeaderError."""
+    known = {item.partition: item for item in info.partitions}
+    for missing in sorted(set(numbers or ()) - known.keys()):
         raise UnknownTopicError(
             f"topic {info.name!r} has no partition {missing}",
             hint=f"it has 0 to {len(known) - 1}",
         )
-    times: dict[int, int | None] = {}
-    if before.kind is BoundKind.TIME:
-        with open_consumer(invocation) as consumer:
-            times = offsets_at(consumer, info, before.value)
-    return {
-        item.partition: place(
-            before,
-            start_offset=item.start_offset,
-            end_offset=item.end_offset,
-            time_offset=times.get(item.partition),
-        )
-        for item in info.partitions
-        if numbers is None or item.partition in numbers
-    }
+    chosen = [item for item in info.partitions if numbers is None or item.partition in numbers]
+    for item in chosen:
+        if item.end_offset < 0:
+            raise NotLeaderError(
+                f"{info.name}[{item.partition}]: nobody says where it begins and ends; nothing is "
+                "trimmed",
+                hint="see `logd cluster partitions`, or choose other partitions with -p",
+            )
+    return chosen

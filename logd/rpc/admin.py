@@ -23,7 +23,7 @@ from logd_wire.limits import PARTITIONS_PER_TOPIC_MAX, TOPIC_NAME_CHARACTERS_MAX
 from logd.metadata import ReassignPartition, TransferLeader
 from logd.metadata.image import TopicImage
 from logd.metadata.records import PartitionImage
-from logd.model.ids import NodeId
+from logd.model.ids import NodeId, TopicId
 from logd.model.names import check_topic_name
 from logd.model.node_settings import SETTINGS_BY_NAME
 from logd.model.topic_config import (
@@ -45,6 +45,7 @@ from logd.rpc.checks import (
 from logd.rpc.edge import Edge, Operation
 from logd.rpc.errors import presentable, to_proto
 from logd.runtime.cleaner import CompactionOutcome
+from logd.runtime.partition_stats import PartitionStats
 
 DESCRIBE: Final = "/logd.v1.Admin/DescribeTopics"
 TRIM: Final = "/logd.v1.Admin/TrimTopic"
@@ -269,7 +270,7 @@ class AdminHandlers:
             return admin_pb2.TopicDescription(name=topic.name, topic_id=topic.topic_id)
         if not validate_only:
             # The change holds, whatever else can be said of the topic.
-            with contextlib.suppress(UnknownTopicError, NotLeaderError):
+            with contextlib.suppress(UnknownTopicError):
                 return await self._description(topic)
         partitions = [_placed(state) for state in topic.partitions]
         return self._with_config(topic, partitions)
@@ -278,12 +279,12 @@ class AdminHandlers:
         partitions = []
         for state in topic.partitions:
             described = _placed(state)
-            if not self._edge.broker.measures(state):
+            partitions.append(described)
+            stats = await self._measured(topic.topic_id, state)
+            if stats is None:
                 # Asked from its leader, by whoever wants to know.
                 described.start_offset = described.end_offset = -1
-                partitions.append(described)
                 continue
-            stats = await self._edge.broker.describe_partition(topic.topic_id, state.partition)
             described.start_offset = stats.start_offset
             described.end_offset = stats.end_offset
             described.size_bytes = stats.size_bytes
@@ -300,8 +301,16 @@ class AdminHandlers:
                 )
                 for each in stats.progress
             )
-            partitions.append(described)
         return self._with_config(topic, partitions)
+
+    async def _measured(self, topic_id: TopicId, state: PartitionImage) -> PartitionStats | None:
+        """What this node can say of a partition; None: nothing, or nothing yet."""
+        if not self._edge.broker.measures(state):
+            return None
+        try:
+            return await self._edge.broker.describe_partition(topic_id, state.partition)
+        except NotLeaderError:
+            return None
 
     async def _add_copies(self, topic: TopicImage, described: admin_pb2.TopicDescription) -> None:
         """How this node's own copies stand."""

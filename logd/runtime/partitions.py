@@ -9,11 +9,9 @@ from functools import partial
 from typing import NamedTuple
 
 from logd_wire.errors import (
-    ErrorCode,
     InvalidRequestError,
     LogdError,
     StorageFullError,
-    UnknownTopicError,
 )
 
 from logd.metadata import ClusterImage, PartitionImage, TopicImage
@@ -28,7 +26,7 @@ from logd.runtime.marks import Marks
 from logd.runtime.partition import Partition, Surroundings
 from logd.runtime.partition_stats import PartitionStats, stats_of
 from logd.runtime.ports import Clock, Disk, Spawn
-from logd.runtime.refusals import not_led_here
+from logd.runtime.refusals import not_led_here, not_open_yet
 from logd.runtime.replica_fetcher import ReplicaFetcher
 from logd.runtime.steady_clock import SteadyClock
 from logd.storage import (
@@ -390,11 +388,7 @@ class Partitions:
         state = topic.partition(key.partition)
         if self._config.node.id not in state.replicas:
             raise not_led_here(f"{topic.name}-{key.partition}", state)
-        raise UnknownTopicError(
-            f"partition {key} is not on this node yet",
-            code=ErrorCode.UNKNOWN_PARTITION,
-            hint="try again in a moment",
-        )
+        raise not_open_yet(f"{topic.name}-{key.partition}")
 
     async def stats(self, key: TopicPartitionId, image: ClusterImage) -> PartitionStats:
         """Sizes and offsets of a partition on this node; raises LogdError when it is not here."""

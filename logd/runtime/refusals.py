@@ -25,3 +25,8 @@ def not_led_here(name: str, state: PartitionImage) -> NotLeaderError:
     error.leader_id = leader_id
     error.leader_epoch = state.leader_epoch
     return error
+
+
+def not_open_yet(name: str) -> NotLeaderError:
+    """What is said of a copy that belongs here, of a topic too young for this node to have it."""
+    return NotLeaderError(f"{name} is not open on this node yet", hint="try again in a moment")

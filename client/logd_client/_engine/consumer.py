@@ -349,8 +349,7 @@ class ConsumerEngine:
             errors = [each for each in answers.values() if isinstance(each, LogdError)]
             if not errors:
                 return {tp: each for tp, each in answers.items() if not isinstance(each, LogdError)}
-            # What was known of the topic may have been old: the first round decides nothing.
-            final = [each for each in errors if not (_passing(each) or (first and _stale(each)))]
+            final = [each for each in errors if not _passing(each)]
             if final or self.clock.monotonic_ms() > deadline_ms:
                 raise (final or errors)[0]
             if not first:
@@ -457,11 +456,11 @@ def _idle(task: asyncio.Task[None] | None) -> bool:
 
 
 def _passing(error: LogdError) -> bool:
-    return error.retriable and not isinstance(error, UnknownTopicError | BootstrapError)
-
-
-def _stale(error: LogdError) -> bool:
-    return isinstance(error, UnknownTopicError) and error.broker is not None
+    """Whether asking again may help. A node that was told to us as a leader and does not know the
+    topic is behind, or we are; that nobody knows it is said by the metadata, which name no node."""
+    if isinstance(error, UnknownTopicError):
+        return error.broker is not None
+    return error.retriable and not isinstance(error, BootstrapError)
 
 
 def _unknown(name: str, cause: LogdError | None) -> LogdError:

@@ -173,7 +173,7 @@ class MemoryCluster:
         self.swallow: Callable[[log_pb2.ProduceBatch], bool] = lambda _: False
         #: What becomes of record bytes on their way to a consumer.
         self.mangle: Callable[[bytes], bytes] = lambda records: records
-        #: (name, partition, offset) -> an error instead of data, or None.
+        #: (name, partition, offset) -> an error instead of data (-1: of an offset), or None.
         self.read_error: Callable[[str, int, int], LogdError | None] = lambda *_: None
 
     # ---- the transport and the operator --------------------------------------------------------
@@ -372,17 +372,17 @@ class MemoryCluster:
 
     def _offset(self, address: str, query: log_pb2.OffsetQuery) -> log_pb2.OffsetAnswer:
         try:
-            _, log = self._led(address, query.topic_id, query.partition)
+            name, log = self._led(address, query.topic_id, query.partition)
+            if refused := self.read_error(name, query.partition, -1):
+                raise refused
         except LogdError as error:
             return log_pb2.OffsetAnswer(error=to_proto(error), offset=-1)
-        if query.HasField("earliest"):
-            return log_pb2.OffsetAnswer(offset=log.start, timestamp_ms=-1)
-        if query.HasField("latest"):
-            return log_pb2.OffsetAnswer(offset=log.end, timestamp_ms=-1)
-        for record in log.records():
-            if record.timestamp >= query.timestamp_ms:
-                return log_pb2.OffsetAnswer(offset=record.offset, timestamp_ms=record.timestamp)
-        return log_pb2.OffsetAnswer(offset=-1, timestamp_ms=-1)
+        if query.HasField("earliest") or query.HasField("latest"):
+            offset = log.start if query.HasField("earliest") else log.end
+            return log_pb2.OffsetAnswer(offset=offset, timestamp_ms=-1)
+        found = (each for each in log.records() if each.timestamp >= query.timestamp_ms)
+        first = next(((each.offset, each.timestamp) for each in found), (-1, -1))
+        return log_pb2.OffsetAnswer(offset=first[0], timestamp_ms=first[1])
 
     def _led(self, address: str, topic_id: bytes, partition: int) -> tuple[str, MemoryLog]:
         names = [name for name, known in self.ids.items() if known == topic_id]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from logd_client._core.partition_reader import Reset
 from logd_client._engine.offsets import Spec
@@ -12,6 +14,9 @@ from logd_wire import WireRecord, encode_batch
 from logd_wire.errors import (
     ClosedError,
     ConfigError,
+    ErrorCode,
+    LogdError,
+    NotLeaderError,
     UnknownTopicError,
 )
 
@@ -230,6 +235,67 @@ def test_all_partitions_of_a_topic_and_those_that_come_later() -> None:
         # Nothing of the new partition is missed, although the reset is "latest".
         assert [record.value for record in await read(engine, 1)] == [b"early"]
         await producer.close()
+        await engine.close()
+
+    run(main)
+
+
+YOUNG = [
+    NotLeaderError("t-0 is not open on this node yet"),
+    UnknownTopicError("no topic with id 01"),
+    UnknownTopicError("topic 't' has no partition 0", code=ErrorCode.UNKNOWN_PARTITION),
+]
+
+
+@pytest.mark.parametrize("refusal", YOUNG, ids=lambda error: error.code.name)
+def test_offsets_of_a_topic_so_young_that_its_leader_does_not_know_it(refusal: LogdError) -> None:
+    async def main() -> None:
+        world = World()
+        log_with(world, 100)
+        asked: list[int] = []
+
+        def refuse(_topic: str, _partition: int, offset: int) -> LogdError | None:
+            asked.append(offset)
+            return refusal if len(asked) < 20 else None
+
+        world.cluster.read_error = refuse
+        engine = world.consumer()
+        assert (await engine.offsets({TP: Spec.latest()}))[TP].offset == 100
+        assert len(asked) == 20
+        await engine.close()
+
+    run(main)
+
+
+@pytest.mark.parametrize("refusal", YOUNG, ids=lambda error: error.code.name)
+def test_offsets_end_with_what_was_said_last_when_time_is_over(refusal: LogdError) -> None:
+    async def main() -> None:
+        world = World()
+        log_with(world, 100)
+        world.cluster.read_error = lambda *_: refusal
+        engine = world.consumer(reset=Reset.EARLIEST)
+        began_ms = world.clock.monotonic_ms()
+        with pytest.raises(type(refusal), match=re.escape(str(refusal.message))):
+            await engine.offsets({TP: Spec.latest()})
+        took_ms = world.clock.monotonic_ms() - began_ms
+        limit_ms = engine.config.cluster.request_timeout_ms
+        assert limit_ms < took_ms < limit_ms + 1_000
+        await engine.close()
+
+    run(main)
+
+
+def test_offsets_of_a_deleted_topic_are_refused_at_once() -> None:
+    async def main() -> None:
+        world = World()
+        log_with(world, 100)
+        engine = world.consumer(reset=Reset.EARLIEST)
+        assert (await engine.offsets({TP: Spec.latest()}))[TP].offset == 100
+        world.cluster.delete("t")
+        began_ms = world.clock.monotonic_ms()
+        with pytest.raises(UnknownTopicError, match="topic 't' does not exist"):
+            await engine.offsets({TP: Spec.latest()})
+        assert world.clock.monotonic_ms() - began_ms < 1_000
         await engine.close()
 
     run(main)
