@@ -82,7 +82,7 @@ BUGS = (
     Bug(
         "what is lost is read on",
         ENGINE,
-        "        told = self._known(tps)\n        self.reading.drop(tps)\n",
+        "        told = self._known(tps)\n        self.reading.lose(tps, why)\n",
         "        told = self._known(tps)\n",
         "freeze,lost_calls",
         f"{NOT_ITS_OWN}|delivered-out-of-order",
