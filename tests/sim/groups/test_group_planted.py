@@ -260,7 +260,7 @@ BUGS = (
         "            serving=lambda: True,\n",
         "cut_coordinator_off,leave,lost_calls,cut_member_off",
         NOT_ITS_OWN,
-        "130:140",
+        "198:204",
     ),
     Bug(
         "what failed to be appended counts",
