@@ -11,6 +11,7 @@ from logd_wire.errors import ConfigError
 
 from logd_client._core.partition_reader import Hold, PartitionReader
 from logd_client._engine.consumer import ConsumerEngine
+from logd_client._runtime import Life
 from logd_client.on_error import Action, DeadLetter, OnError, Retry, Skip, Stop
 from logd_client.read_errors import ReadError
 from logd_client.values import Record, TopicPartition
@@ -29,9 +30,10 @@ class BatchView(Generic[K, V]):
     """
 
     def __init__(
-        self, engine: ConsumerEngine, reader: PartitionReader, records: Sequence[Record[K, V]]
+        self, life: Life[ConsumerEngine], reader: PartitionReader, records: Sequence[Record[K, V]]
     ) -> None:
-        self._engine = engine
+        self._life = life
+        self._engine = life.use()
         self._reader = reader
         self.records = records
         self.topic = reader.tp.topic
@@ -152,9 +154,22 @@ class Run:
         deserialize = self._fetcher.deserialize
         return record if deserialize is None else deserialize(record)
 
-    def rested_at_s(self) -> float | None:
-        """When the first partition that waits may be tried again."""
-        return min(self._resting.values(), default=None)
+    def idle_at_s(self, idle_s: float | None) -> float | None:
+        """When there will have been nothing for so long, None: never."""
+        return None if idle_s is None else self._clock_s() + idle_s
+
+    def wait_until_s(self, idle_at_s: float | None) -> float | None:
+        """When to look again without news: a partition may be tried again, or that was all."""
+        ends = [*self._resting.values(), *(() if idle_at_s is None else (idle_at_s,))]
+        return min(ends, default=None)
+
+    def is_over(self, waited_until_s: float | None, idle_at_s: float | None) -> bool:
+        """Whether a wait without news was the last one: it was ended early, by `wakeup`, or there
+        was nothing for too long."""
+        now_s = self._clock_s()
+        if waited_until_s is None or now_s < waited_until_s:
+            return True
+        return idle_at_s is not None and now_s >= idle_at_s
 
     def _wake_rested(self) -> None:
         now_s = self._clock_s()

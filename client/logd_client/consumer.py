@@ -249,11 +249,6 @@ class Consumer(GroupCalls[K_co, V_co]):
                 fetcher.forget_waiter(waiter)
         return not fetcher.take_wakeup()
 
-    def wakeup(self) -> None:
-        """End the read that waits now, or the next one; from any thread or a signal handler."""
-        if self._life.engine is not None and not self._life.closed:
-            self._front.fetcher.wakeup()
-
     def _reader(self) -> Fetcher:
         engine = self._life.use()
         if not self._front.started:
@@ -267,24 +262,9 @@ class Consumer(GroupCalls[K_co, V_co]):
 
     # ---- what is read ----------------------------------------------------------------------
 
-    def assign(self, partitions: Iterable[TopicPartition]) -> None:
-        """Read exactly these; those that were assigned before keep their positions."""
-        self._front.assign(partitions)
-
     def assignment(self) -> set[TopicPartition]:
         """What is read."""
         return set(self._reader().assignment())
-
-    def pause(self, *partitions: TopicPartition) -> None:
-        """Hand out nothing of these until `resume`; records fetched ahead are fetched again."""
-        self._front.fetcher.pause([self._front.known(tp) for tp in partitions])
-
-    def resume(self, *partitions: TopicPartition) -> None:
-        """Go on with these."""
-        self._front.fetcher.resume([self._front.known(tp) for tp in partitions])
-
-    def paused(self) -> set[TopicPartition]:
-        return self._front.fetcher.paused()
 
     # ---- positions -------------------------------------------------------------------------
 
@@ -382,8 +362,3 @@ class Consumer(GroupCalls[K_co, V_co]):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def __del__(self) -> None:
-        life = getattr(self, "_life", None)
-        if life is not None:
-            life.dropped()

@@ -365,6 +365,8 @@ class PartitionStatus:
     paused: bool
     #: Why it cannot be read on; empty: it can.
     error: str = ""
+    #: For how long no node has sent anything of it, seen every few seconds; None: one does.
+    unserved_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,7 @@ those of --to-file are refused. Topics: those where the group has committed some
 
 \b
 Examples:
-  logd group seek mailers --to start
+  logd group seek mailers --to start                  shows what would change
   logd group seek mailers --to @-1h --topic orders -y
   logd group seek mailers --to -100 -y
   logd group seek mailers --to-group mailers-2 -y
@@ -203,7 +203,7 @@ def seek(
     invocation = invocation_of(ctx)
     dry_run = not invocation.yes
     if sum(each is not None for each in (to, to_group, to_file)) != 1:
-        raise UsageProblem("say where to go: one of --to, --to-group and --to-file")
+        raise UsageProblem("say where to go, with one of --to, --to-group and --to-file, not more")
     place: dict[str, Any] = {}
     if to is not None:
         place = parse_place(to)
@@ -212,10 +212,12 @@ def seek(
     with open_admin(invocation) as admin:
         if to_group is not None:
             place = {"to": admin.group_offsets(to_group)}
+            if not place["to"]:
+                raise UsageProblem(f"--to-group: {to_group} has committed nothing")
         changes = admin.alter_group_offsets(group_id, **place, topics=topics or (), dry_run=dry_run)
     group_view.emit_changes(invocation, changes, dry_run=dry_run)
     if not changes:
-        invocation.say(f"{group_id} has committed nothing there: name topics with --topic")
+        invocation.say(f"nothing to move: {group_id} has committed nothing there")
     elif dry_run:
         invocation.say("nothing was changed: -y does it")
 

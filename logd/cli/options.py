@@ -192,7 +192,7 @@ _Yes = Annotated[
         "-y",
         callback=_store("yes"),
         expose_value=False,
-        help="Do not ask before deleting.",
+        help="Do it without asking: delete, move.",
     ),
 ]
 

@@ -49,8 +49,10 @@ def read_offsets(path: str) -> dict[TopicPartition, int]:
     line."""
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageProblem(f"--to-file {path}: {error}") from None
+    except OSError as error:
+        raise UsageProblem(f"--to-file {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise UsageProblem(f"--to-file {path} is not text in UTF-8") from None
     return parse_offsets(lines, path)
 
 

@@ -63,6 +63,11 @@ class Group:
         self.instances: dict[str, str] = {}
 
     @property
+    def members_in_words(self) -> str:
+        """`1 member`, `3 members`."""
+        return f"{len(self.kept)} member{'' if len(self.kept) == 1 else 's'}"
+
+    @property
     def vacant(self) -> bool:
         """Whether no record is left."""
         return not (self.epoch or self.target_epoch or self.kept or self.targets or self.current)

@@ -249,7 +249,7 @@ class Groups:
     def _check_room(self, group: Group, member: MemberKept) -> None:
         if member.member_id not in group.kept and len(group.kept) >= self._settings.members_max:
             raise InvalidGroupError(
-                f"group {group.group_id!r} has {len(group.kept)} members",
+                f"group {group.group_id!r} has {group.members_in_words}",
                 hint="the node's groups.members.max is reached",
                 code=ErrorCode.GROUP_FULL,
             )
@@ -354,7 +354,7 @@ class Groups:
             if self._subscriptions.name_of(partition.topic_id) in read:
                 raise GroupNotEmptyError(
                     f"members of group {group_id!r} read {partition}",
-                    hint="stop them first",
+                    hint="stop them first; `logd group describe GROUP -m` names them",
                     code=ErrorCode.GROUP_NOT_EMPTY,
                 )
         keys = (OffsetKey(group_id, *each) for each in asked if each in stored)
@@ -368,8 +368,8 @@ class Groups:
         group = self._groups.get(group_id)
         if group is not None and group.kept:
             raise GroupNotEmptyError(
-                f"group {group_id!r} has {len(group.kept)} members",
-                hint="stop them first",
+                f"group {group_id!r} has {group.members_in_words}",
+                hint="stop them first; `logd group describe GROUP -m` names them",
                 code=ErrorCode.GROUP_NOT_EMPTY,
             )
         keys: list[OffsetKey | GroupKey | TargetEpochKey]
@@ -381,7 +381,8 @@ class Groups:
     def _check_exists(self, group_id: str) -> None:
         if group_id not in self._groups and not self._offsets.of(group_id):
             raise GroupNotFoundError(
-                f"there is no group {group_id!r} that has members or committed offsets"
+                f"there is no group {group_id!r} that has members or committed offsets",
+                hint="see `logd group list`",
             )
 
     def listing(self) -> tuple[GroupListing, ...]:

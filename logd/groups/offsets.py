@@ -135,7 +135,7 @@ class Committer:
             check_member(group, request.member_id, request.member_epoch)
         elif group is not None and group.kept:
             raise GroupNotEmptyError(
-                f"group {request.group_id!r} has {len(group.kept)} members",
+                f"group {request.group_id!r} has {group.members_in_words}",
                 hint="only they commit: stop them first, or use another group",
                 code=ErrorCode.GROUP_NOT_EMPTY,
             )
@@ -150,15 +150,21 @@ class Committer:
         partition = TopicPartitionId(asked.topic_id, asked.partition)
         view = self._subscriptions.view_of(asked.topic_id)
         if view is None:
-            return UnknownTopicError(f"there is no topic {format_id(asked.topic_id)}")
+            return UnknownTopicError(
+                f"there is no topic {format_id(asked.topic_id)}",
+                hint="it was deleted, and what was committed in it went with it",
+            )
+        where = f"{self._subscriptions.name_of(asked.topic_id)}[{asked.partition}]"
         if not 0 <= asked.partition < view.partitions:
             return UnknownTopicError(
-                f"there is no partition {partition}", code=ErrorCode.UNKNOWN_PARTITION
+                f"there is no partition {where}",
+                hint=f"the topic has {view.partitions}, from 0 on",
+                code=ErrorCode.UNKNOWN_PARTITION,
             )
         end = ends.get(partition)
         if asked.offset < 0 or (end is not None and asked.offset > end):
             return OffsetOutOfRangeError(
-                f"offset {asked.offset} of {partition} cannot be committed",
+                f"offset {asked.offset} of {where} cannot be committed",
                 hint="the next offset to read lies between 0 and the end of the log"
                 + ("" if end is None else f", {end}"),
             )

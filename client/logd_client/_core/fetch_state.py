@@ -105,6 +105,8 @@ class FetchState:
         self.in_hand: dict[PartitionReader, None] = {}
         #: Called when the application is done with something that is held.
         self.on_finished: Callable[[], None] = _nothing
+        #: How often the application has asked for more; not for each record of a batch.
+        self.reads = 0
         #: How long what is assigned may be handed out; None: for ever.
         self.lease: Lease | None = None
         #: What the application has to be told before it reads on.

@@ -108,6 +108,7 @@ class Fetcher:
     def _move(self, reader: PartitionReader, offset: int) -> None:
         self.state.abandon(reader)
         reader.move_to(offset)
+        reader.topic_id = reader.assigned_id
         reader.begin_at(offset)
         self.state.attend(reader)
 
@@ -235,6 +236,7 @@ class Fetcher:
 
     def _came_back(self, only: frozenset[TopicPartition] | None) -> None:
         self._current = None
+        self.state.reads += 1
         in_hand = self.state.in_hand
         if in_hand:
             self.state.finish([each for each in in_hand if only is None or each.tp in only])
@@ -332,6 +334,7 @@ class Fetcher:
             self._check()
             with self.lock:
                 self._current = None
+                self.state.reads += 1
                 if self.state.has_announcements:
                     return None
                 ready = [reader for reader in self.state.ready if _wanted(reader, None)]

@@ -207,7 +207,7 @@ class GroupMember:
         """Everything is lost once nothing was heard for a session, or giving up took too long."""
         if self.phase is not Phase.STABLE or now_ms < self.deadline_ms:
             return []
-        why = f"the coordinator was not heard for {self.session_ms / 1000:g} s"
+        why = f"the coordinator was not heard for {self.session_ms / 1000:g} s (session_timeout_ms)"
         if now_ms < self._heard_until_ms:
             why = (
                 f"the application was not done with what goes within {self._rebalance_ms / 1000:g} "

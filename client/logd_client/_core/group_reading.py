@@ -9,6 +9,7 @@ thing that is committed by itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from logd_wire.errors import ErrorCode, LogdError, RebalanceError
 
@@ -26,15 +27,18 @@ class GroupReading:
         self._fetcher = fetcher
         self._state = fetcher.state
         self._lock = fetcher.lock
+        #: Why a partition was lost last.
+        self._lost: dict[TopicPartition, str] = {}
 
     # ---- partitions come and go ----------------------------------------------------------------
 
-    def take_up(self, resets: Mapping[TopicPartition, Reset], hold: Hold) -> None:
-        """Read these too, each from what was committed or from its reset."""
+    def take_up(self, partitions: Mapping[TopicPartition, tuple[bytes, Reset]], hold: Hold) -> None:
+        """Read these too, of the topics with these ids, each from what was committed or from its
+        reset."""
         state = self._state
         with self._lock:
-            for tp, reset in resets.items():
-                reader = state.readers[tp] = PartitionReader(tp, reset)
+            for tp, (topic_id, reset) in partitions.items():
+                reader = state.readers[tp] = PartitionReader(tp, reset, topic_id)
                 reader.hold = hold
             state.attend_all()
 
@@ -59,6 +63,11 @@ class GroupReading:
         """Whether the application has something of these that it is not done with."""
         with self._lock:
             return any(reader in self._state.in_hand for reader in self._readers(partitions))
+
+    def lose(self, partitions: Iterable[TopicPartition], why: str) -> None:
+        """Another member may have these already."""
+        self._lost.update(dict.fromkeys(partitions, why))
+        self.drop(partitions)
 
     def drop(self, partitions: Iterable[TopicPartition]) -> None:
         """Read these no more."""
@@ -186,9 +195,7 @@ class GroupReading:
                 if reader.finished is not None and reader.finished != reader.settled
             }
 
-    def finish_records(
-        self, records: Iterable[Record[object, object]]
-    ) -> dict[TopicPartition, int]:
+    def finish_records(self, records: Iterable[Record[Any, Any]]) -> dict[TopicPartition, int]:
         """The application is done with these, and with what came before them.
 
         Raises RebalanceError for a record of a partition that is not, or not any more, ours.
@@ -199,7 +206,7 @@ class GroupReading:
                 tp = record.topic_partition
                 reader = self._state.readers.get(tp)
                 if reader is None or record.offset < reader.first_offset:
-                    raise not_ours(tp, record.offset)
+                    raise self.not_ours(tp, record.offset)
                 found[tp] = max(found.get(tp, -1), record.offset + 1)
                 reader.finished = max(reader.finished or 0, record.offset + 1)
         return found
@@ -215,6 +222,18 @@ class GroupReading:
                     reader.settled = (
                         offset if reader.finished is None else min(offset, reader.finished)
                     )
+
+    def not_ours(self, tp: TopicPartition, offset: int | None = None) -> RebalanceError:
+        """The error of a commit for what another member may have by now."""
+        where = "" if offset is None else f" at offset {offset}"
+        why = self._lost.get(tp)
+        because = "" if why is None else f"; it was lost: {why}"
+        return RebalanceError(
+            f"{tp.topic}[{tp.partition}]{where} is not this member's, or not any more{because}",
+            hint="whoever has the partition now begins at the committed offset; handle again what "
+            "comes again, and read no more of what was returned before",
+            code=ErrorCode.STALE_MEMBER_EPOCH,
+        )
 
     # ---- handlers ------------------------------------------------------------------------------
 
@@ -252,14 +271,3 @@ class GroupReading:
                 reader.move_to(next_offset)
                 state.attend(reader)
             state.finish([reader])
-
-
-def not_ours(tp: TopicPartition, offset: int | None = None) -> RebalanceError:
-    """The error of a commit for what another member may have by now."""
-    where = "" if offset is None else f" at offset {offset}"
-    return RebalanceError(
-        f"{tp.topic}[{tp.partition}]{where} is not this member's, or not any more",
-        hint="whoever has the partition now begins at the committed offset; handle again what "
-        "comes again, and read no more of what was returned before",
-        code=ErrorCode.STALE_MEMBER_EPOCH,
-    )

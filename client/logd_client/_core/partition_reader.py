@@ -56,6 +56,7 @@ class PartitionReader:
 
     __slots__ = (
         "address",
+        "assigned_id",
         "attempts",
         "blocked_until_ms",
         "committed",
@@ -69,6 +70,7 @@ class PartitionReader:
         "frame_position",
         "frames",
         "generation",
+        "heard_id",
         "high_watermark",
         "hold",
         "leader_epoch",
@@ -81,10 +83,13 @@ class PartitionReader:
         "subscription_id",
         "topic_id",
         "tp",
+        "trouble",
     )
 
-    def __init__(self, tp: TopicPartition, reset: Reset) -> None:
+    def __init__(self, tp: TopicPartition, reset: Reset, assigned_id: bytes = b"") -> None:
         self.tp = tp
+        #: The topic that a group has assigned, and no other of its name; empty: no group has.
+        self.assigned_id = assigned_id
         self.reset = reset
         self.position: int | None = None
         self.fetch_offset = -1
@@ -96,9 +101,12 @@ class PartitionReader:
         #: Changes whenever what is under way becomes meaningless (seek, pause, unassign).
         self.generation = 0
         self.subscription_id = 0
+        #: The subscription of which something came last.
+        self.heard_id = 0
         self.address = ""
         self.leader_epoch = -1
-        self.topic_id = b""
+        #: The topic that the position is one in; empty: not known.
+        self.topic_id = assigned_id
         self.paused = False
         self.hold = Hold.NONE
         #: What the application is done with ends here; None: it has begun with nothing.
@@ -111,6 +119,8 @@ class PartitionReader:
         self.first_offset = -1
         self.looking_up = False
         self.error: LogdError | None = None
+        #: Why it was tried again last; None: nothing of it since something came.
+        self.trouble: LogdError | None = None
         self.blocked_until_ms = 0.0
         self.attempts = 0
         self.high_watermark = -1
@@ -120,6 +130,11 @@ class PartitionReader:
     def has_data(self) -> bool:
         """Whether something can be handed out (or raised) without waiting."""
         return self.cursor < len(self.decoded) or bool(self.frames) or self.error is not None
+
+    @property
+    def is_served(self) -> bool:
+        """Whether a node sends it: has said something of the subscription there is."""
+        return self.subscription_id != 0 and self.heard_id == self.subscription_id
 
     def begin_at(self, offset: int) -> None:
         """Everything below `offset` is none of the application's business."""

@@ -23,6 +23,7 @@ from logd_client.read_errors import (
     ReadError,
     ReadNoOffsetError,
     ReadOffsetOutOfRangeError,
+    ReadUnknownTopicError,
     located,
 )
 
@@ -117,8 +118,12 @@ class Subscriptions:
             return
         leader = self._leader_of(*reader.tp)
         if leader is None:
+            reader.trouble = None
             plan.topics[reader.tp.topic] = None
             self._block(reader, now_ms + self._backoff.ceiling_ms)
+            return
+        if reader.topic_id not in (b"", leader.topic_id):
+            self._on_made_again(reader, now_ms, plan)
             return
         reader.subscription_id = self._next_id
         self._next_id += 1
@@ -129,6 +134,32 @@ class Subscriptions:
         plan.subscribe.append(
             Subscribe(leader, reader.subscription_id, reader.tp.partition, reader.fetch_offset)
         )
+
+    def _on_made_again(self, reader: PartitionReader, now_ms: float, plan: Plan) -> None:
+        """Another topic has the name by now: where `reader` stood means nothing in it."""
+        error = located(
+            ReadUnknownTopicError,
+            f"topic {reader.tp.topic!r} was deleted, and made again",
+            topic=reader.tp.topic,
+            partition=reader.tp.partition,
+            offset=reader.fetch_offset,
+            hint="seek(...) says where to begin in the new one",
+        )
+        if reader.assigned_id:
+            # The group takes it away, and assigns the new one.
+            reader.trouble = error
+            plan.topics[reader.tp.topic] = None
+            self._block(reader, now_ms + self._backoff.ceiling_ms)
+        elif self._state.config.reset is Reset.ERROR:
+            self._state.stop(reader, error)
+        else:
+            logger.warning("%s: going on at its beginning", error.message)
+            self._state.abandon(reader)
+            reader.move_to(None)
+            reader.topic_id = b""
+            # Nothing of it was missed yet.
+            reader.reset = Reset.EARLIEST
+            self._state.attend(reader)
 
     def _block(self, reader: PartitionReader, until_ms: float) -> None:
         reader.blocked_until_ms = until_ms
@@ -157,6 +188,8 @@ class Subscriptions:
             reader.high_watermark = high_watermark
             reader.log_start_offset = log_start_offset
             reader.attempts = 0
+            reader.heard_id = subscription_id
+            reader.trouble = None
             if not frame.records:
                 return
             reader.fetch_offset = frame.next_offset
@@ -182,6 +215,7 @@ class Subscriptions:
 
     def _retry(self, reader: PartitionReader, error: LogdError, now_ms: float) -> None:
         reader.attempts += 1
+        reader.trouble = error
         if error.code in STALE_METADATA:
             self._stale_topics[reader.tp.topic] = None
         self._block(reader, now_ms + self._backoff.delay_ms(reader.attempts, self._rng))
@@ -268,6 +302,8 @@ class Subscriptions:
         with state.lock:
             for reader in list(state.blocked):
                 leader = self._leader_of(*reader.tp)
+                if leader is not None and reader.assigned_id not in (b"", leader.topic_id):
+                    continue
                 if leader is not None and (leader.epoch, leader.topic_id) != (
                     reader.leader_epoch,
                     reader.topic_id,
@@ -277,11 +313,14 @@ class Subscriptions:
                     state.work[reader] = None
 
     def on_unknown(self, topic: str, partitions: int, error: LogdError) -> None:
-        """A node that knows says: `topic` has only so many partitions (0: does not exist)."""
+        """A node that knows says: `topic` has only so many partitions (0: does not exist). What a
+        group has assigned it takes away by itself."""
         state = self._state
         with state.lock:
             for tp, reader in state.readers.items():
-                if tp.topic == topic and tp.partition >= partitions and reader.error is None:
+                if reader.error is not None or reader.assigned_id:
+                    continue
+                if tp.topic == topic and tp.partition >= partitions:
                     state.blocked.pop(reader, None)
                     state.stop(reader, error)
 

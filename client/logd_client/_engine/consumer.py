@@ -31,6 +31,7 @@ from logd_client._engine.group import GroupSession
 from logd_client._engine.group_config import GroupConfig
 from logd_client._engine.offsets import Answer, Spec, list_offsets
 from logd_client._engine.ports import Clock, Rng
+from logd_client._engine.reading_watch import ReadingWatcher
 from logd_client._transport.api import Transport
 from logd_client._transport.errors import from_proto
 from logd_client.read_errors import ReadUnknownTopicError, located
@@ -82,6 +83,7 @@ class ConsumerEngine:
         self.subscriptions = Subscriptions(state, rng, self.cluster.metadata.leader)
         self.dead_letters = DeadLetters(transport, clock, rng, config.cluster)
         self.reading = GroupReading(self.fetcher)
+        self.watcher = ReadingWatcher(state, clock, self._loop, config.cluster.request_timeout_ms)
         self.group = (
             GroupSession(
                 config.group,
@@ -130,6 +132,7 @@ class ConsumerEngine:
                 self._look_up_positions(), name="logd-client positions"
             )
         self._set_timer(now_ms)
+        self.watcher.keep_looking()
 
     def _set_timer(self, now_ms: float) -> None:
         if self._timer is not None:
@@ -431,6 +434,7 @@ class ConsumerEngine:
         if self.group is not None:
             await self.group.close()
         await self.dead_letters.close()
+        self.watcher.close()
         for timer in (self._timer, self._refresh_timer):
             if timer is not None:
                 timer.cancel()

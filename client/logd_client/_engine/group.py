@@ -106,8 +106,8 @@ class GroupSession:
         #: Of these the application does not know that it has them, or not any more.
         self._silent: set[TopicPartition] = set()
         self._memberships = 0
-        #: Topic -> how many partitions it had when it was subscribed to.
-        self._partitions_then: dict[str, int] = {}
+        #: Topic -> its id, and how many partitions it had, when it was subscribed to.
+        self._then: dict[str, tuple[bytes, int]] = {}
         self._news = asyncio.Event()
         self._handed_back = asyncio.Event()
         self._commit_now = asyncio.Event()
@@ -148,7 +148,7 @@ class GroupSession:
         for topic in subscription.topics:
             state = self._cluster.metadata.topic(topic)
             if state is not None:
-                self._partitions_then.setdefault(topic, len(state.partitions))
+                self._then.setdefault(topic, (state.topic_id, len(state.partitions)))
         if not self.subscribed:
             self.subscribed = True
             self._leaving = False
@@ -237,7 +237,7 @@ class GroupSession:
             self._news.clear()
             await self._wait(self._news, self.member.next_deadline_ms() - now_ms)
         if self.member.failure is not None:
-            logger.error("group %s: %s", self.config.group_id, self.member.failure)
+            logger.info("group %s: %s", self.config.group_id, self.member.failure)
             self.reading.fail(self.member.failure)
         self._left.set()
 
@@ -293,18 +293,17 @@ class GroupSession:
         self._ids.update({each.tp: each.topic_id for each in partitions})
         announce = News.ASSIGNED in self._told
         self.reading.take_up(
-            {tp: self._reset_of(tp) for tp in tps}, Hold.ASSIGNING if announce else Hold.NONE
+            {each.tp: (each.topic_id, self._reset_of(each)) for each in partitions},
+            Hold.ASSIGNING if announce else Hold.NONE,
         )
         if announce:
             self.reading.announce(News.ASSIGNED, tps, self._hand_back)
 
-    def _reset_of(self, tp: TopicPartition) -> Reset:
-        """A partition that came after the subscription is new: nothing of it was missed yet."""
-        return (
-            Reset.EARLIEST
-            if tp.partition >= self._partitions_then.get(tp.topic, tp.partition + 1)
-            else self._reset
-        )
+    def _reset_of(self, held: Held) -> Reset:
+        """What came after the subscription is new: nothing of it was missed yet."""
+        topic_id, count = self._then.get(held.tp.topic, (held.topic_id, held.tp.partition + 1))
+        is_new = held.topic_id != topic_id or held.tp.partition >= count
+        return Reset.EARLIEST if is_new else self._reset
 
     def _hand_over(self, partitions: tuple[Held, ...]) -> None:
         self.reading.hold([each.tp for each in partitions], Hold.REVOKING)
@@ -347,7 +346,7 @@ class GroupSession:
         self._memberships += 1
         tps = tuple(each.tp for each in partitions)
         told = self._known(tps)
-        self.reading.drop(tps)
+        self.reading.lose(tps, why)
         self._ids.clear()
         self._silent.clear()
         if told and News.LOST in self._told:

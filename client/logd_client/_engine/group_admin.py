@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -148,12 +148,21 @@ class GroupAdmin:
         topics: Iterable[str],
         dry_run: bool,
     ) -> list[OffsetChange]:
-        """Move a group without members; `topics` none: those where it has committed something."""
+        """Move a group without members; `topics` none: those where it has committed something.
+
+        Raises GroupNotFoundError when that is nowhere.
+        """
         if (to is None) == (shift is None):
             raise ConfigError("say where to go: `to` a place, or by how much: `shift`")
         await self._check_empty(group_id)
         before = await self.committed(group_id)
-        after = await self._places(to, shift, before, await self._chosen(before, to, topics))
+        names = sorted(set(topics))
+        if not before and not names and not isinstance(to, Mapping):
+            raise GroupNotFoundError(
+                f"group {group_id!r} has committed nothing",
+                hint="name the topics in which it shall begin: topics=[...], --topic",
+            )
+        after = await self._places(to, shift, before, await self._chosen(before, to, names))
         if not dry_run:
             await self._store(group_id, after)
         return [OffsetChange(tp, before.get(tp), after[tp]) for tp in sorted(after)]
@@ -165,14 +174,14 @@ class GroupAdmin:
             return
         if members:
             raise GroupNotEmptyError(
-                f"group {group_id!r} has {len(members)} members",
-                hint="stop them first: while they live only they say where the group is",
+                f"group {group_id!r} has {len(members)} member{'' if len(members) == 1 else 's'}",
+                hint="stop them first: while they live only they say where the group is; "
+                "`logd group describe GROUP -m` names them",
             )
 
     async def _chosen(
-        self, before: Mapping[TopicPartition, int], to: Place | None, topics: Iterable[str]
+        self, before: Mapping[TopicPartition, int], to: Place | None, names: Sequence[str]
     ) -> list[TopicPartition]:
-        names = sorted(set(topics))
         if isinstance(to, Mapping):
             return sorted(tp for tp in to if not names or tp.topic in names)
         if not names:

@@ -12,7 +12,7 @@ from logd_proto.v1 import group_pb2
 from logd_wire.errors import ErrorCode, LogdError, RebalanceError, UnknownTopicError
 
 from logd_client._core.group_member import Held
-from logd_client._core.group_reading import GroupReading, not_ours
+from logd_client._core.group_reading import GroupReading
 from logd_client._engine.cluster import Cluster
 from logd_client._engine.coordinator import Coordinator, by_topic
 from logd_client._engine.ports import Clock
@@ -171,7 +171,7 @@ class GroupOffsets:
         if ids is not None and must_hold:
             for tp in wanted:
                 if tp not in ids:
-                    raise not_ours(tp)
+                    raise self._reading.not_ours(tp)
         ids = ids or {}
         unknown = sorted({tp.topic for tp in wanted if tp not in ids and not self._knows(tp)})
         if unknown:

@@ -12,7 +12,10 @@ from logd_client.values import ConsumerStatus, PartitionStatus
 def status_of(engine: ConsumerEngine) -> ConsumerStatus:
     now_ms = engine.clock.monotonic_ms()
     with engine.fetcher.lock:
-        partitions = {tp: _partition(reader) for tp, reader in engine.fetcher.state.readers.items()}
+        partitions = {
+            tp: _partition(reader, engine.watcher.unserved_for_ms(tp))
+            for tp, reader in engine.fetcher.state.readers.items()
+        }
     group = engine.group
     fetch_age_ms = None if engine.heard_ms is None else now_ms - engine.heard_ms
     if group is None:
@@ -32,7 +35,7 @@ def status_of(engine: ConsumerEngine) -> ConsumerStatus:
     )
 
 
-def _partition(reader: PartitionReader) -> PartitionStatus:
+def _partition(reader: PartitionReader, unserved_ms: float | None) -> PartitionStatus:
     high_watermark = reader.high_watermark if reader.high_watermark >= 0 else None
     lag = None
     if high_watermark is not None and reader.position is not None:
@@ -44,4 +47,5 @@ def _partition(reader: PartitionReader) -> PartitionStatus:
         lag=lag,
         paused=reader.paused,
         error=str(reader.error) if reader.error is not None else "",
+        unserved_ms=unserved_ms,
     )

@@ -6,23 +6,19 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 from logd_wire.errors import ClosedError
 
-from logd_client._consuming import ReadingFront, checked
+from logd_client._consuming import checked
 from logd_client._core.fetch_state import News
 from logd_client._core.fetcher import Fetcher
-from logd_client._core.partition_reader import PartitionReader
-from logd_client._engine.consumer import ConsumerEngine
-from logd_client._engine.status import status_of
-from logd_client._grouping import Committable, GroupFront, OnCommit, tell_committed
+from logd_client._grouping import Committable, OnCommit, tell_committed
+from logd_client._plain_calls import PlainCalls
 from logd_client._running import BatchView, Run, Work, check_handlers
-from logd_client._runtime import Life
 from logd_client.on_error import DeadLetter, OnError, Stop, stop
-from logd_client.rebalance import OnPartitions, RebalanceListener, callbacks_of
-from logd_client.values import ConsumerStatus, Record, TopicPartition
+from logd_client.values import Record, TopicPartition
 
 logger = logging.getLogger("logd.client.consumer")
 
@@ -34,12 +30,6 @@ V = TypeVar("V")
 
 class Batch(BatchView[K, V]):
     """What `each_batch` is called with."""
-
-    def __init__(
-        self, life: Life[ConsumerEngine], reader: PartitionReader, records: Sequence[Record[K, V]]
-    ) -> None:
-        super().__init__(life.use(), reader, records)
-        self._life = life
 
     async def commit(self) -> None:
         """Commit what is resolved; nothing, when the partition has gone."""
@@ -53,12 +43,8 @@ class Batch(BatchView[K, V]):
             await self.commit()
 
 
-class GroupCalls(Generic[K_co, V_co]):
+class GroupCalls(PlainCalls, Generic[K_co, V_co]):
     """See the module."""
-
-    _front: ReadingFront
-    _grouping: GroupFront
-    _life: Life[ConsumerEngine]
 
     async def _reader(self) -> Fetcher:
         raise NotImplementedError
@@ -70,27 +56,6 @@ class GroupCalls(Generic[K_co, V_co]):
 
     # ---- membership ------------------------------------------------------------------------
 
-    def subscribe(
-        self,
-        topics: Iterable[str] = (),
-        *,
-        pattern: str | None = None,
-        listener: RebalanceListener | None = None,
-        on_assign: OnPartitions | None = None,
-        on_revoke: OnPartitions | None = None,
-        on_lost: OnPartitions | None = None,
-    ) -> None:
-        """Have the group share out the partitions of `topics`, and of all topics whose whole name
-        matches `pattern` (RE2 syntax); with the next read.
-
-        The callables, or those of the listener, get a list of partitions, and may be coroutines.
-        They run inside of reads: `on_assign` before anything of these partitions is
-        returned, `on_revoke` once the last of them is done with and before another member gets
-        them, `on_lost` (`on_revoke`, without one) when another member may have them already.
-        """
-        callbacks = callbacks_of(listener, on_assign, on_revoke, on_lost)
-        self._grouping.subscribe(topics, pattern, callbacks)
-
     async def unsubscribe(self) -> None:
         """Leave the group. What was finished is committed, if that was chosen."""
         group = self._grouping.to_leave()
@@ -100,14 +65,6 @@ class GroupCalls(Generic[K_co, V_co]):
             finally:
                 await self._life.arun(group.leave())
         self._grouping.unsubscribe()
-
-    def subscription(self) -> set[str]:
-        """Topics that were subscribed to by name."""
-        return set(self._grouping.subscription.topics)
-
-    def status(self) -> ConsumerStatus:
-        """How this consumer stands, as far as it knows without asking."""
-        return status_of(self._life.use())
 
     # ---- commits ---------------------------------------------------------------------------
 
@@ -199,8 +156,7 @@ class GroupCalls(Generic[K_co, V_co]):
         self, run: Run, fetcher: Fetcher, handler: Callable[[Batch[Any, Any]], Awaitable[None]]
     ) -> bool:
         """Handle what is there, or wait for something; False: that was all."""
-        idle_s = self._front.iteration_seconds
-        idle_at = None if idle_s is None else time.monotonic() + idle_s
+        idle_at = run.idle_at_s(self._front.iteration_seconds)
         while True:
             if fetcher.take_wakeup():
                 return False
@@ -209,12 +165,10 @@ class GroupCalls(Generic[K_co, V_co]):
             if work is not None:
                 await self._handle(run, work, handler)
                 return True
-            ends = [each for each in (run.rested_at_s(), idle_at) if each is not None]
-            deadline = min(ends, default=None)
+            deadline = run.wait_until_s(idle_at)
             if await self._wait(fetcher, None, deadline):
                 continue
-            now = time.monotonic()
-            if deadline is None or now < deadline or (idle_at is not None and now >= idle_at):
+            if run.is_over(deadline, idle_at):
                 return False
 
     async def _handle(

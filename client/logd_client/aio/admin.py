@@ -236,8 +236,8 @@ class Admin:
 
         `to` is `Offset.BEGINNING`, `Offset.END`, the first records at or after a datetime, or
         offsets by partition; `shift` moves what is committed by so many records, within what the
-        log has. `topics` none: those where something is committed. Raises GroupNotEmptyError,
-        UnknownTopicError, OffsetOutOfRangeError."""
+        log has. `topics` none: those where something is committed. Raises GroupNotFoundError when
+        that is nowhere, GroupNotEmptyError, UnknownTopicError, OffsetOutOfRangeError."""
         call = self._life.use().groups.alter_offsets(
             group_id, to, shift=shift, topics=topics, dry_run=dry_run
         )

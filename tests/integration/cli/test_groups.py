@@ -99,7 +99,7 @@ def test_a_group_that_lives_is_neither_moved_nor_deleted(node: Shell, orders: st
             ("delete", "mailers"),
         ):
             refused = node.run("group", *arguments)
-            assert refused.returncode == 1 and b"has 1 members" in refused.stderr
+            assert refused.returncode == 1 and b"has 1 member" in refused.stderr
         header, row = rows(node.out("group", "describe", "mailers", "-m"))
         assert row[header.index("ASSIGNED")] == "orders:0,orders:1"
         with Admin(bootstrap) as admin:
@@ -110,6 +110,21 @@ def test_a_group_that_lives_is_neither_moved_nor_deleted(node: Shell, orders: st
     with Admin(bootstrap) as admin:
         admin.delete_group_offsets("mailers", [TopicPartition("orders", 0)])
         assert TopicPartition("orders", 0) not in admin.group_offsets("mailers")
+
+
+def test_a_group_that_is_nowhere_is_no_success(node: Shell, orders: str) -> None:
+    refused = node.run("group", "seek", "nobody", "--to", "start", "-y")
+    assert refused.returncode == 4
+    assert b"group 'nobody' has committed nothing (name the topics" in refused.stderr
+    refused = node.run("group", "seek", "mailers", "--to-group", "nobody", "-y")
+    assert refused.returncode == 2 and b"--to-group: nobody has committed nothing" in refused.stderr
+    refused = node.run("group", "describe", "nobody")
+    assert refused.returncode == 4 and b"(see `logd group list`)" in refused.stderr
+    refused = node.run("group", "seek", "mailers", "--to-file", "missing.txt")
+    assert refused.stderr == b"logd: --to-file missing.txt: No such file or directory\n"
+    node.out("group", "seek", "mailers", "--to", "start", "--topic", orders, "-y")
+    header, row, *_ = rows(node.out("group", "lag", "mailers"))
+    assert row[header.index("COMMITTED")] == "0"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from logd_client._core.group_member import Subscription
 from logd_client._engine.admin import AdminEngine
 from logd_client._engine.cluster import ClusterConfig
 from logd_wire.errors import LogdError
@@ -18,7 +19,8 @@ from logd.testing.network import LinkProfile
 from logd.testing.process import SimProcess
 from logd.testing.rng import SimRng
 from tests.sim.groups.members import SUBSCRIPTIONS, Application, Slot
-from tests.sim.groups.world import CallFaults, GroupWorld
+from tests.sim.groups.topics import Topics
+from tests.sim.groups.world import ALL_TOPICS, CallFaults, GroupWorld
 from tests.sim.replicas.faults import Nemesis, Plan
 
 #: After so long the controller takes a node for gone.
@@ -47,7 +49,12 @@ MEMBER_FAULTS = (
     "twin",
 )
 CALL_FAULTS = ("lost_calls", "late_calls", "doubled_calls")
-FAULTS = (*NODE_FAULTS, *MEMBER_FAULTS, *CALL_FAULTS)
+#: These come on top of those that a seed has had all along.
+ADDED = ("grow_topic", "remake_topic", "seek", "seek_on_assign", "by_pattern")
+FAULTS = (*NODE_FAULTS, *MEMBER_FAULTS, *CALL_FAULTS, *ADDED)
+#: Those that are no acts.
+CHANCES = (*CALL_FAULTS, "seek_on_assign", "by_pattern")
+BY_PATTERN = Subscription((), "orders|ev.*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +68,22 @@ class GroupPlan(Plan):
     rebalance_ms: int
     commit_interval_ms: float
     calls: CallFaults
+    seek_on_assign: float
+    subscription: Subscription
 
 
 def draw_plan(rng: SimRng, only: tuple[str, ...] = ()) -> GroupPlan:
     """Each fault is in with a chance of a half, so that seeds differ in kind; or `only` these."""
-    drawn = tuple(name for name in FAULTS if rng.chance(0.5))
+    drawn = tuple(name for name in FAULTS if name not in ADDED and rng.chance(0.5))
+    added = rng.child("added")
+    drawn += tuple(name for name in ADDED if added.chance(0.5))
     faults = only or drawn
     slots = rng.randint(2, 5)
     session_ms = rng.choice((1_500, 3_000))
     chances = {name: rng.choice((0.03, 0.1, 0.25)) for name in CALL_FAULTS}
     late_ms_mean = session_ms * rng.choice((0.1, 0.4))
     return GroupPlan(
-        faults=tuple(name for name in faults if name not in CALL_FAULTS),
+        faults=tuple(name for name in faults if name not in CHANCES),
         pause_mean=rng.choice((0.5, 1.0, 2.0)),
         link=LinkProfile(delay_ms_mean=rng.uniform(0.1, 5)),
         latency=DiskLatency(write_ms=0.05, sync_ms=rng.uniform(0.2, 5)),
@@ -98,6 +109,8 @@ def draw_plan(rng: SimRng, only: tuple[str, ...] = ()) -> GroupPlan:
             },
             late_ms_mean=late_ms_mean,
         ),
+        seek_on_assign=added.choice((0.1, 0.5)) if "seek_on_assign" in faults else 0.0,
+        subscription=BY_PATTERN if "by_pattern" in faults else ALL_TOPICS,
     )
 
 
@@ -113,6 +126,7 @@ class GroupNemesis(Nemesis):
         processes: Mapping[int, SimProcess],
         clock: SimClock,
         slots: Sequence[Slot],
+        topics: Topics,
     ) -> None:
         super().__init__(
             plan,
@@ -125,6 +139,7 @@ class GroupNemesis(Nemesis):
         )
         self._world = world
         self._slots = slots
+        self._topics = topics
         #: Lives whose place another one has taken.
         self._twins: list[Application] = []
         self._admin: AdminEngine | None = None
@@ -133,6 +148,7 @@ class GroupNemesis(Nemesis):
         """Take back what lasts; members are as they began."""
         super().heal()
         self._world.calls = CallFaults()
+        self._world.seek_on_assign = 0.0
         for twin in self._twins:
             self._world.freezer.thaw(twin)
             twin.leaving = True
@@ -140,7 +156,8 @@ class GroupNemesis(Nemesis):
             app = slot.current
             if app is not None and not app.gone.is_set():
                 self._world.freezer.thaw(app)
-                app.subscription = SUBSCRIPTIONS[0]
+                app.subscription = self._world.subscription
+                app.seeking = False
 
     # --- the coordinator ---------------------------------------------------------------------
 
@@ -250,6 +267,16 @@ class GroupNemesis(Nemesis):
         if (found := self._member()) is not None:
             self._sometimes("subscription changed")
             found[1].subscription = self._rng.choice(SUBSCRIPTIONS)
+
+    def _seek(self) -> None:
+        if (found := self._member()) is not None:
+            found[1].seeking = True
+
+    def _grow_topic(self) -> None:
+        self._topics.begin(self._topics.grow)
+
+    def _remake_topic(self) -> None:
+        self._topics.begin(self._topics.remake)
 
     def _busy(self) -> None:
         if (found := self._member()) is not None:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 
 from logd_client._core.fetch_state import FetchConfig, News
-from logd_client._core.group_member import Subscription
+from logd_client._core.group_member import Held, Subscription
 from logd_client._core.partition_reader import PartitionReader, Reset
 from logd_client._engine.cluster import ClusterConfig
 from logd_client._engine.consumer import ConsumerConfig, ConsumerEngine
@@ -19,17 +19,17 @@ from logd_client._engine.group_config import GroupConfig
 from logd_client.values import Record, TopicPartition
 from logd_wire.errors import InstanceIdError, LogdError
 
+from logd.model.ids import TopicId, TopicPartitionId
 from logd.testing.loop import OWNER
 from logd.testing.rng import SimRng
 from tests.sim.groups.calls import MemberTransport
-from tests.sim.groups.world import Delivery, GroupWorld
+from tests.sim.groups.world import ALL_TOPICS, Delivery, GroupWorld, Seek
 
 #: How long an application without news waits before it looks again.
 WAIT_S = 0.4
 #: How long it takes a life to begin after the one before it: at most.
 PAUSE_S = 1.5
 
-ALL_TOPICS = Subscription(("events", "orders"))
 SUBSCRIPTIONS = (
     ALL_TOPICS,
     Subscription(("orders",)),
@@ -48,10 +48,12 @@ class Application:
     def __init__(self, world: GroupWorld, rng: SimRng, name: str, instance_id: str | None) -> None:
         self.name = name
         self.instance_id = instance_id
-        self.subscription = ALL_TOPICS
+        self.subscription = world.subscription
         self.leaving = False
         #: Leave the group, and join it again with the same consumer.
         self.rejoining = False
+        #: Go on elsewhere in one of its partitions.
+        self.seeking = False
         self.gone = asyncio.Event()
         #: How long the next record takes.
         self.busy_ms = 0.0
@@ -62,7 +64,7 @@ class Application:
         self._commits = rng.chance(0.3)
         self._owes_commit = False
         self._work_ms = rng.choice((0.2, 2.0, 10.0))
-        self._joined = ALL_TOPICS
+        self._joined = world.subscription
         #: Where each assignment has come to.
         self._next: dict[TopicPartition, tuple[PartitionReader, int]] = {}
         #: What the application was told that it has.
@@ -133,6 +135,8 @@ class Application:
 
     async def _join(self) -> None:
         subscription = self.subscription
+        if subscription.pattern:
+            self._world.sometimes("subscribed by a pattern")
         await self.engine.join(subscription, self._told)
         self._joined = subscription
 
@@ -159,6 +163,9 @@ class Application:
         await self._tell()
         if self._owes_commit:
             await self._commit()
+        if self.seeking:
+            self.seeking = False
+            self._seek_while_reading()
         fetcher = self.engine.fetcher
         found = fetcher.take(self._rng.choice((1, 5, 100)))
         if not found:
@@ -170,10 +177,9 @@ class Application:
                 except TimeoutError:
                     fetcher.forget_waiter(news.set)
             return
-        for tp, records in found.items():
-            self._note_delivery(tp, records)
-        for tp, records in found.items():
-            await self._process(tp, records)
+        deliveries = [self._note_delivery(tp, records) for tp, records in found.items()]
+        for delivery, records in zip(deliveries, found.values(), strict=True):
+            await self._process(delivery.partition, records)
         self._owes_commit = self._commits
 
     async def _commit(self) -> None:
@@ -181,27 +187,75 @@ class Application:
         await self.engine.commit(self.engine.reading.finish_all())
         self._owes_commit = False
 
-    def _note_delivery(self, tp: TopicPartition, records: list[Record[bytes, bytes]]) -> None:
+    def _note_delivery(self, tp: TopicPartition, records: list[Record[bytes, bytes]]) -> Delivery:
         world = self._world
         now_ms, first, last = world.now_ms(), records[0].offset, records[-1].offset
-        delivery = Delivery(now_ms, self.member_id, tp, first, last)
+        reader = self.engine.fetcher.reader(tp)
+        partition = TopicPartitionId(TopicId(reader.topic_id), tp.partition)
+        delivery = Delivery(now_ms, self.member_id, tp, partition, first, last)
         world.notes.delivered.append(delivery)
         world.trace(f"{self.name} {tp.topic}/{tp.partition} {first}..{last}")
         if now_ms >= world.notes.deadlines.get(self.member_id, 0):
             world.problems.append(f"delivered-past-session: {delivery}")
         if self._told and tp not in self._has:
             world.problems.append(f"delivered-untold: {delivery}")
-        reader = self.engine.fetcher.reader(tp)
         before, expected = self._next.get(tp, (None, first))
         if before is reader and first != expected:
             world.problems.append(f"delivered-out-of-order: {delivery}, expected {expected}")
         self._next[tp] = (reader, last + 1)
+        return delivery
 
-    async def _process(self, tp: TopicPartition, records: list[Record[bytes, bytes]]) -> None:
+    async def _process(
+        self, partition: TopicPartitionId, records: list[Record[bytes, bytes]]
+    ) -> None:
         clock = self._world.client_clock
         busy_ms, self.busy_ms = self.busy_ms, 0.0
         await clock.sleep_ms(busy_ms + self._rng.exponential(self._work_ms * len(records), 500.0))
-        self._world.notes.done_with(tp, [each.offset for each in records], self._world.now_ms())
+        offsets = [each.offset for each in records]
+        self._world.notes.done_with(partition, offsets, self._world.now_ms())
+
+    # --- it says itself where to go on -------------------------------------------------------
+
+    def _seek_while_reading(self) -> None:
+        """Everything that was handed out is done with."""
+        partitions = {held.tp: held.topic_id for held in self._held()}
+        assigned = [tp for tp in self.engine.fetcher.assignment() if tp in partitions]
+        if not assigned:
+            return
+        tp = self._rng.choice(assigned)
+        reader = self.engine.fetcher.reader(tp)
+        partition = TopicPartitionId(TopicId(partitions[tp]), tp.partition)
+        position, sometimes = reader.position, self._world.sometimes
+        if position is None:
+            return
+        if self._rng.chance(0.7):
+            sometimes("member sought back")
+            self._seek(tp, partition, self._rng.randrange(position + 1))
+            return
+        sometimes("member sought ahead")
+        target = max(position, min(position + self._rng.randint(0, 6), reader.high_watermark))
+        self._world.notes.done_with(partition, range(position, target), self._world.now_ms())
+        self._seek(tp, partition, target)
+
+    def _seek_when_told(self, tp: TopicPartition) -> None:
+        """Begin at something that somebody was done with, or behind it."""
+        for held in self._held():
+            if held.tp == tp:
+                self._world.sometimes("member sought in on_assign")
+                partition = TopicPartitionId(TopicId(held.topic_id), tp.partition)
+                done_to = self._world.notes.done_to(partition)
+                self._seek(tp, partition, self._rng.randrange(done_to + 1))
+
+    def _held(self) -> list[Held]:
+        assert self.engine.group is not None
+        return list(self.engine.group.member.held)
+
+    def _seek(self, tp: TopicPartition, partition: TopicPartitionId, offset: int) -> None:
+        world = self._world
+        self.engine.fetcher.seek(tp, offset)
+        world.trace(f"{self.name} seeks {tp.topic}/{tp.partition} {offset}")
+        world.notes.seeks.append(Seek(world.now_ms(), self.member_id, partition, offset))
+        self._next[tp] = (self.engine.fetcher.reader(tp), offset)
 
     # --- what it is told ---------------------------------------------------------------------
 
@@ -223,6 +277,9 @@ class Application:
         if twice:
             self._world.problems.append(f"told-twice: {self.name} has {twice}")
         self._has.update(dict.fromkeys(partitions))
+        for tp in partitions:
+            if self._world.seek_on_assign and self._rng.chance(self._world.seek_on_assign):
+                self._seek_when_told(tp)
         await asyncio.sleep(self._rng.exponential(0.005, 0.1))
 
     async def _on_revoked(self, partitions: tuple[TopicPartition, ...]) -> None:

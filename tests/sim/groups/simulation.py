@@ -30,6 +30,7 @@ from tests.sim.groups.faults import GroupNemesis, draw_plan
 from tests.sim.groups.freezing import FreezingLoop
 from tests.sim.groups.members import Application, Slot
 from tests.sim.groups.recorder import GroupRecorder
+from tests.sim.groups.topics import Topics
 from tests.sim.groups.verdict import findings, read_group_log
 from tests.sim.groups.world import GroupWorld
 from tests.sim.nodes import Nodes
@@ -100,6 +101,7 @@ class GroupSimulation:
             session_ms=plan.session_ms,
             rebalance_ms=plan.rebalance_ms,
             commit_interval_ms=plan.commit_interval_ms,
+            subscription=plan.subscription,
         )
         self.nodes = Nodes(
             ids,
@@ -114,6 +116,8 @@ class GroupSimulation:
             Slot(self.world, f"m{number}", static=number < plan.static)
             for number in range(plan.slots)
         ]
+        self._config = {"segment.bytes": str(plan.segment_bytes), "retention.ms": "-1"}
+        self.topics = Topics(self.world, self.rng.child("topics"), len(ids), self._config)
         self.nemesis = GroupNemesis(
             plan,
             self.world,
@@ -121,6 +125,7 @@ class GroupSimulation:
             processes=self.nodes.processes,
             clock=self.clock,
             slots=self.slots,
+            topics=self.topics,
         )
         self.problems = self.world.problems
         self.calm_s = 0.0
@@ -134,7 +139,7 @@ class GroupSimulation:
             self.loop.run(self._main(), limit_s=PHASE_S + 6 * NODES_S)
         except Exception as error:
             self.problems.append(f"{type(error).__name__}: {error}")
-        if self._ids:
+        if self.world.topics:
             self._judge()
         notes = self.world.notes
         outcome = GroupOutcome(
@@ -164,25 +169,26 @@ class GroupSimulation:
             loop.create_task(nodes.supervise(node_id), name=f"supervisor {node_id}")
             for node_id in nodes.ids
         ]
-        config = {"segment.bytes": str(self.plan.segment_bytes), "retention.ms": "-1"}
-        making = nodes.create_topics(TOPICS, len(nodes.ids), config)
+        making = nodes.create_topics(TOPICS, len(nodes.ids), self._config)
         await nodes.within(NODES_S, "topics are made", making)
-        self._ids = {
-            TopicPartition(topic.name, number): TopicPartitionId(TopicId(topic.topic_id), number)
-            for topic in world.topics
-            for number in range(topic.partitions)
-        }
         workers = [ProducerWorker(world, f"p{n}") for n in range(self.plan.producers)]
         producing = [loop.create_task(each.run(), name="producer") for each in workers]
         members = [loop.create_task(each.run(), name=f"slot {each.name}") for each in self.slots]
         world.calls = self.plan.calls
+        world.seek_on_assign = self.plan.seek_on_assign
         nemesis = loop.create_task(self.nemesis.run(), name="nemesis")
         await world.client_clock.sleep_ms(PHASE_S * 1000)
         nemesis.cancel()
         self.nemesis.heal()
         self.network.link = LinkProfile()
+        await nodes.within(NODES_S, "topics are there", self.topics.settle())
         world.producing = False
         await nodes.within(NODES_S, "producers end", asyncio.gather(*producing))
+        self._ids = {
+            TopicPartition(topic.name, number): TopicPartitionId(TopicId(topic.topic_id), number)
+            for topic in world.topics
+            for number in range(topic.partitions)
+        }
         partitions = len(self._ids) + PARTITIONS
         await nodes.within(NODES_S, "every replica is in sync", nodes.wait_in_sync(partitions))
         await self._calm_down()
@@ -222,9 +228,14 @@ class GroupSimulation:
         if len(members) < len(self.slots):
             return False
         sessions = [app.engine.group for app in members if hasattr(app, "engine")]
-        held = [each.tp for group in sessions if group is not None for each in group.member.held]
+        held = [
+            TopicPartitionId(TopicId(each.topic_id), each.tp.partition)
+            for group in sessions
+            if group is not None
+            for each in group.member.held
+        ]
         settled = all(group is not None and group.member.settled for group in sessions)
-        return settled and sorted(held) == sorted(self._ids)
+        return settled and sorted(held) == sorted(self._ids.values())
 
     async def _is_read(self, admin: AdminEngine) -> bool:
         try:
@@ -266,9 +277,12 @@ class GroupSimulation:
     def _judge(self) -> None:
         for process in self.nodes.processes.values():
             process.files.before = None
-        log = read_group_log(self.world.group_id, self.recorder.decisions())
+        notes = self.world.notes
+        log = read_group_log(self.world.group_id, self.recorder.decisions(), notes.seeks)
         self._decisions, self._commits = log.batches, len(log.commits)
-        self.problems.extend(findings(log, self.world.notes, self._ids))
+        self.problems.extend(findings(log, notes))
+        for _ in range(log.went_back):
+            self.world.sometimes("commit goes back after a seek")
         self.problems.extend(self.network.failures[:8])
         if len(self.world.notes.delivered) < DELIVERED_MIN:
             self.problems.append(f"void: {len(self.world.notes.delivered)} deliveries")

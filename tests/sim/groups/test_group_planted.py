@@ -42,6 +42,9 @@ OFFSETS = "client/logd_client/_engine/group_offsets.py"
 CONSUMER = "client/logd_client/_engine/consumer.py"
 FETCHER = "client/logd_client/_core/fetcher.py"
 DRIVER = "logd/runtime/group_driver.py"
+READER = "client/logd_client/_core/partition_reader.py"
+SUBSCRIBED = "client/logd_client/_core/subscriptions.py"
+TOPICS = "logd/groups/subscriptions.py"
 MEMBER_TESTS = ("tests/unit/client/test_group_member.py",)
 NODE_TESTS = "tests/integration/runtime/test_group_members.py"
 ENGINE_TESTS = ("tests/unit/client/test_group_engine.py",)
@@ -81,7 +84,7 @@ BUGS = (
     Bug(
         "what is lost is read on",
         ENGINE,
-        "        told = self._known(tps)\n        self.reading.drop(tps)\n",
+        "        told = self._known(tps)\n        self.reading.lose(tps, why)\n",
         "        told = self._known(tps)\n",
         "freeze,lost_calls",
         f"{NOT_ITS_OWN}|delivered-out-of-order",
@@ -176,6 +179,64 @@ BUGS = (
         "lost_calls,leave,kill_member",
         "goes back|gap-below-commit|commit-lost",
     ),
+    # --- topics that change, and members that seek -----------------------------------------------
+    Bug(
+        "what a topic grows by is nobody's",
+        TOPICS,
+        " for name in names if before.get(name) != topics.get(name))\n",
+        " for name in names if (name in before) != (name in topics))\n",
+        "grow_topic",
+        NO_PROGRESS,
+        "0:3",
+    ),
+    Bug(
+        "a topic that comes again matches no pattern",
+        TOPICS,
+        "        self._matching.clear()\n",
+        "        for pattern, found in self._matching.items():\n"
+        "            self._matching[pattern] = found & topics.keys()\n",
+        "by_pattern,remake_topic",
+        NO_PROGRESS,
+        "0:5",
+    ),
+    Bug(
+        "a position counts in whatever has the topic's name",
+        SUBSCRIBED,
+        '        if reader.topic_id not in (b"", leader.topic_id):\n',
+        '        if leader.topic_id == b"":\n',
+        "remake_topic,lost_calls,late_calls",
+        f"{NOT_ITS_OWN}|delivered-out-of-order",
+        "0:5",
+    ),
+    Bug(
+        "a seek keeps what was fetched",
+        FETCHER,
+        "        self.state.abandon(reader)\n        reader.move_to(offset)\n",
+        "        reader.move_to(offset)\n",
+        "seek",
+        "delivered-out-of-order",
+        "0:3",
+    ),
+    Bug(
+        "before a seek nothing was finished",
+        READER,
+        "        self.finished = offset\n",
+        "        self.finished = offset if self.finished is None else 0\n",
+        "seek",
+        "goes back",
+        "0:5",
+    ),
+    Bug(
+        "what was sought when it was assigned is forgotten",
+        READING,
+        "                reader.hold &= ~why\n",
+        "                reader.hold &= ~why\n"
+        "                if why is Hold.ASSIGNING and not reader.has_data:\n"
+        "                    reader.move_to(None)\n",
+        "seek_on_assign,leave",
+        "delivered-out-of-order|goes back",
+        "0:5",
+    ),
     # --- the driver ------------------------------------------------------------------------------
     Bug(
         "answers do not wait for the commit",
@@ -203,7 +264,7 @@ BUGS = (
         "            serving=lambda: True,\n",
         "cut_coordinator_off,leave,lost_calls,cut_member_off",
         NOT_ITS_OWN,
-        "136:146",
+        "198:204",
     ),
     Bug(
         "what failed to be appended counts",

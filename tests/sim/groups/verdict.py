@@ -11,11 +11,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from logd_client.values import TopicPartition
-
 from logd.groups import CurrentMember, Forgotten, GroupRecord, OffsetCommitted
 from logd.model.ids import TopicPartitionId
-from tests.sim.groups.world import GroupNotes
+from tests.sim.groups.world import GroupNotes, Seek
 from tests.unit.groups.oracle import Oracle
 
 #: Times of the log are cut to whole milliseconds.
@@ -36,6 +34,7 @@ class GroupLog:
     )
     commits: list[tuple[int, OffsetCommitted]] = field(default_factory=list)
     contradiction: str = ""
+    went_back: int = 0
 
     def owners_about(self, partition: TopicPartitionId, at_ms: int) -> set[str]:
         """Who had it at that moment, give or take a tick."""
@@ -45,10 +44,40 @@ class GroupLog:
         return {who for _, who in changes[max(first, 0) : last]}
 
 
-def read_group_log(group_id: str, decisions: Iterable[tuple[int, list[GroupRecord]]]) -> GroupLog:
+@dataclass(slots=True)
+class _Seeks:
+    """Each seek allows its member one commit that goes back, from then on."""
+
+    left: list[Seek]
+    now_ms: int = 0
+    used: int = 0
+
+    def allow(self, partition: TopicPartitionId, member_id: str, offset: int) -> bool:
+        """Those before the one that is used up allow nothing more."""
+        mine = [
+            seek
+            for seek in self.left
+            if seek.partition == partition
+            and seek.member_id == member_id
+            and seek.at_ms <= self.now_ms + TICK_MS
+        ]
+        allowing = [index for index, seek in enumerate(mine) if seek.offset <= offset]
+        if not allowing:
+            return False
+        for seek in mine[: allowing[0] + 1]:
+            self.left.remove(seek)
+        self.used += 1
+        return True
+
+
+def read_group_log(
+    group_id: str, decisions: Iterable[tuple[int, list[GroupRecord]]], seeks: Iterable[Seek] = ()
+) -> GroupLog:
     """Read all of it: when each decision was appended, and its records. A contradiction ends it."""
-    log, oracle = GroupLog(), Oracle()
+    allowed = _Seeks(list(seeks))
+    log, oracle = GroupLog(), Oracle(may_go_back=allowed.allow)
     for at_ms, batch in decisions:
+        allowed.now_ms = at_ms
         records = [each for each in batch if _group_of(each) == group_id]
         log.batches += bool(records)
         try:
@@ -67,6 +96,7 @@ def read_group_log(group_id: str, decisions: Iterable[tuple[int, list[GroupRecor
             changes = log.owners.setdefault(partition, [])
             if not changes or changes[-1][1] != owner:
                 changes.append((at_ms, owner))
+    log.went_back = allowed.used
     return log
 
 
@@ -74,28 +104,23 @@ def _group_of(record: GroupRecord) -> str:
     return record.key.group_id if isinstance(record, Forgotten) else record.group_id
 
 
-def findings(
-    log: GroupLog, notes: GroupNotes, topics: dict[TopicPartition, TopicPartitionId]
-) -> list[str]:
+def findings(log: GroupLog, notes: GroupNotes) -> list[str]:
     """Everything that is wrong."""
-    names = {partition: tp for tp, partition in topics.items()}
     found = [f"contradiction: {log.contradiction}"] if log.contradiction else []
     for kind in (
-        _not_owned(log, notes, topics),
+        _not_owned(log, notes),
         _heard_of_nothing(log, notes),
         _kept_nowhere(log, notes),
-        _gaps(log, notes, names),
+        _gaps(log, notes),
     ):
         found += [finding for finding, _ in zip(kind, range(REPORTED), strict=False)]
     return found
 
 
-def _not_owned(
-    log: GroupLog, notes: GroupNotes, topics: dict[TopicPartition, TopicPartitionId]
-) -> Iterator[str]:
+def _not_owned(log: GroupLog, notes: GroupNotes) -> Iterator[str]:
     """Nothing is delivered but by the owner."""
     for delivery in notes.delivered:
-        owners = log.owners_about(topics[delivery.tp], delivery.at_ms)
+        owners = log.owners_about(delivery.partition, delivery.at_ms)
         if delivery.member_id not in owners:
             yield f"delivered-not-owned: {delivery}, the owner is {owners or 'nobody'}"
 
@@ -127,19 +152,17 @@ def _kept_nowhere(log: GroupLog, notes: GroupNotes) -> Iterator[str]:
             yield f"commit-lost: {kept}"
 
 
-def _gaps(
-    log: GroupLog, notes: GroupNotes, names: dict[TopicPartitionId, TopicPartition]
-) -> Iterator[str]:
+def _gaps(log: GroupLog, notes: GroupNotes) -> Iterator[str]:
     """Below a committed offset somebody was done with every record, before it was committed."""
-    done_by: dict[TopicPartition, list[float]] = {}
+    done_by: dict[TopicPartitionId, list[float]] = {}
     for at_ms, record in log.commits:
-        tp = names[TopicPartitionId(record.topic_id, record.partition)]
+        partition = TopicPartitionId(record.topic_id, record.partition)
         #: At index n: when everything up to offset n had been done with.
-        times = done_by.setdefault(tp, [])
+        times = done_by.setdefault(partition, [])
         while len(times) < record.offset:
             offset = len(times)
-            done_ms = notes.processed.get((tp, offset), float("inf"))
+            done_ms = notes.processed.get((partition, offset), float("inf"))
             times.append(max(done_ms, times[-1] if times else 0))
         if record.offset and times[record.offset - 1] > at_ms + TICK_MS:
             missing = next(n for n, done_ms in enumerate(times) if done_ms > at_ms + TICK_MS)
-            yield f"gap-below-commit: {record.offset} of {tp} at {at_ms} ms, not done: {missing}"
+            yield f"gap-below-commit: {record.offset} of {partition} at {at_ms}, open: {missing}"

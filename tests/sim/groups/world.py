@@ -6,20 +6,28 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from logd_client._core.group_member import Subscription
 from logd_client.values import TopicPartition
 
+from logd.model.ids import TopicPartitionId
 from logd.testing.clock import WALL_START_MS
 from logd.testing.loop import VirtualLoop
 from tests.sim.groups.freezing import FreezingLoop
 from tests.sim.world import World
 
+ALL_TOPICS = Subscription(("events", "orders"))
+
 
 class Delivery(NamedTuple):
-    """Records `first` to `last` of a partition, handed out at once."""
+    """Records `first` to `last` of a partition, handed out at once.
+
+    `partition`: of the topic that they were read from, whatever has its name by now.
+    """
 
     at_ms: int
     member_id: str
     tp: TopicPartition
+    partition: TopicPartitionId
     first: int
     last: int
 
@@ -42,6 +50,15 @@ class Kept(NamedTuple):
     offset: int
 
 
+class Seek(NamedTuple):
+    """A member has said itself where to go on with a partition."""
+
+    at_ms: int
+    member_id: str
+    partition: TopicPartitionId
+    offset: int
+
+
 @dataclass(slots=True)
 class GroupNotes:
     """Times are virtual milliseconds, the same for all nodes and members."""
@@ -49,14 +66,22 @@ class GroupNotes:
     delivered: list[Delivery] = field(default_factory=list)
     heard: list[Heard] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
-    #: When a member was done with a record first.
-    processed: dict[tuple[TopicPartition, int], int] = field(default_factory=dict)
+    seeks: list[Seek] = field(default_factory=list)
+    #: When a member was done with a record first, or chose to leave it out.
+    processed: dict[tuple[TopicPartitionId, int], int] = field(default_factory=dict)
     #: Member id -> when the session ends that it has by its newest answered heartbeat.
     deadlines: dict[str, float] = field(default_factory=dict)
 
-    def done_with(self, tp: TopicPartition, offsets: Iterable[int], at_ms: int) -> None:
+    def done_with(self, partition: TopicPartitionId, offsets: Iterable[int], at_ms: int) -> None:
         for offset in offsets:
-            self.processed.setdefault((tp, offset), at_ms)
+            self.processed.setdefault((partition, offset), at_ms)
+
+    def done_to(self, partition: TopicPartitionId) -> int:
+        """Somebody was done with everything below."""
+        offset = 0
+        while (partition, offset) in self.processed:
+            offset += 1
+        return offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +103,10 @@ class GroupWorld(World):
     rebalance_ms: int = 3_000
     commit_interval_ms: float = 500.0
     calls: CallFaults = field(default_factory=CallFaults)
+    #: The chance that a member seeks in a partition when it is told of it.
+    seek_on_assign: float = 0.0
+    #: What members begin with, and have in the end: all topics.
+    subscription: Subscription = ALL_TOPICS
     notes: GroupNotes = field(default_factory=GroupNotes)
 
     @property

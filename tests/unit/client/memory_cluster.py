@@ -400,10 +400,8 @@ class MemoryCluster:
     # ---- streams -------------------------------------------------------------------------------
 
     def serve(self, stream: MemoryStream, message: Any) -> None:
-        if stream.method == methods.PRODUCE:
-            self._produce(stream, message)
-        else:
-            self._fetch(stream, message)
+        serve = self._produce if stream.method == methods.PRODUCE else self._fetch
+        serve(stream, message)
 
     def _produce(self, stream: MemoryStream, request: log_pb2.ProduceRequest) -> None:
         response = log_pb2.ProduceResponse()
@@ -441,7 +439,8 @@ class MemoryCluster:
             stream.subscriptions.pop(number, None)
         for add in request.add:
             assert add.subscription_id not in stream.subscriptions
-            stream.subscriptions[add.subscription_id] = [add.topic_id, add.partition, add.offset]
+            at = [add.topic_id, add.partition, add.offset, None]
+            stream.subscriptions[add.subscription_id] = at
         stream.credit += request.credit_bytes
         self._push(stream)
 
@@ -460,12 +459,13 @@ class MemoryCluster:
                 del stream.subscriptions[number]
                 response.partitions.append(part)
                 continue
-            if not records or stream.credit <= 0:
+            if records and stream.credit > 0:
+                stream.credit -= len(records)
+                wanted[2], part.records = next_offset, self.mangle(records)
+            elif wanted[2] != log.end or wanted[3] == (log.end, log.start):
                 continue
-            stream.credit -= len(records)
-            wanted[2] = next_offset
-            part.records, part.next_offset = self.mangle(records), next_offset
-            part.high_watermark, part.log_start_offset = log.end, log.start
+            part.next_offset = wanted[2]
+            part.high_watermark, part.log_start_offset = wanted[3] = (log.end, log.start)
             response.partitions.append(part)
         if response.partitions:
             stream.push(response)

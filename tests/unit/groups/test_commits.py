@@ -189,6 +189,14 @@ def test_each_offset_is_judged(
     assert len(there.offsets()) == (code is None)
 
 
+def test_refusals_name_the_topic_and_what_is_there() -> None:
+    there = Coordinator()
+    (beyond,) = there.commit("", -1, 11, ZERO, ends={ZERO: 10})
+    assert "offset 11 of orders[0]" in str(beyond) and "end of the log, 10" in str(beyond)
+    (unknown,) = there.commit("", -1, 1, TopicPartitionId(topic_id("orders"), 4))
+    assert "no partition orders[4]" in str(unknown) and "has 4, from 0 on" in str(unknown)
+
+
 def test_a_group_has_a_name() -> None:
     for group in ("", " ", "x" * 250):
         with pytest.raises(InvalidGroupError):
