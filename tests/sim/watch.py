@@ -32,9 +32,14 @@ STAMPED_BYTES = 16
 _Pending = dict[tuple[int, int], log_pb2.ProduceBatch]
 
 
+def folder_of(topic_id: bytes, partition: int) -> str:
+    """Where a replica of a partition lies in a data directory."""
+    return f"partitions/{topic_id.hex()}-{partition}"
+
+
 def read_segments(files: MemoryFiles, topic_id: bytes, partition: int) -> list[bytes]:
     """The segment files of a partition in the order of their base offsets."""
-    path = f"partitions/{topic_id.hex()}-{partition}"
+    path = folder_of(topic_id, partition)
     if not files.exists(path):
         return []
     found = []
@@ -49,7 +54,7 @@ def read_segments(files: MemoryFiles, topic_id: bytes, partition: int) -> list[b
 def survives_power_loss(files: MemoryFiles, batch: log_pb2.ProduceBatch, base_offset: int) -> bool:
     """Whether the batch lies at `base_offset`, byte for byte behind what the node stamps, after a
     power loss now that leaves nothing but what was synced."""
-    segments = files.synced_files(f"partitions/{batch.topic_id.hex()}-{batch.partition}")
+    segments = files.synced_files(folder_of(batch.topic_id, batch.partition))
     names = [name for name in segments if name.endswith(".log") and int(name[:-4]) <= base_offset]
     if not names:
         return False

@@ -25,6 +25,7 @@ from logd.testing.process import SimProcess
 from tests.sim import keyed
 from tests.sim.keyed import KeyedWorker, Row, new_admin
 from tests.sim.replicas.faults import age_of
+from tests.sim.watch import folder_of
 from tests.sim.world import World
 
 LOOK_MS = 150
@@ -53,8 +54,10 @@ class KeyedCopies:
             process.on_file_operation = self._on_file_operation
 
     def _on_file_operation(self, operation: str, path: str) -> None:
-        """Nobody moves replicas or trims here: a log that is taken away is one that starts over."""
-        if operation == "rename" and path.startswith("partitions/") and path.count("/") == 1:
+        """Nobody moves or trims this topic: a log that is taken away is one that starts over."""
+        if operation != "rename" or not path.startswith("partitions/") or path.count("/") > 1:
+            return
+        if any(path == folder_of(*copy.key) for copy in self.copies().values()):
             self._world.sometimes("copy started over")
 
     def copies(self) -> dict[int, Partition]:

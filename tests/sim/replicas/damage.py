@@ -15,6 +15,7 @@ from logd.storage import Ledger
 from logd.storage.memory_files import MemoryFiles
 from logd.testing.rng import SimRng
 from tests.sim.rot import corrupt
+from tests.sim.watch import folder_of
 
 
 def damage_one(
@@ -45,7 +46,7 @@ def damage_one(
 def _choose(
     files: MemoryFiles, key: TopicPartitionId, end: int, rng: SimRng
 ) -> tuple[str, int] | None:
-    folder = f"partitions/{key.topic_id.hex()}-{key.partition}"
+    folder = folder_of(key.topic_id, key.partition)
     if not files.exists(folder):
         return None
     names = [entry.name for entry in files.list_dir(folder) if entry.name.endswith(".log")]
