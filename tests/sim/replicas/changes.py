@@ -2,6 +2,7 @@
 
 * moved-away-early: replicas that held everything left a partition, and fewer than
   min.insync.replicas of those that stay were in sync.
+* damaged-counts: a replica that may lack what it acknowledged is in sync, or eligible.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ class Changes:
         if age_of(state) <= age_of(before):
             return
         self._known[partition] = state
+        if {*state.damaged}.intersection((*state.isr, *state.eligible)):
+            self.violations.append(f"damaged-counts: {partition}, {state}")
         if state.leader_epoch > before.leader_epoch:
             self._sometimes("leadership moved")
             if len(before.isr) == 1 and before.eligible:

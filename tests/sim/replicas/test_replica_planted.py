@@ -39,6 +39,8 @@ class Bug:
 HANGS = "--timeout=15"
 #: What is said of replicas that lack what was acknowledged, or never agree.
 FOUND_AS = "ack-not-on-all|lost|every replica is in sync|differ"
+#: What is said when records are gone, others stand in their place or a reader is thrown back.
+LOST = "lost-write|misplaced-write|divergent-replicas|nonmonotonic-poll"
 PARTITION = "logd/runtime/partition.py"
 REASSIGNMENT = "logd/metadata/reassignment.py"
 DAMAGE = "logd/metadata/damage.py"
@@ -92,7 +94,6 @@ _ENOUGH_STAY = (
 )
 #: A successor of the leader that is not in sync is refused on these grounds.
 _NOT_IN_SYNC = "    if node_id not in state.isr:\n"
-_REPORTED = "        self._later(self._around.report_damage(self.partition), self._copy_anew)\n"
 
 BUGS = (
     Bug(
@@ -331,7 +332,7 @@ BUGS = (
         REASSIGNMENT,
         _ENOUGH_STAY,
         _ENOUGH_STAY.replace("max(1, min(situation.min_isr, len(target)))", "1"),
-        faults="drain,power_loss,isolate,slow_disk",
+        faults="drain,kill",
         found_as="moved-away-early",
     ),
     Bug(
@@ -340,7 +341,8 @@ BUGS = (
         _NOT_IN_SYNC,
         "    if node_id not in state.replicas:\n",
         faults="transfer,power_loss,isolate",
-        found_as="lost|stale|ack-not-on-all|differ",
+        found_as=LOST,
+        seeds="3:6",
     ),
     Bug(
         "a damaged copy is eligible still",
@@ -348,15 +350,8 @@ BUGS = (
         "        eligible=tuple(node for node in state.eligible if node != node_id),\n",
         "        eligible=state.eligible,\n",
         faults="damage,kill_leader",
-        found_as=FOUND_AS,
-    ),
-    Bug(
-        "a damaged copy is made anew while others count on it",
-        FETCHER,
-        _REPORTED,
-        "        self._copy_anew(None)\n",
-        faults="damage,kill_leader",
-        found_as=FOUND_AS,
+        found_as=f"damaged-counts|{LOST}",
+        seeds="1:4",
     ),
     Bug(
         "a damaged copy goes on where it ended, in a cluster",
@@ -364,7 +359,7 @@ BUGS = (
         "        if not view.damage:\n",
         "        if view is not None:\n",
         faults="damage",
-        found_as=FOUND_AS,
+        found_as=LOST,
     ),
 )
 
