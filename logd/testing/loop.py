@@ -22,6 +22,8 @@ Ts = TypeVarTuple("Ts")
 
 #: Turns of the loop without time passing after which it is taken to spin for ever.
 TURNS_WITHOUT_TIME_MAX = 200_000
+#: Timers that differ by less, as sums of the same delays do, go off together.
+SAME_MOMENT_S = 1e-9
 
 
 #: Whoever starts tasks for a simulated process sets this in its context; tasks inherit it.
@@ -104,7 +106,7 @@ class VirtualLoop(BaseEventLoop):
         timers, ready = self._scheduled, self._ready
         while timers and timers[0][2].cancelled():
             heapq.heappop(timers)
-        if ready or self._stopping or (timers and timers[0][0] <= self._now):
+        if ready or self._stopping or (timers and timers[0][0] <= self._now + SAME_MOMENT_S):
             self._turns += 1
             if self._turns > TURNS_WITHOUT_TIME_MAX:
                 raise LivelockError(f"livelock at {self._now:.6f} s\n{describe_tasks(self)}")
@@ -113,7 +115,8 @@ class VirtualLoop(BaseEventLoop):
             self._now = timers[0][0]
         else:
             raise DeadlockError(f"deadlock at {self._now:.6f} s\n{describe_tasks(self)}")
-        while timers and timers[0][0] <= self._now:
+        moment = self._now + SAME_MOMENT_S
+        while timers and timers[0][0] <= moment:
             ready.append(heapq.heappop(timers)[2])
         # What these call is for the next turn.
         for _ in range(len(ready)):
