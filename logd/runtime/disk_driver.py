@@ -16,7 +16,6 @@ after it, nothing is tried again, the node stops (`on_fatal`).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from logd.runtime.disk_operations import (
     waits_for_sync,
 )
 from logd.runtime.ports import Disk, Spawn
+from logd.runtime.signal import take_wake
 from logd.storage import (
     Ledger,
     LogKey,
@@ -240,8 +240,7 @@ class DiskDriver:
         if not self._ledger_due:
             await self._wake.wait()
             return True
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), LEDGER_IDLE_MS / 1000)
+        await take_wake(self._wake, self._clock.monotonic_ms() + LEDGER_IDLE_MS, self._clock)
         return True
 
     def _gather(self) -> list[Operation]:

@@ -10,7 +10,6 @@ News without records, a high watermark mostly, waits a moment for records to tra
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +28,7 @@ from logd.runtime.replica_frames import (
     ReplicaPosition,
     ReplicaSource,
 )
+from logd.runtime.signal import take_wake
 from logd.storage import LogView
 
 #: Records of one partition in one frame, and of one frame; a batch may exceed them.
@@ -232,12 +232,7 @@ class ReplicaSession:
         return []
 
     async def _wait(self) -> None:
-        if not self._news:
-            await self._wake.wait()
-            return
-        delay_ms = max(self._news_due_ms - self._clock.monotonic_ms(), 0)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), delay_ms / 1000)
+        await take_wake(self._wake, self._news_due_ms if self._news else None, self._clock)
 
     def _look(self) -> list[_Read]:
         """Go through what was touched: what is to be read now, as much as a frame holds."""

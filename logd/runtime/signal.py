@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
-from typing import TypeVar
-
-from logd.runtime.ports import Clock
+from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+
+
+class Monotonic(Protocol):
+    """As much of a clock as waiting needs."""
+
+    def monotonic_ms(self) -> int: ...
 
 
 class Signal:
@@ -78,7 +82,7 @@ def _give_up(future: asyncio.Future[T]) -> None:
         future.set_exception(TimeoutError())
 
 
-async def wait_until(news: asyncio.Event, deadline_ms: int | None, clock: Clock) -> None:
+async def wait_until(news: asyncio.Event, deadline_ms: int | None, clock: Monotonic) -> None:
     """Wait for news, or until the monotonic clock has come to `deadline_ms`."""
     if deadline_ms is None:
         await news.wait()
@@ -89,7 +93,7 @@ async def wait_until(news: asyncio.Event, deadline_ms: int | None, clock: Clock)
             await news.wait()
 
 
-async def take_wake(wake: asyncio.Event, deadline_ms: int | None, clock: Clock) -> None:
+async def take_wake(wake: asyncio.Event, deadline_ms: int | None, clock: Monotonic) -> None:
     """As `wait_until`, for an event that nobody else waits for: it is not set afterwards."""
     if not wake.is_set():
         timer: asyncio.TimerHandle | None = None

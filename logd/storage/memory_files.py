@@ -53,6 +53,8 @@ class _FileNode:
     data: bytearray = field(default_factory=bytearray)
     durable: bytearray = field(default_factory=bytearray)
     pending: list[_Write | _Resize] = field(default_factory=list)
+    #: How many names it has now.
+    links: int = 0
 
     def __deepcopy__(self, _memo: dict[int, object]) -> _FileNode:
         """Much quicker than piece by piece: operations never change, so both have the same."""
@@ -130,7 +132,9 @@ class MemoryFile:
         if data and limit <= 0:
             raise _error(errno.ENOSPC, self._path)
         data = data[:limit]
+        before = len(node.data)
         _write_into(node.data, position, data)
+        self._files.grown(node, before)
         node.pending.append(_Write(position, data))
         return len(data)
 
@@ -149,7 +153,9 @@ class MemoryFile:
 
     def truncate(self, size: int) -> None:
         node = self._check("truncate", writes=True)
+        before = len(node.data)
         _resize(node.data, size)
+        self._files.grown(node, before)
         node.pending.append(_Resize(size))
 
     def size(self) -> int:
@@ -161,7 +167,9 @@ class MemoryFile:
         if grown > 0:
             if self._files.free_bytes() < grown:
                 raise _error(errno.ENOSPC, self._path)
+            before = len(node.data)
             _resize(node.data, size)
+            self._files.grown(node, before)
             node.pending.append(_Resize(size))
 
     def close(self) -> None:
@@ -190,6 +198,18 @@ class MemoryFiles:
         self.generation = 0
         self._root = _DirNode()
         self._held: set[str] = set()
+        #: Bytes of all files by all their names.
+        self._used = 0
+
+    def grown(self, node: _FileNode, before: int) -> None:
+        """Count a file anew that was `before` bytes long."""
+        self._used += (len(node.data) - before) * node.links
+
+    def _unlinked(self, node: _Node | None) -> None:
+        """A name of `node` is gone."""
+        if isinstance(node, _FileNode):
+            node.links -= 1
+            self._used -= len(node.data)
 
     def note(self, operation: str, path: str) -> None:
         """Tell the test what is about to happen."""
@@ -248,7 +268,7 @@ class MemoryFiles:
             if not (create or exclusive):
                 raise _error(errno.ENOENT, path)
             self.note("create", path)
-            node = _FileNode()
+            node = _FileNode(links=1)
             self._add(directory, name, node)
         elif exclusive:
             raise _error(errno.EEXIST, path)
@@ -278,6 +298,8 @@ class MemoryFiles:
         replaced = target_dir.names.get(target_name)
         if isinstance(replaced, _DirNode) and (replaced.names or isinstance(node, _FileNode)):
             raise _error(errno.ENOTEMPTY, target)
+        if replaced is not node:
+            self._unlinked(replaced)
         del source_dir.names[source_name]
         target_dir.names[target_name] = node
         operation = _NameOp((source_dir, source_name), (target_dir, target_name, node))
@@ -287,7 +309,7 @@ class MemoryFiles:
 
     def unlink(self, path: str) -> None:
         self.note("unlink", path)
-        self._find_file(path)
+        self._unlinked(self._find_file(path))
         directory, name = self._split(path)
         del directory.names[name]
         directory.pending.append(_NameOp((directory, name), None))
@@ -319,7 +341,7 @@ class MemoryFiles:
         node.pending.clear()
 
     def free_bytes(self) -> int:
-        return self.capacity - sum(len(file.data) for file in _files_below(self._root))
+        return self.capacity - self._used
 
     def lock(self, path: str) -> MemoryLock:
         self.open(path, create=True).close()
@@ -338,6 +360,33 @@ class MemoryFiles:
         self.kill()
         seen: set[int] = set()
         self._crash_dir(self._root, rng, seen)
+        self._count()
+
+    def _count(self) -> None:
+        files = list(_files_below(self._root))
+        for file in files:
+            file.links = 0
+        for file in files:
+            file.links += 1
+        self._used = sum(len(file.data) for file in files)
+
+    def synced(self) -> MemoryFiles:
+        """What a power loss now would leave at least: nothing but what was synced. A copy."""
+        twin = MemoryFiles(capacity=self.capacity)
+        twin._root = _synced_dir(self._root)
+        twin._count()
+        return twin
+
+    def synced_files(self, path: str) -> dict[str, bytearray]:
+        """The files of a directory by name, as `synced` leaves them; none where there would be no
+        directory. They are no copies: read them at once, and change nothing."""
+        node: _Node | None = self._root
+        for component in path.split("/"):
+            node = node.durable.get(component) if isinstance(node, _DirNode) else None
+        if not isinstance(node, _DirNode):
+            return {}
+        found = sorted(node.durable.items())
+        return {name: file.durable for name, file in found if isinstance(file, _FileNode)}
 
     def _crash_dir(self, node: _DirNode, rng: CrashRng, seen: set[int]) -> None:
         if id(node) in seen:
@@ -375,6 +424,17 @@ def _crash_file(node: _FileNode, rng: CrashRng) -> None:
             _write_into(image, operation.position, bytes(len(operation.data)))
     node.pending.clear()
     node.data = bytearray(image)
+
+
+def _synced_dir(node: _DirNode) -> _DirNode:
+    names = {name: _synced_node(child) for name, child in node.durable.items()}
+    return _DirNode(names, dict(names))
+
+
+def _synced_node(node: _Node) -> _Node:
+    if isinstance(node, _DirNode):
+        return _synced_dir(node)
+    return _FileNode(bytearray(node.durable), bytearray(node.durable))
 
 
 def _size(node: _Node) -> int:

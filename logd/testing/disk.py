@@ -116,7 +116,10 @@ class SimDisk:
 
     def _begin(self, item: _Work) -> asyncio.Future[Any]:
         if not self._dead:
-            self._loop.call_later(item.before, self._run, item)
+            if item.before:
+                self._loop.call_later(item.before, self._run, item)
+            else:
+                self._loop.call_soon(self._run, item)
         return item.future
 
     def _run(self, item: _Work) -> None:
@@ -135,7 +138,10 @@ class SimDisk:
                 return
             except Exception as error:
                 failure = error
-        self._loop.call_later(item.after, self._complete, item, result, failure)
+        if item.after:
+            self._loop.call_later(item.after, self._complete, item, result, failure)
+        else:
+            self._complete(item, result, failure)
 
     def _complete(self, item: _Work, result: Any, failure: Exception | None) -> None:
         if self._dead:

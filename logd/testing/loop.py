@@ -8,18 +8,22 @@ nothing ready and no timer can never go on; it raises `DeadlockError` that names
 from __future__ import annotations
 
 import asyncio
+import heapq
 import threading
 from asyncio.base_events import BaseEventLoop
+from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from contextvars import Context, ContextVar, copy_context
-from typing import Any, NoReturn, TypeVar, TypeVarTuple, Unpack
+from typing import Any, ClassVar, NoReturn, TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 #: Turns of the loop without time passing after which it is taken to spin for ever.
 TURNS_WITHOUT_TIME_MAX = 200_000
+#: Timers that differ by less, as sums of the same delays do, go off together.
+SAME_MOMENT_S = 1e-9
 
 
 #: Whoever starts tasks for a simulated process sets this in its context; tasks inherit it.
@@ -34,19 +38,21 @@ class LivelockError(Exception):
     """The loop turns without end and virtual time does not pass."""
 
 
-class _TimeWarp:
-    """Stands where a loop keeps its selector: `select` moves the time instead of waiting."""
-
-    def __init__(self, loop: VirtualLoop) -> None:
-        self._loop = loop
-
-    def select(self, timeout: float | None) -> list[Any]:
-        self._loop.jump(timeout)
-        return []
-
-
 class VirtualLoop(BaseEventLoop):
-    """See the module. `failures` collects what went to the loop's exception handler."""
+    """See the module. `failures` collects what went to the loop's exception handler.
+
+    Timers of one moment go off in the order in which they were set. What the base class does for
+    real sockets, signals and debugging is left out: turning is most of what a simulation does.
+    """
+
+    #: What waits for its turn, and for its time.
+    handle_type: ClassVar[type[asyncio.Handle]] = asyncio.Handle
+    timer_type: ClassVar[type[asyncio.TimerHandle]] = asyncio.TimerHandle
+
+    #: Names of the base class.
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[tuple[float, int, asyncio.TimerHandle]]
+    _stopping: bool
 
     def __init__(self, start: float = 0.0) -> None:
         super().__init__()
@@ -55,8 +61,7 @@ class VirtualLoop(BaseEventLoop):
         #: How often anybody was woken by a timer.
         self.jumps = 0
         self._thread = threading.get_ident()
-        self._selector = _TimeWarp(self)
-        self._clock_resolution = 1e-9
+        self._timers_set = 0
         self.failures: list[str] = []
         # A dict keeps the order of the starts.
         self._owned: dict[asyncio.Task[Any], object] = {}
@@ -67,18 +72,60 @@ class VirtualLoop(BaseEventLoop):
         """Virtual seconds since the loop was made."""
         return self._now
 
-    def jump(self, timeout: float | None) -> None:
-        """Move the time by `timeout` seconds at most, to the first timer. None: no timer is set."""
-        if timeout is None:
-            raise DeadlockError(f"deadlock at {self._now:.6f} s\n{describe_tasks(self)}")
-        if timeout <= 0:
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        timer = self.timer_type(when, callback, args, self, context)
+        self._timers_set += 1
+        heapq.heappush(self._scheduled, (when, self._timers_set, timer))
+        return timer
+
+    def call_soon(
+        self,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.Handle:
+        handle = self.handle_type(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def _run_once(self) -> None:
+        """One turn: what is ready, and the timers of this moment; none is: of the next one."""
+        timers, ready = self._scheduled, self._ready
+        while timers and timers[0][2].cancelled():
+            heapq.heappop(timers)
+        if ready or self._stopping or (timers and timers[0][0] <= self._now + SAME_MOMENT_S):
             self._turns += 1
             if self._turns > TURNS_WITHOUT_TIME_MAX:
                 raise LivelockError(f"livelock at {self._now:.6f} s\n{describe_tasks(self)}")
-            return
-        self._turns = 0
-        self.jumps += 1
-        self._now += timeout
+        elif timers:
+            self._turns = 0
+            self.jumps += 1
+            self._now = timers[0][0]
+        else:
+            raise DeadlockError(f"deadlock at {self._now:.6f} s\n{describe_tasks(self)}")
+        moment = self._now + SAME_MOMENT_S
+        while timers and timers[0][0] <= moment:
+            ready.append(heapq.heappop(timers)[2])
+        # What these call is for the next turn.
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()
 
     def run(self, main: Coroutine[Any, Any, T], *, limit_s: float | None = None) -> T:
         """Run `main` to its end; TimeoutError, saying what waits, after `limit_s`."""
@@ -142,9 +189,6 @@ class VirtualLoop(BaseEventLoop):
         self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
     ) -> NoReturn:
         raise RuntimeError("a virtual loop runs no threads; use the Disk port")
-
-    def _process_events(self, event_list: list[Any]) -> None:
-        """Nothing ever comes from outside."""
 
     def _write_to_self(self) -> None:
         """There is no thread to be woken."""

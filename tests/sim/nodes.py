@@ -28,6 +28,11 @@ async def _at_once(_: SimProcess) -> None:
     """A node may start again whenever it has ended."""
 
 
+def _is_intact(_: int, __: Partition) -> bool:
+    """Nobody damages what is stored."""
+    return False
+
+
 class Nodes:
     """The processes by node id, and what they hold."""
 
@@ -41,6 +46,7 @@ class Nodes:
         latency: DiskLatency,
         restart_max: float,
         config: Mapping[str, str] | None = None,
+        may_be_damaged: Callable[[int, Partition], bool] = _is_intact,
     ) -> None:
         self.ids = tuple(ids)
         self._world = world
@@ -49,6 +55,7 @@ class Nodes:
         self._latency = latency
         self._restart_max = restart_max
         self._config = dict(config or {})
+        self._may_be_damaged = may_be_damaged
         self.processes = {node_id: self._make_process(node_id) for node_id in self.ids}
 
     def _make_process(self, node_id: int) -> SimProcess:
@@ -92,7 +99,7 @@ class Nodes:
     def _check_damage(self, node_id: int) -> None:
         for partition in self.partitions(node_id):
             damage = partition.log.recovery.damage
-            if damage:
+            if damage and not self._may_be_damaged(node_id, partition):
                 self._world.problems.append(
                     f"damage in {partition.name} of node {node_id}: {damage}"
                 )

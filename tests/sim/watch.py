@@ -11,7 +11,6 @@ What it holds against the node at once, without waiting for the end of the run:
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Callable
 
 from logd_proto.v1 import log_pb2
@@ -33,31 +32,14 @@ STAMPED_BYTES = 16
 _Pending = dict[tuple[int, int], log_pb2.ProduceBatch]
 
 
-class DropEverything:
-    """Draws for `MemoryFiles.crash`: whatever was not synced is lost."""
-
-    def random(self) -> float:
-        return 0.999
-
-    def randbytes(self, n: int) -> bytes:
-        return bytes(n)
-
-
-def after_power_loss(files: MemoryFiles) -> MemoryFiles:
-    """What a power loss now would leave at least; `files` stays as it is."""
-    hooks = files.before, files.write_limit, files.sync_fails
-    files.before = files.write_limit = files.sync_fails = None
-    try:
-        survivor = copy.deepcopy(files)
-    finally:
-        files.before, files.write_limit, files.sync_fails = hooks
-    survivor.crash(DropEverything())
-    return survivor
+def folder_of(topic_id: bytes, partition: int) -> str:
+    """Where a replica of a partition lies in a data directory."""
+    return f"partitions/{topic_id.hex()}-{partition}"
 
 
 def read_segments(files: MemoryFiles, topic_id: bytes, partition: int) -> list[bytes]:
     """The segment files of a partition in the order of their base offsets."""
-    path = f"partitions/{topic_id.hex()}-{partition}"
+    path = folder_of(topic_id, partition)
     if not files.exists(path):
         return []
     found = []
@@ -69,16 +51,21 @@ def read_segments(files: MemoryFiles, topic_id: bytes, partition: int) -> list[b
     return found
 
 
-def holds(files: MemoryFiles, batch: log_pb2.ProduceBatch, base_offset: int) -> bool:
-    """Whether the batch lies at `base_offset`, byte for byte behind what the node stamps."""
-    for data in read_segments(files, batch.topic_id, batch.partition):
-        # Behind a batch that went bad nothing can be told of the rest of its file.
-        with contextlib.suppress(CorruptBatchError):
-            for position, header in iter_headers(data):
-                if header.base_offset == base_offset:
-                    begin = position + STAMPED_BYTES
-                    end = position + len(batch.records)
-                    return data[begin:end] == batch.records[STAMPED_BYTES:]
+def survives_power_loss(files: MemoryFiles, batch: log_pb2.ProduceBatch, base_offset: int) -> bool:
+    """Whether the batch lies at `base_offset`, byte for byte behind what the node stamps, after a
+    power loss now that leaves nothing but what was synced."""
+    segments = files.synced_files(folder_of(batch.topic_id, batch.partition))
+    names = [name for name in segments if name.endswith(".log") and int(name[:-4]) <= base_offset]
+    if not names:
+        return False
+    data = segments[names[-1]]
+    # Behind a batch that went bad nothing can be told of the rest of its file.
+    with contextlib.suppress(CorruptBatchError):
+        for position, header in iter_headers(data):
+            if header.base_offset == base_offset:
+                begin = position + STAMPED_BYTES
+                end = position + len(batch.records)
+                return data[begin:end] == batch.records[STAMPED_BYTES:]
     return False
 
 
@@ -173,5 +160,5 @@ class Watch:
             return
         if result.synced and self._rng.chance(self._sample):
             self.checked += 1
-            if not holds(after_power_loss(process.files), batch, result.base_offset):
+            if not survives_power_loss(process.files, batch, result.base_offset):
                 self.violations.append(f"ack-before-sync: {where}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from logd_proto.v1 import log_pb2
@@ -81,8 +81,9 @@ class ProduceLink:
             self._expect()
         self._conversation.news()
 
-    def suspect(self, now_ms: float) -> Iterable[str]:
-        """The node is silent: ask others before it. Returns the topics of what it owes."""
+    def suspect(self, now_ms: float) -> dict[str, None]:
+        """The node is silent: ask others before it. Returns the topics of what it owes, oldest
+        first."""
         long = now_ms - self._silent_from_ms >= SILENCE_LONG_MS
         self.suspect_at_ms = now_ms + (SILENCE_LONG_MS if long else SILENCE_AGAIN_MS)
         self.silent = True
@@ -91,7 +92,7 @@ class ProduceLink:
         error = NetworkError("the node does not answer", broker=self.connection.address)
         for batch in owed:
             batch.last_error = error
-        return {batch.topic for batch in owed}
+        return dict.fromkeys(batch.topic for batch in owed)
 
     def give_up(self, led_elsewhere: Callable[[ProducerBatch], bool]) -> None:
         """Hand back what another node has to answer for; a late answer to it changes nothing."""

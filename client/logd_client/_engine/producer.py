@@ -136,7 +136,7 @@ class ProducerEngine:
         """Have others asked who leads what a silent node was sent."""
         for link in self._links.values():
             if link.suspect_at_ms is not None and link.suspect_at_ms <= now_ms:
-                self.sender.wants_metadata.update(dict.fromkeys(link.suspect(now_ms)))
+                self.sender.wants_metadata.update(link.suspect(now_ms))
 
     def _move_from_silent(self) -> None:
         """What was sent to a silent node, and is led by another one now, is sent there."""

@@ -18,7 +18,7 @@ from tests.integration.runtime.test_replication import (
     until,
 )
 from tests.sim.older_disk import roll_back
-from tests.sim.watch import after_power_loss, read_segments
+from tests.sim.watch import read_segments
 
 SETTINGS = {"log.cleaner.backoff.ms": "1s", "retention.check.interval.ms": "1m"}
 NODES = (1, 2, 3)
@@ -153,7 +153,7 @@ def test_a_copy_that_was_rolled_back_brings_no_key_back() -> None:
     async def scenario(cluster: MemoryCluster) -> None:
         leader, away = await deleted_while_one_was_away(cluster)
         process = cluster.processes[away]
-        old = after_power_loss(process.files)
+        old = process.files.synced()
         await cluster.restart(away)
         await all_in_sync(cluster)
         await put(cluster, ("filler", FILLER), ("filler", FILLER))

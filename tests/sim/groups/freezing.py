@@ -8,23 +8,34 @@ never thawed is one that was killed.
 from __future__ import annotations
 
 import asyncio
-import heapq
-from collections import deque
-from collections.abc import Callable
 from contextvars import Context
-from typing import Any, TypeVarTuple, Unpack
 
 from logd.testing.loop import OWNER, VirtualLoop
 
-Ts = TypeVarTuple("Ts")
+
+class _Handle(asyncio.Handle):
+    _loop: FreezingLoop
+    _context: Context
+
+    def _run(self) -> None:
+        if not self._loop.defers(self, self._context):
+            super()._run()
+
+
+class _Timer(asyncio.TimerHandle):
+    _loop: FreezingLoop
+    _context: Context
+
+    def _run(self) -> None:
+        if not self._loop.defers(self, self._context):
+            super()._run()
 
 
 class FreezingLoop(VirtualLoop):
     """See the module. A process is whatever OWNER says."""
 
-    # What asyncio's loop calls so.
-    _ready: deque[asyncio.Handle]
-    _scheduled: list[asyncio.TimerHandle]
+    handle_type = _Handle
+    timer_type = _Timer
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,43 +67,3 @@ class FreezingLoop(VirtualLoop):
             return False
         waiting.append(handle)
         return True
-
-    # The two ways by which anything comes onto a loop: `call_soon` and `call_later` end here.
-
-    def _call_soon(
-        self, callback: Callable[..., object], args: Any, context: Context | None
-    ) -> asyncio.Handle:
-        handle = _Handle(callback, args, self, context)
-        self._ready.append(handle)
-        return handle
-
-    def call_at(
-        self,
-        when: float,
-        callback: Callable[[Unpack[Ts]], object],
-        *args: *Ts,
-        context: Context | None = None,
-    ) -> asyncio.TimerHandle:
-        timer = _Timer(when, callback, args, self, context)
-        heapq.heappush(self._scheduled, timer)
-        timer._scheduled = True
-        return timer
-
-
-class _Handle(asyncio.Handle):
-    _loop: FreezingLoop
-    _context: Context
-
-    def _run(self) -> None:
-        if not self._loop.defers(self, self._context):
-            super()._run()
-
-
-class _Timer(asyncio.TimerHandle):
-    _loop: FreezingLoop
-    _context: Context
-    _scheduled: bool
-
-    def _run(self) -> None:
-        if not self._loop.defers(self, self._context):
-            super()._run()

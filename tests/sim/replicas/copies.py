@@ -12,7 +12,9 @@ has passed; then:
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from logd_wire import decode_batch, iter_headers
 from logd_wire.errors import LogdError
@@ -23,11 +25,14 @@ from logd.testing.process import SimProcess
 from tests.sim import keyed
 from tests.sim.keyed import KeyedWorker, Row, new_admin
 from tests.sim.replicas.faults import age_of
+from tests.sim.watch import folder_of
 from tests.sim.world import World
 
 LOOK_MS = 150
 #: Every delete must have gone by then: two would do, were every pass put in place.
 ROUNDS = 6
+#: More than a segment.
+READ_BYTES = 1 << 20
 COMPACT_WAIT_MS = 10_000
 #: Offsets from which a consumer begins in the end, of all that there are.
 BEGINNINGS = 8
@@ -49,8 +54,10 @@ class KeyedCopies:
             process.on_file_operation = self._on_file_operation
 
     def _on_file_operation(self, operation: str, path: str) -> None:
-        """Nobody moves replicas or trims here: a log that is taken away is one that starts over."""
-        if operation == "rename" and path.startswith("partitions/") and path.count("/") == 1:
+        """Nobody moves or trims this topic: a log that is taken away is one that starts over."""
+        if operation != "rename" or not path.startswith("partitions/") or path.count("/") > 1:
+            return
+        if any(path == folder_of(*copy.key) for copy in self.copies().values()):
             self._world.sometimes("copy started over")
 
     def copies(self) -> dict[int, Partition]:
@@ -132,18 +139,34 @@ class KeyedCopies:
                 self._world.problems.append(f"compaction-unreadable: a consumer from {offset} on")
 
 
-def rows(view: LogView, offset: int = 0) -> list[Row]:
-    """What a log holds from `offset` on, what is not committed too."""
-    found = []
-    offset = max(offset, view.start_offset)
+def rows(view: LogView) -> list[Row]:
+    """What a log holds, what is not committed too."""
+    found: list[Row] = []
+    offset = view.start_offset
     while offset < view.written_end_offset:
-        read = view.read(offset, bytes_max=1, limit_offset=view.written_end_offset)
-        for position, _ in iter_headers(read.records):
-            for each in decode_batch(read.records, position):
-                if each.offset >= offset:
-                    found.append(Row(each.offset, each.key, each.value))
-        offset = read.next_offset
+        there, offset = _read(view, offset, READ_BYTES)
+        found += there
     return found
+
+
+def _read(view: LogView, offset: int, bytes_max: int) -> tuple[list[Row], int]:
+    """What one read gets from `offset` on, a batch at least, and where the next one goes on."""
+    read = view.read(offset, bytes_max=bytes_max, limit_offset=view.written_end_offset)
+    found: list[Row] = []
+    for position, header in iter_headers(read.records):
+        batch = _decoded(read.records[position : position + header.size])
+        found += (
+            batch
+            if batch and batch[0].offset >= offset
+            else [row for row in batch if row.offset >= offset]
+        )
+    return found, read.next_offset
+
+
+@lru_cache(maxsize=4096)
+def _decoded(batch: bytes) -> list[Row]:
+    """The same few batches are looked at again and again."""
+    return [Row(each.offset, each.key, each.value) for each in decode_batch(batch)]
 
 
 def _committed_end(copy: Partition) -> int:
@@ -162,13 +185,16 @@ def _difference(found: Sequence[Row], wanted: Sequence[Row]) -> str:
 
 
 def _unreadable(view: LogView, found: Sequence[Row]) -> Iterator[str]:
-    """Every offset, the end too, must be one to read on from."""
-    for offset in range(view.start_offset, view.written_end_offset + 1):
+    """Every offset, the end too, must be one to read on from: a read gets what comes next there,
+    and names an offset beyond to go on at, of which the same is true."""
+    offsets = [row.offset for row in found]
+    for offset in range(view.start_offset, view.written_end_offset):
         try:
-            there = rows(view, offset)
+            there, next_offset = _read(view, offset, 1)
         except LogdError as error:
             yield f"compaction-unreadable: {offset}: {error}"
             return
-        if there != [row for row in found if row.offset >= offset]:
+        begin, end = bisect_left(offsets, offset), bisect_left(offsets, next_offset)
+        if next_offset <= offset or there != list(found[begin:end]):
             yield f"compaction-unreadable: {offset}: not what comes next"
             return

@@ -16,7 +16,8 @@ from logd.testing.rng import SimRng
 from logd.testing.trace import Trace
 from tests.sim.coverage import Sometimes
 from tests.sim.older_disk import roll_back
-from tests.sim.watch import after_power_loss
+from tests.sim.replicas.damage import damage_one
+from tests.sim.replicas.operator import Operator
 
 FAULTS = (
     "power_loss",
@@ -32,6 +33,10 @@ FAULTS = (
     "failed_sync",
     "slow_disk",
     "older_disk",
+    "damage",
+    "reassign",
+    "drain",
+    "transfer",
 )
 CAPACITY = 1 << 40
 #: Longer than `node.session_ms` and the news of it take.
@@ -82,6 +87,7 @@ class Nemesis:
         network: SimNetwork,
         clock: SimClock,
         sometimes: Sometimes,
+        operator: Operator | None = None,
     ) -> None:
         self._plan = plan
         self._rng = rng
@@ -90,6 +96,10 @@ class Nemesis:
         self._network = network
         self._clock = clock
         self._sometimes = sometimes
+        #: None: nobody draws what an operator does.
+        self._operator = operator
+        #: Copies with damage, by node and partition, until they were made anew.
+        self.damaged: dict[tuple[int, TopicPartitionId], None] = {}
         #: (client, address) pairs that do not reach each other, by their ends.
         self._cut: dict[tuple[str, str], None] = {}
         #: Nodes that must not start again yet.
@@ -170,7 +180,7 @@ class Nemesis:
         process = self._one()
         if not process.up:
             return
-        old = after_power_loss(process.files)
+        old = process.files.synced()
         await self._clock.sleep_ms(self._rng.uniform(500, 4000))
         held = self._held[process.name] = asyncio.Event()
         try:
@@ -186,18 +196,62 @@ class Nemesis:
             del self._held[process.name]
             held.set()
 
-    def _is_spared(self, process: SimProcess) -> bool:
-        """Whether every partition is led, and none counts on what this node has."""
+    async def _damage(self) -> None:
+        """A node that goes down comes back with bad bytes, where others in sync have good ones."""
+        process = self._one()
+        if not process.up:
+            return
+        candidates = self._held_elsewhere(process)
+        self._crash(process, power_loss=self._rng.chance(0.5))
+        key = damage_one(process.files, candidates, self._rng)
+        if key is not None:
+            self._trace(f"damage {process.name} {key}")
+            self._sometimes("stored range damaged")
+            self.damaged[process.config.node.id, key] = None
+
+    def _held_elsewhere(self, process: SimProcess) -> list[TopicPartitionId]:
+        """Partitions in sync on this node and on another one, of which no copy is damaged."""
+        states, node_id = self._states(), process.config.node.id
+        damaged = {key for _, key in self.damaged}
+        return [
+            found.id
+            for found in process.node._partitions.all()
+            if not found.config.compacts
+            and found.id not in damaged
+            and node_id in (isr := states[found.id].isr)
+            and len(isr) > 1
+        ]
+
+    def _states(self) -> dict[TopicPartitionId, PartitionImage]:
+        """What is known last of each partition, by the nodes that are up."""
         states: dict[TopicPartitionId, PartitionImage] = {}
         for other in self._processes.values():
             for found in other.node._partitions.all() if other.up else ():
                 known = states.setdefault(found.id, found.state)
                 states[found.id] = max(known, found.state, key=age_of)
-        node_id = process.config.node.id
+        return states
+
+    def _is_spared(self, process: SimProcess) -> bool:
+        """Whether every partition is led, and none counts on what this node has."""
+        states, node_id = self._states(), process.config.node.id
         return len(states) > 0 and all(
             state.leader_id != NO_NODE and node_id not in (*state.isr, *state.eligible)
             for state in states.values()
         )
+
+    # --- the operator ------------------------------------------------------------------------
+
+    def _reassign(self) -> None:
+        assert self._operator is not None
+        self._operator.reassign()
+
+    def _drain(self) -> None:
+        assert self._operator is not None
+        self._operator.drain()
+
+    def _transfer(self) -> None:
+        assert self._operator is not None
+        self._operator.transfer()
 
     # --- the network -------------------------------------------------------------------------
 

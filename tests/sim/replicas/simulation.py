@@ -31,10 +31,12 @@ from tests.sim.history import Seen
 from tests.sim.keyed import KeyedWorker
 from tests.sim.nodes import Nodes
 from tests.sim.producers import ProducerWorker
+from tests.sim.replicas.changes import Changes
 from tests.sim.replicas.copies import KeyedCopies
 from tests.sim.replicas.coverage import RARE, STATES
 from tests.sim.replicas.faults import Nemesis, draw_plan
-from tests.sim.replicas.watch import ReplicaWatch
+from tests.sim.replicas.operator import Operator
+from tests.sim.replicas.watch import MIN_ISR, ReplicaWatch
 from tests.sim.silence import silenced
 from tests.sim.simulation import Outcome
 from tests.sim.values import digest_of, name_of
@@ -50,8 +52,6 @@ PHASE_S = 20.0
 DRAIN_S = 90.0
 #: A run that loses or refuses nearly everything proves nothing.
 ACKS_MIN = 5
-#: Share of acknowledgements held against a power loss of all nodes at their moment.
-ACK_SAMPLE = 0.05
 TOPICS = {"orders": 2, "events": 1}
 #: A pass is due soon, and needs several readings for a map so small.
 CLEANER = {"log.cleaner.backoff.ms": "300", "log.cleaner.dedupe.buffer.size": "64KiB"}
@@ -94,16 +94,10 @@ class ReplicaSimulation:
             latency=self.plan.latency,
             restart_max=self.plan.restart_max,
             config=CLEANER,
+            may_be_damaged=lambda node_id, found: (node_id, found.id) in self.nemesis.damaged,
         )
         self.processes = self.nodes.processes
-        self.watch = ReplicaWatch(
-            self.processes,
-            self.rng.child("watch"),
-            self.sometimes,
-            self.loop.time,
-            sample=ACK_SAMPLE,
-        )
-        self.network.interceptor = self.watch
+        self.operator = Operator(self.world, self.rng.child("operator"), NODES)
         self.nemesis = Nemesis(
             self.plan,
             rng=self.rng.child("nemesis"),
@@ -112,7 +106,13 @@ class ReplicaSimulation:
             network=self.network,
             clock=self.clock,
             sometimes=self.sometimes,
+            operator=self.operator,
         )
+        self.watch = ReplicaWatch(
+            self.processes, self.sometimes, self.loop.time, damaged=self.nemesis.damaged
+        )
+        self.network.interceptor = self.watch
+        self.changes = Changes(self.sometimes)
         self.problems = self.world.problems
 
     def run(self) -> Outcome:
@@ -167,6 +167,7 @@ class ReplicaSimulation:
         self.network.link = LinkProfile()
         world.producing = False
         await self._within("producers end", asyncio.gather(*producing))
+        await self._within("replicas are brought back", self.operator.bring_back())
         partitions = sum(topic.partitions for topic in world.topics)
         await self._within("every replica is in sync", self.nodes.wait_in_sync(partitions))
         world.consuming = False
@@ -185,13 +186,13 @@ class ReplicaSimulation:
 
     async def _create_topics(self) -> None:
         config = {"segment.bytes": str(self.plan.segment_bytes), "retention.ms": "-1"}
+        config["min.insync.replicas"] = str(MIN_ISR)
         await self.nodes.create_topics(TOPICS, len(NODES), config)
 
     # --- nodes -------------------------------------------------------------------------------
 
     async def _observe(self) -> None:
         """Note what becomes of leaderships and in-sync sets."""
-        seen: dict[tuple[bytes, int], tuple[int, tuple[int, ...]]] = {}
         ends: dict[tuple[int, int, bytes, int], int] = {}
         while True:
             for node_id in NODES:
@@ -201,26 +202,16 @@ class ReplicaSimulation:
                     if end < ends.get(end_key, 0):
                         self.sometimes("replica cut")
                     ends[end_key] = end
-                    if each.is_led_here:
-                        self._note_state(seen, each)
+                    self.changes.note(each.id, each.state)
+                    self._note_repair(node_id, each)
             await self.world.client_clock.sleep_ms(20)
 
-    def _note_state(
-        self, seen: dict[tuple[bytes, int], tuple[int, tuple[int, ...]]], each: Partition
-    ) -> None:
-        state = each.state
-        epoch, isr = seen.get(each.key, (state.leader_epoch, state.isr))
-        if state.leader_epoch < epoch:
-            return
-        if state.leader_epoch > epoch:
-            self.sometimes("leadership moved")
-            if len(state.isr) == 1 and state.eligible:
-                self.sometimes("eligible replica elected")
-        if len(state.isr) > len(isr):
-            self.sometimes("in-sync set grown")
-        if len(state.isr) < len(isr):
-            self.sometimes("in-sync set shrunk")
-        seen[each.key] = (state.leader_epoch, state.isr)
+    def _note_repair(self, node_id: int, each: Partition) -> None:
+        """A copy that was damaged, and has none now, is one that was made anew."""
+        copy = (node_id, each.id)
+        if copy in self.nemesis.damaged and not each.view.damage and node_id in each.state.isr:
+            del self.nemesis.damaged[copy]
+            self.sometimes("damaged copy made anew")
 
     # --- the verdict -------------------------------------------------------------------------
 
@@ -248,6 +239,7 @@ class ReplicaSimulation:
         if not verdict.valid:
             self.problems.append(str(verdict))
         self.problems.extend(self.watch.violations[:8])
+        self.problems.extend(self.changes.violations[:8])
         self.problems.extend(self.network.failures[:8])
         if self.watch.acks < ACKS_MIN:
             self.problems.append(f"void: only {self.watch.acks} acknowledgements")
@@ -255,5 +247,7 @@ class ReplicaSimulation:
 
 def run_seed(seed: int, *, sink: TextIO | None = None, faults: tuple[str, ...] = ()) -> Outcome:
     """Run one seed from nothing; `faults` takes the place of those drawn."""
+    # What is there already is not looked at by every collection of the run's own garbage.
+    gc.freeze()
     with silenced():
         return ReplicaSimulation(seed, sink=sink, faults=faults).run()

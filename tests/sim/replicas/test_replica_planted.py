@@ -39,7 +39,11 @@ class Bug:
 HANGS = "--timeout=15"
 #: What is said of replicas that lack what was acknowledged, or never agree.
 FOUND_AS = "ack-not-on-all|lost|every replica is in sync|differ"
+#: What is said when records are gone, others stand in their place or a reader is thrown back.
+LOST = "lost-write|misplaced-write|divergent-replicas|nonmonotonic-poll"
 PARTITION = "logd/runtime/partition.py"
+REASSIGNMENT = "logd/metadata/reassignment.py"
+DAMAGE = "logd/metadata/damage.py"
 SERVER = "logd/runtime/replica_server.py"
 FETCHER = "logd/runtime/replica_fetcher.py"
 DRIVER = "logd/runtime/disk_driver.py"
@@ -78,6 +82,18 @@ _LOWERED = (
     "            self._ledger.sync()\n"
     "            return target.log.truncate(offset)\n"
 )
+_ENOUGH_STAY = (
+    "    if not target or not added <= {*state.isr}:\n"
+    "        return state\n"
+    "    isr = tuple(node for node in target if node in state.isr)\n"
+    "    holders = {*state.isr, *state.eligible}\n"
+    "    if holders.isdisjoint(target) and not {*state.replicas} <= {*target}:\n"
+    "        return state\n"
+    "    leaving = holders.difference(target)\n"
+    "    if leaving and len(isr) < max(1, min(situation.min_isr, len(target))):\n"
+)
+#: A successor of the leader that is not in sync is refused on these grounds.
+_NOT_IN_SYNC = "    if node_id not in state.isr:\n"
 
 BUGS = (
     Bug(
@@ -300,6 +316,50 @@ BUGS = (
         "header.base_offset < end and not header.records_count and",
         "header.base_offset < 0 and",
         ("tests/unit/storage/test_copying.py",),
+    ),
+    Bug(
+        "replicas go before those that come have caught up",
+        REASSIGNMENT,
+        _ENOUGH_STAY,
+        _ENOUGH_STAY.replace("not added <= {*state.isr}", "len(added) > len(target)").replace(
+            "max(1, min(situation.min_isr, len(target)))", "1"
+        ),
+        faults="reassign,transfer",
+        found_as="moved-away-early",
+    ),
+    Bug(
+        "a drained node goes while too few of those that stay are in sync",
+        REASSIGNMENT,
+        _ENOUGH_STAY,
+        _ENOUGH_STAY.replace("max(1, min(situation.min_isr, len(target)))", "1"),
+        faults="drain,kill",
+        found_as="moved-away-early",
+    ),
+    Bug(
+        "leadership is handed to who is not in sync",
+        "logd/metadata/partitions.py",
+        _NOT_IN_SYNC,
+        "    if node_id not in state.replicas:\n",
+        faults="transfer,power_loss,isolate",
+        found_as=LOST,
+        seeds="3:6",
+    ),
+    Bug(
+        "a damaged copy is eligible still",
+        DAMAGE,
+        "        eligible=tuple(node for node in state.eligible if node != node_id),\n",
+        "        eligible=state.eligible,\n",
+        faults="damage,kill_leader",
+        found_as=f"damaged-counts|{LOST}",
+        seeds="1:4",
+    ),
+    Bug(
+        "a damaged copy goes on where it ended, in a cluster",
+        FETCHER,
+        "        if not view.damage:\n",
+        "        if view is not None:\n",
+        faults="damage",
+        found_as=LOST,
     ),
 )
 

@@ -17,7 +17,7 @@ from tests.sim.replicas.simulation import run_seed
 from tests.sim.simulation import Outcome
 
 #: Fewer seeds than this need not reach every state.
-SEEDS_FOR_COVERAGE = 24
+SEEDS_FOR_COVERAGE = 36
 SEEDS = range(int(os.environ.get("LOGD_REPLICA_SEEDS", str(SEEDS_FOR_COVERAGE))))
 
 # One worker runs them all, so that the last test can add up what they reached.

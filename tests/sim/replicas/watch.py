@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 from logd_proto.v1 import log_pb2
 from logd_wire.errors import ErrorCode
@@ -16,9 +16,8 @@ from logd_wire.errors import ErrorCode
 from logd.model.ids import TopicId, TopicPartitionId
 from logd.testing.network import SimConnection
 from logd.testing.process import SimProcess
-from logd.testing.rng import SimRng
 from tests.sim.coverage import Sometimes
-from tests.sim.watch import PRODUCE, after_power_loss, holds
+from tests.sim.watch import PRODUCE, survives_power_loss
 
 MIN_ISR = 2
 
@@ -29,18 +28,16 @@ class ReplicaWatch:
     def __init__(
         self,
         processes: Mapping[int, SimProcess],
-        rng: SimRng,
         sometimes: Sometimes,
         now: Callable[[], float],
         *,
-        sample: float,
+        damaged: Container[tuple[int, TopicPartitionId]],
     ) -> None:
         self._processes = processes
         self._by_address = {process.address: process for process in processes.values()}
-        self._rng = rng
         self._sometimes = sometimes
         self._now = now
-        self._sample = sample
+        self._damaged = damaged
         self._pending: dict[tuple[int, int], log_pb2.ProduceBatch] = {}
         self._leaders: dict[tuple[bytes, int, int], str] = {}
         self.acks = 0
@@ -93,10 +90,11 @@ class ReplicaWatch:
         isr = found.state.isr
         if len(isr) < MIN_ISR:
             self.violations.append(f"ack-below-min: {where}, in sync are {isr}")
-        if not self._rng.chance(self._sample):
-            return
         self.checked += 1
         for node_id in isr:
-            survivor = after_power_loss(self._processes[node_id].files)
-            if not holds(survivor, batch, result.base_offset):
+            files = self._processes[node_id].files
+            # In front of the batch in its file there may be bytes that went bad.
+            if (node_id, key) not in self._damaged and not survives_power_loss(
+                files, batch, result.base_offset
+            ):
                 self.violations.append(f"ack-not-on-all: {where}, in sync {isr}, not on {node_id}")
