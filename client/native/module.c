@@ -140,8 +140,14 @@ static int speed_exec(PyObject *module)
     state->view_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &speed_view_spec, NULL);
     state->key_map_type =
         (PyTypeObject *)PyType_FromModuleAndSpec(module, &speed_key_map_spec, NULL);
+    state->receipt_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &speed_receipt_spec, NULL);
+    state->intake_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &speed_intake_spec, NULL);
     if (!state->builder_type || !state->iterator_type || !state->view_type
-        || !state->key_map_type || PyModule_AddType(module, state->key_map_type) < 0)
+        || !state->key_map_type || !state->receipt_type || !state->intake_type
+        || PyModule_AddType(module, state->key_map_type) < 0
+        || PyModule_AddType(module, state->receipt_type) < 0
+        || PyModule_AddType(module, state->intake_type) < 0)
         return -1;
     return PyModule_AddType(module, state->builder_type);
 }

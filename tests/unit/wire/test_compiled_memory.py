@@ -148,6 +148,19 @@ def _write_everything(codec: Any, records: list[WireRecord]) -> None:
     builder.close()
     outcome(builder.build, producer_id=1, producer_epoch=1, base_sequence=1)
     outcome(builder.build, producer_id=None)
+    _take_in(codec, values)
+
+
+def _take_in(codec: Any, values: list[bytes | None]) -> None:
+    intake, builder = codec.Intake(), codec.BatchBuilder(bytes_max=5_000)
+    intake.put(builder, builder)
+    made = [intake.add(value, codec.Receipt) for value in (*values, bytes(6_000), None, "text")]
+    outcome(intake.add, b"v", object)
+    outcome(intake.put, SHARED, None)
+    outcome(codec.Receipt, SHARED, 1)
+    intake.put(codec.BatchBuilder(), SHARED)
+    made.append(intake.add(b"v", codec.Receipt))
+    intake.put(None, made)
 
 
 def _everything(codec: Any, batches: list[bytes]) -> None:
@@ -188,6 +201,8 @@ def test_the_objects_that_are_shared_keep_their_counts() -> None:
         Row,
         WireRecord,
         speed.BatchBuilder,
+        speed.Receipt,
+        speed.Intake,
         Compression.NONE,
         lambda: 0,
     ]
