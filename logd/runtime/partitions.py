@@ -471,9 +471,10 @@ class Partitions:
             await self._fetcher.close()
         await self._marks.store(self.all())
         partitions = self.all()
-        # Queued together, so that the syncs share rounds.
+        # Queued together, so that they share rounds.
         for done in [self._driver.call(lambda: None, found, sync=True) for found in partitions]:
             await done
-        for found in partitions:
-            await self._driver.call(partial(found.log.close, clean=True))
+        closing = [self._driver.call(partial(found.log.close, clean=True)) for found in partitions]
+        for done in closing:
+            await done
         self._partitions.clear()
