@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from time import time_ns
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, overload
 
@@ -156,7 +157,7 @@ class Producer(Generic[K_contra, V_contra]):
         if key is partition is timestamp is None and headers is None and front.plain_values:
             # The most frequent case. Loaded first: a slot called at once takes longer.
             add = queues.add
-            delivery = add(value, Delivery)
+            delivery = add(value, Delivery, time_ns)
         if delivery is None:
             if front.full(queues):
                 self._wait_room()

@@ -146,10 +146,29 @@ static PyObject *intake_put(intake *self, PyObject *const *args, Py_ssize_t narg
     Py_RETURN_NONE;
 }
 
+/* Milliseconds since 1970 by a clock of nanoseconds; -1 with an error. The one of the machine is
+ * read without a call. */
+static int64_t now_ms(const speed_state *state, PyObject *time_ns)
+{
+    if (time_ns == state->time_ns) {
+        struct timespec now;
+        clock_gettime(CLOCK_REALTIME, &now);
+        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    }
+    PyObject *found = PyObject_CallNoArgs(time_ns);
+    if (found == NULL)
+        return -1;
+    long long ns = PyLong_AsLongLong(found);
+    Py_DECREF(found);
+    if (ns == -1 && PyErr_Occurred())
+        return -1;
+    return ns / 1000000 - (ns % 1000000 < 0);
+}
+
 static PyObject *intake_add(intake *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    if (nargs != 2) {
-        PyErr_Format(PyExc_TypeError, "add() takes 2 arguments, not %zd", nargs);
+    if (nargs != 3) {
+        PyErr_Format(PyExc_TypeError, "add() takes 3 arguments, not %zd", nargs);
         return NULL;
     }
     PyTypeObject *type = (PyTypeObject *)args[1];
@@ -159,14 +178,16 @@ static PyObject *intake_add(intake *self, PyObject *const *args, Py_ssize_t narg
     }
     if (self->builder == NULL || !PyBytes_CheckExact(args[0]))
         Py_RETURN_NONE;
-    /* Making the receipt may run the collector, and with it code that puts another builder here or
-     * adds to this one: it comes first, and what it is for is read behind it. */
+    /* Making the receipt may run the collector, and the clock may be anybody's: code that puts
+     * another builder here or adds to this one. Both come first, what they are for behind them. */
     receipt *made = (receipt *)type->tp_alloc(type, 0);
     if (made == NULL)
         return NULL;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    int64_t stamp = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    int64_t stamp = now_ms(self->state, args[2]);
+    if (stamp < 0 && PyErr_Occurred()) {
+        Py_DECREF(made);
+        return NULL;
+    }
     int64_t index = self->builder == NULL ? -1 : speed_builder_add(self->builder, stamp, args[0]);
     if (index < 0) {
         Py_DECREF(made);
@@ -185,7 +206,7 @@ static PyMethodDef intake_methods[] = {
      "put($self, builder, batch, /)\n--\n\n"
      "From now on add to `builder` (None: to nothing), which makes `batch`."},
     {"add", (PyCFunction)(void (*)(void))intake_add, METH_FASTCALL,
-     "add($self, value, receipt, /)\n--\n\n"
+     "add($self, value, receipt, time_ns, /)\n--\n\n"
      "Add a record that is only a value, of now; return its receipt, of the class `receipt`.\n\n"
      "None, and nothing was added: no builder is there or it is full, or the value is no bytes or\n"
      "too large."},

@@ -99,6 +99,7 @@ static int find_objects(PyObject *module, speed_state *state)
         {&state->pure_murmur2, "logd_wire.partitioner", "murmur2"},
         {&state->pure_partition_for_key, "logd_wire.partitioner", "partition_for_key"},
         {&state->urandom, "os", "urandom"},
+        {&state->time_ns, "time", "time_ns"},
     };
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
         *wanted[i].to = attribute(wanted[i].module_name, wanted[i].name);

@@ -54,6 +54,7 @@ typedef struct {
     PyObject *check_placed;
     PyObject *finish;
     PyObject *urandom;
+    PyObject *time_ns;
     PyObject *empty_tuple;
     PyObject *ignore; /* a callable that takes anything and returns None */
     PyTypeObject *builder_type;

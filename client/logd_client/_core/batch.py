@@ -191,13 +191,13 @@ class PartitionQueue:
 class TopicQueues:
     """One topic: a queue for each partition, and the sticky one for records without key.
 
-    `add(value, receipt)` is for records that are only a value: see `Intake.add`. What it adds is
-    charged for when the batch is closed, so up to a batch of a topic is not counted as used.
+    `add(value, receipt, time_ns)` is for records that are only a value: see `Intake.add`. What it
+    adds is charged for when the batch is closed: up to a batch of a topic is not counted as used.
     """
 
     __slots__ = ("_intake", "accumulator", "add", "available", "name", "queues", "sticky")
 
-    add: Callable[[object, type[R]], R | None]
+    add: Callable[[object, type[R], Callable[[], int]], R | None]
 
     def __init__(self, name: str, accumulator: Batching) -> None:
         self._intake = Intake()
@@ -218,9 +218,9 @@ class TopicQueues:
         With the lock held."""
         self._intake.put(None if batch is None else batch.builder, batch)
 
-    def _add_locked(self, value: object, receipt: type[R]) -> R | None:
+    def _add_locked(self, value: object, receipt: type[R], time_ns: Callable[[], int]) -> R | None:
         with self.accumulator.lock:
-            return self._intake.add(value, receipt)
+            return self._intake.add(value, receipt, time_ns)
 
 
 class Batching(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 from collections.abc import Iterable, Mapping, Sequence
+from time import time_ns
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, overload
 
@@ -158,7 +159,7 @@ class Producer(Generic[K_contra, V_contra]):
         if key is partition is timestamp is None and headers is None and front.plain_values:
             # The most frequent case. Loaded first: a slot called at once takes longer.
             add = queues.add
-            delivery = add(value, AsyncDelivery)
+            delivery = add(value, AsyncDelivery, time_ns)
         if delivery is None:
             if front.full(queues):
                 await self._wait_room()

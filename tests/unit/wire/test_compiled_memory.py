@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import sys
+import time
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -154,12 +155,16 @@ def _write_everything(codec: Any, records: list[WireRecord]) -> None:
 def _take_in(codec: Any, values: list[bytes | None]) -> None:
     intake, builder = codec.Intake(), codec.BatchBuilder(bytes_max=5_000)
     intake.put(builder, builder)
-    made = [intake.add(value, codec.Receipt) for value in (*values, bytes(6_000), None, "text")]
-    outcome(intake.add, b"v", object)
+    made = [
+        intake.add(value, codec.Receipt, time.time_ns)
+        for value in (*values, bytes(6_000), None, "text")
+    ]
+    outcome(intake.add, b"v", object, time.time_ns)
+    outcome(intake.add, b"v", codec.Receipt, str)
     outcome(intake.put, SHARED, None)
     outcome(codec.Receipt, SHARED, 1)
     intake.put(codec.BatchBuilder(), SHARED)
-    made.append(intake.add(b"v", codec.Receipt))
+    made.append(intake.add(b"v", codec.Receipt, lambda: NOW * 1_000_000))
     intake.put(None, made)
 
 

@@ -38,7 +38,7 @@ def test_a_value_becomes_a_record_of_now(codec: SimpleNamespace) -> None:
     handle, builder, intake = receipts_of(codec), codec.BatchBuilder(), codec.Intake()
     intake.put(builder, "batch")
     before = time.time_ns() // 1_000_000
-    made = [intake.add(value, handle) for value in (b"", b"one", bytes(5_000))]
+    made = [intake.add(value, handle, time.time_ns) for value in (b"", b"one", bytes(5_000))]
     after = time.time_ns() // 1_000_000
     assert [place(each) for each in made] == [("batch", 0), ("batch", 1), ("batch", 2)]
     assert {type(each) for each in made} == {handle}
@@ -48,6 +48,14 @@ def test_a_value_becomes_a_record_of_now(codec: SimpleNamespace) -> None:
     assert [record[2:] for record in records] == [
         (None, value, ()) for value in (b"", b"one", bytes(5_000))
     ]
+
+
+def test_the_clock_is_the_one_given(codec: SimpleNamespace) -> None:
+    handle, builder, intake = receipts_of(codec), codec.BatchBuilder(), codec.Intake()
+    intake.put(builder, "batch")
+    made = [intake.add(b"v", handle, lambda at=at: at) for at in (1_999_999, 5_000_000, 0)]
+    assert [each._timestamp_ms for each in made] == [1, 5, 0]
+    assert [record.timestamp for record in decode_batch(builder.build())] == [1, 5, 0]
 
 
 @given(
@@ -66,7 +74,7 @@ def test_both_take_the_same_values(
         handle, intake = receipts_of(codec), codec.Intake()
         builder = codec.BatchBuilder(compression, bytes_max)
         intake.put(builder, builder)
-        made = [intake.add(value, handle) for value in values]
+        made = [intake.add(value, handle, time.time_ns) for value in values]
         indices = [None if each is None else each._index for each in made]
         content = [record.value for record in decode_batch(builder.build())] if any(made) else []
         taken.append((indices, content, builder.size_estimate if not content else 0))
@@ -76,20 +84,20 @@ def test_both_take_the_same_values(
 
 def test_what_cannot_be_taken_is_left_to_others(codec: SimpleNamespace) -> None:
     handle, intake = receipts_of(codec), codec.Intake()
-    assert intake.add(b"nowhere", handle) is None
+    assert intake.add(b"nowhere", handle, time.time_ns) is None
     builder = codec.BatchBuilder()
     intake.put(builder, "batch")
     for value in (None, "text", 5, bytearray(b"b"), bytes(RECORD_BYTES_MAX + 1)):
-        assert intake.add(value, handle) is None
+        assert intake.add(value, handle, time.time_ns) is None
     assert builder.count == 0
-    assert intake.add(b"fits", handle) is not None
+    assert intake.add(b"fits", handle, time.time_ns) is not None
     builder.close()
-    assert intake.add(b"late", handle) is None
+    assert intake.add(b"late", handle, time.time_ns) is None
     following = codec.BatchBuilder()
     intake.put(following, "following")
-    assert place(intake.add(b"next", handle)) == ("following", 0)
+    assert place(intake.add(b"next", handle, time.time_ns)) == ("following", 0)
     intake.put(None, None)
-    assert intake.add(b"nowhere", handle) is None
+    assert intake.add(b"nowhere", handle, time.time_ns) is None
     assert (builder.count, following.count) == (1, 1)
 
 
@@ -101,7 +109,7 @@ def test_threads_lose_nothing_without_a_lock() -> None:
     found: list[list[int]] = []
 
     def send() -> None:
-        made = [intake.add(b"v", handle) for _ in range(5_000)]
+        made = [intake.add(b"v", handle, time.time_ns) for _ in range(5_000)]
         found.append([each._index for each in made])
 
     threads = [threading.Thread(target=send) for _ in range(4)]
@@ -126,7 +134,7 @@ def test_a_receipt_is_collected_with_the_error_that_leads_back_to_it(
         Batch(),
     )
     intake.put(builder, batch)
-    batch.error = [intake.add(b"v", handle)]
+    batch.error = [intake.add(b"v", handle, time.time_ns)]
     gone = weakref.ref(batch)
     intake.put(None, None)
     del batch
@@ -158,11 +166,14 @@ def test_the_compiled_one_takes_nothing_else() -> None:
     intake.put(speed.BatchBuilder(), None)
     for receipt in (object, int, 5, None):
         with pytest.raises(TypeError):
-            intake.add(b"v", receipt)
+            intake.add(b"v", receipt, time.time_ns)
     for call in (intake.put, intake.add):
         with pytest.raises(TypeError):
             call(b"v")
+    for clock in (None, lambda: "noon", lambda: 2**80):
+        with pytest.raises((TypeError, OverflowError)):
+            intake.add(b"v", speed.Receipt, clock)
     with pytest.raises(TypeError):
         speed.Receipt("batch")
     with pytest.raises(AttributeError):
-        intake.add(b"v", speed.Receipt)._index = 5
+        intake.add(b"v", speed.Receipt, time.time_ns)._index = 5
