@@ -67,8 +67,9 @@ sim: $(DEV) ## the simulation alone, SEEDS=0:100 (or the one that failed)
 bench: $(DEV) ## this project beside its peers, which it installs for itself, in about 12 minutes
 	$(BIN)/python -m bench
 
-bench-full: $(DEV) ## the same with every setting, for an hour or two
+bench-full: $(DEV) ## the same with every setting, for an hour or two, and what grows with size
 	$(BIN)/python -m bench --full
+	$(BIN)/python -m bench.growth
 
 proto: $(GENERATOR)/.ready ## generate client/logd_proto from proto/
 	$(GENERATOR)/bin/python tools/gen_proto.py

@@ -19,6 +19,7 @@ SPEED = Extension(
         "native/decode.c",
         "native/encode.c",
         "native/filter.c",
+        "native/intake.c",
         "native/keymap.c",
         "native/module.c",
     ],

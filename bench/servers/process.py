@@ -78,12 +78,25 @@ class Processes:
         groups = {process.pid for process, _ in self._running}
         return sum(_cpu_of_groups(groups)) / _TICKS
 
-    def stop(self) -> None:
-        """SIGTERM to each, SIGKILL to what is still there after a while."""
+    def resident_bytes(self) -> int:
+        """Memory of the processes that were started, without their children."""
+        pages = 0
+        for process, _ in self._running:
+            pages += int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def kill(self) -> None:
+        """SIGKILL to all, at once."""
+        for process, _ in self._running:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def stop(self, seconds: float = _STOP_SECONDS) -> None:
+        """SIGTERM to each, SIGKILL to what is still there after so long."""
         for process, _ in self._running:
             if process.poll() is None:
                 process.terminate()
-        deadline = time.monotonic() + _STOP_SECONDS
+        deadline = time.monotonic() + seconds
         for process, _ in reversed(self._running):
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
+from logd_wire import Receipt
 from logd_wire.errors import (
     LogdError,
     TimeoutError,
@@ -18,6 +20,8 @@ from logd_client.values import RecordMetadata
 
 if TYPE_CHECKING:
     from logd_client._core.batch import ProducerBatch
+
+logger = logging.getLogger("logd.client.producer")
 
 #: Called once with (error, metadata), one of them None, as confluent-kafka does.
 OnDelivery = Callable[[LogdError | None, RecordMetadata | None], object]
@@ -36,15 +40,12 @@ def metadata_of(batch: ProducerBatch, index: int, timestamp_ms: int) -> RecordMe
     )
 
 
-class DeliveryHandle:
+class DeliveryHandle(Receipt):
     """What both kinds of handles share."""
 
-    __slots__ = ("_batch", "_index", "_timestamp_ms")
+    __slots__ = ()
 
-    def __init__(self, batch: ProducerBatch, index: int, timestamp_ms: int) -> None:
-        self._batch = batch
-        self._index = index
-        self._timestamp_ms = timestamp_ms
+    _batch: ProducerBatch
 
     def done(self) -> bool:
         """Whether the record's fate is known (acks=0: whether it was sent)."""
@@ -61,6 +62,23 @@ class DeliveryHandle:
         if batch.error is not None:
             raise batch.error
         return metadata_of(batch, self._index, self._timestamp_ms)
+
+
+def report(callback: OnDelivery, handle: DeliveryHandle) -> None:
+    """Have `callback` called with the outcome of one record, on the I/O thread."""
+    index, stamp = handle._index, handle._timestamp_ms
+
+    def done(batch: ProducerBatch) -> None:
+        try:
+            if batch.error is not None:
+                callback(batch.error, None)
+            else:
+                callback(None, metadata_of(batch, index, stamp))
+        except Exception:
+            logger.exception("an on_delivery callback failed")
+
+    batch = handle._batch
+    batch.add_done_callback(done, batch.queue.topic.accumulator.lock)
 
 
 class Delivery(DeliveryHandle):

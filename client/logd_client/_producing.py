@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,18 +10,14 @@ from typing import Any, Final, NoReturn
 from logd_wire import Headers
 from logd_wire.errors import ConfigError
 
-from logd_client import _fork
 from logd_client._config import cluster_config, producer_config
 from logd_client._core.accumulator import queue_for
-from logd_client._core.batch import ATOMIC_APPENDS, ProducerBatch, TopicQueues
-from logd_client._delivery import OnDelivery, metadata_of
+from logd_client._core.batch import ProducerBatch, TopicQueues
 from logd_client._engine.producer import ProducerEngine
 from logd_client._io_thread import IoThread
 from logd_client._runtime import Environment, Life
 from logd_client.serializers import plain_bytes, serialized, wire_headers
 from logd_client.values import HeadersLike, ProducerRecord, Time, time_to_ms
-
-logger = logging.getLogger("logd.client.producer")
 
 #: Records of one `send_many` that are appended without letting go of the lock.
 CHUNK_RECORDS: Final = 512
@@ -60,8 +55,8 @@ class Front:
         self.partitioner = partitioner
         self._key_serializer = key_serializer
         self._value_serializer = value_serializer
+        #: A value of bytes is a record as it is, and may go to the sticky partition.
         self.plain_values = value_serializer is None and partitioner is None
-        self._unlocked = self.plain_values and ATOMIC_APPENDS
         lock = threading.Lock()
         self.lock = lock
 
@@ -86,11 +81,6 @@ class Front:
         engine = self.life.use()
         self.topics = engine.accumulator.topics
         return engine
-
-    @property
-    def usable(self) -> bool:
-        """The cheap half of `use`: false before the first use, after a fork and after the end."""
-        return self.life.generation == _fork.current.number
 
     def full(self, topic: TopicQueues) -> bool:
         return topic.accumulator.used_bytes >= self.buffer_bytes
@@ -121,20 +111,6 @@ class Front:
         timestamp: Time | None,
     ) -> tuple[ProducerBatch, int, int]:
         """Append one record; return its batch, its index there, and its time."""
-        if (
-            self._unlocked
-            and value.__class__ is bytes
-            and key is partition is timestamp is None
-            and not headers
-            and (sticky := topic.sticky) is not None
-            and (batch := sticky.open) is not None
-        ):
-            # The most frequent case. Taking the lock would cost a fifth of a `send`; it is charged
-            # for when the batch is closed, so up to a batch of a topic is not counted as used.
-            stamp = time.time_ns() // 1_000_000
-            index = batch.append(stamp, None, value, ())
-            if index >= 0:
-                return batch, index, stamp
         if value.__class__ is not bytes or self._value_serializer is not None:
             value = self.value_bytes(value)
         queue = None
@@ -180,20 +156,6 @@ class Front:
             else:
                 found.append((batch, index, 1))
         return found, stamps
-
-    def report(self, callback: OnDelivery, batch: ProducerBatch, index: int, stamp: int) -> None:
-        """Have `callback` called with the outcome of one record, on the I/O thread."""
-
-        def done(_: ProducerBatch) -> None:
-            try:
-                if batch.error is not None:
-                    callback(batch.error, None)
-                else:
-                    callback(None, metadata_of(batch, index, stamp))
-            except Exception:
-                logger.exception("an on_delivery callback failed")
-
-        batch.add_done_callback(done, self.lock)
 
 
 def chunks_of(values: Iterable[object]) -> Iterable[Sequence[object]]:

@@ -16,7 +16,7 @@ CODEC_VARIABLE: Final = "LOGD_CODEC"
 
 
 #: What an extension of today has and one of before has not.
-_NEWEST_NAME: Final = "decode_rows"
+_NEWEST_NAME: Final = "Intake"
 
 
 def _chosen(wanted: str) -> str:
@@ -55,12 +55,15 @@ if TYPE_CHECKING or CODEC == "pure":
     )
     from logd_wire._pure_encode import BatchBuilder, encode_batch
     from logd_wire._pure_filter import filter_batch
+    from logd_wire._pure_intake import Intake, Receipt
     from logd_wire._pure_keymap import KeyMap
     from logd_wire.partitioner import murmur2, partition_for_key
 else:
     from logd_wire._speed import (
         BatchBuilder,
+        Intake,
         KeyMap,
+        Receipt,
         decode_batch,
         decode_records,
         decode_rows,
@@ -75,7 +78,9 @@ else:
 __all__ = [
     "CODEC",
     "BatchBuilder",
+    "Intake",
     "KeyMap",
+    "Receipt",
     "decode_batch",
     "decode_records",
     "decode_rows",

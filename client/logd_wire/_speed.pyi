@@ -8,6 +8,8 @@ from logd_wire._pure_decode import iter_records as iter_records
 from logd_wire._pure_encode import BatchBuilder as BatchBuilder
 from logd_wire._pure_encode import encode_batch as encode_batch
 from logd_wire._pure_filter import filter_batch as filter_batch
+from logd_wire._pure_intake import Intake as Intake
+from logd_wire._pure_intake import Receipt as Receipt
 from logd_wire._pure_keymap import KeyMap as KeyMap
 from logd_wire.partitioner import murmur2 as murmur2
 from logd_wire.partitioner import partition_for_key as partition_for_key

@@ -548,14 +548,15 @@ static void builder_dealloc(builder *self)
     Py_DECREF(type);
 }
 
-static PyObject *builder_added(builder *self, int64_t timestamp)
+/* Counts a record whose bytes are there; returns its index. */
+static int64_t builder_added(builder *self, int64_t timestamp)
 {
     if (self->count == 0)
         self->base_timestamp = self->max_timestamp = timestamp;
     else if (timestamp > self->max_timestamp)
         self->max_timestamp = timestamp;
     self->size_estimate = FIXED_BYTES + (int64_t)self->area.size;
-    return PyLong_FromLongLong(self->count++);
+    return self->count++;
 }
 
 static int builder_is_full(const builder *self, size_t more)
@@ -587,13 +588,35 @@ static PyObject *builder_append_any(builder *self, PyObject *const *slots)
         else if (builder_is_full(self, (size_t)PyBytes_GET_SIZE(bytes)))
             index = PyLong_FromLong(-1);
         else if (append_bytes(&self->area, bytes) == 0)
-            index = builder_added(self, timestamp);
+            index = PyLong_FromLongLong(builder_added(self, timestamp));
     }
     Py_XDECREF(zero);
     Py_XDECREF(record);
     Py_XDECREF(base);
     Py_XDECREF(made);
     return index;
+}
+
+/* Adds a record that was looked at; returns its index, -1: full, -2: MemoryError. */
+static int64_t builder_append_plain(builder *self, int64_t timestamp, const content *record)
+{
+    uint64_t time = self->count == 0 ? 0 : zigzag(timestamp - self->base_timestamp);
+    uint64_t offset = (uint64_t)self->count << 1;
+    size_t size = body_size(record, time, offset);
+    if (builder_is_full(self, varint_size(size << 1) + size))
+        return -1;
+    if (append_record(&self->area, record, time, offset, size) < 0)
+        return -2;
+    return builder_added(self, timestamp);
+}
+
+int64_t speed_builder_add(PyObject *object, int64_t timestamp, PyObject *value)
+{
+    builder *self = (builder *)object;
+    content record;
+    if (timestamp < -1 || !look_at(self->state, Py_None, value, NULL, &record))
+        return -1;
+    return builder_append_plain(self, timestamp, &record);
 }
 
 static PyObject *builder_append(builder *self, PyObject *const *args, Py_ssize_t nargs,
@@ -614,14 +637,8 @@ static PyObject *builder_append(builder *self, PyObject *const *args, Py_ssize_t
         PyObject *all[4] = {args[0], args[1], args[2], headers};
         return builder_append_any(self, all);
     }
-    uint64_t time = self->count == 0 ? 0 : zigzag(timestamp - self->base_timestamp);
-    uint64_t offset = (uint64_t)self->count << 1;
-    size_t size = body_size(&record, time, offset);
-    if (builder_is_full(self, varint_size(size << 1) + size))
-        return PyLong_FromLong(-1);
-    if (append_record(&self->area, &record, time, offset, size) < 0)
-        return NULL;
-    return builder_added(self, timestamp);
+    int64_t index = builder_append_plain(self, timestamp, &record);
+    return index < -1 ? NULL : PyLong_FromLongLong(index);
 }
 
 static PyObject *builder_extend(builder *self, PyObject *const *args, Py_ssize_t nargs)

@@ -99,6 +99,7 @@ static int find_objects(PyObject *module, speed_state *state)
         {&state->pure_murmur2, "logd_wire.partitioner", "murmur2"},
         {&state->pure_partition_for_key, "logd_wire.partitioner", "partition_for_key"},
         {&state->urandom, "os", "urandom"},
+        {&state->time_ns, "time", "time_ns"},
     };
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
         *wanted[i].to = attribute(wanted[i].module_name, wanted[i].name);
@@ -140,8 +141,14 @@ static int speed_exec(PyObject *module)
     state->view_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &speed_view_spec, NULL);
     state->key_map_type =
         (PyTypeObject *)PyType_FromModuleAndSpec(module, &speed_key_map_spec, NULL);
+    state->receipt_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &speed_receipt_spec, NULL);
+    state->intake_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &speed_intake_spec, NULL);
     if (!state->builder_type || !state->iterator_type || !state->view_type
-        || !state->key_map_type || PyModule_AddType(module, state->key_map_type) < 0)
+        || !state->key_map_type || !state->receipt_type || !state->intake_type
+        || PyModule_AddType(module, state->key_map_type) < 0
+        || PyModule_AddType(module, state->receipt_type) < 0
+        || PyModule_AddType(module, state->intake_type) < 0)
         return -1;
     return PyModule_AddType(module, state->builder_type);
 }

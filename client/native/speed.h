@@ -1,10 +1,10 @@
 /* The compiled batch codec: what its parts share.
  *
- * encode.c makes batches, decode.c reads and filter.c thins them, keymap.c remembers keys for the
- * cleaner, module.c is what Python sees. The Python modules `_pure_*` are the definition. Whatever
- * is out of the ordinary (a bad batch, a field out of range, an odd type, compression) is handed to
- * them, so errors and their words exist once; the code here has to notice it, and never reads or
- * writes a byte too far.
+ * encode.c makes batches, intake.c hands it the values of a producer, decode.c reads and filter.c
+ * thins them, keymap.c remembers keys for the cleaner, module.c is what Python sees. The Python
+ * modules `_pure_*` are the definition. Whatever is out of the ordinary (a bad batch, a field out
+ * of range, an odd type, compression) is handed to them, so errors and their words exist once; the
+ * code here has to notice it, and never reads or writes a byte too far.
  */
 #ifndef LOGD_SPEED_H
 #define LOGD_SPEED_H
@@ -54,9 +54,12 @@ typedef struct {
     PyObject *check_placed;
     PyObject *finish;
     PyObject *urandom;
+    PyObject *time_ns;
     PyObject *empty_tuple;
     PyObject *ignore; /* a callable that takes anything and returns None */
     PyTypeObject *builder_type;
+    PyTypeObject *receipt_type;
+    PyTypeObject *intake_type;
     PyTypeObject *iterator_type;
     PyTypeObject *view_type;
     PyTypeObject *key_map_type;
@@ -150,8 +153,15 @@ PyObject *speed_filter_batch(PyObject *module, PyObject *const *args, Py_ssize_t
 /* keymap.c */
 extern PyType_Spec speed_key_map_spec;
 
+/* intake.c */
+extern PyType_Spec speed_receipt_spec;
+extern PyType_Spec speed_intake_spec;
+
 /* encode.c */
 extern PyType_Spec speed_builder_spec;
+/* Adds a record of nothing but `value`, which is bytes, to a builder; returns its index, -1: full,
+ * or no record may be like this, -2: MemoryError. */
+int64_t speed_builder_add(PyObject *builder, int64_t timestamp, PyObject *value);
 PyObject *speed_encode_batch(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                              PyObject *kwnames);
 PyObject *speed_murmur2(PyObject *module, PyObject *data);

@@ -21,6 +21,7 @@ from tests.support.planting import first_failed, plant_in, report
 TESTS = (
     "tests/unit/wire/test_compiled.py",
     "tests/unit/wire/test_filter.py",
+    "tests/unit/wire/test_intake.py",
     "tests/unit/wire/test_compiled_memory.py",
 )
 
@@ -252,6 +253,39 @@ MUTANTS = (
         "encode",
         "(uint32_t)data[at] << 8 * (at - whole);",
         "(uint32_t)data[at] << 8 * (size - 1 - at);",
+    ),
+    # what is taken in
+    Mutant(
+        "receipt-borrows-its-batch",
+        "intake",
+        "    made->batch = Py_NewRef(self->batch);",
+        "    made->batch = self->batch;",
+    ),
+    Mutant(
+        "receipt-of-any-class",
+        "intake",
+        "if (!PyType_Check(args[1]) || !PyType_IsSubtype(type, self->state->receipt_type)) {",
+        "if (!PyType_Check(args[1])) {",
+    ),
+    Mutant(
+        "taken-in-by-any-builder",
+        "intake",
+        "    if (builder != NULL && !Py_IS_TYPE(builder, self->state->builder_type)) {",
+        "    if (builder == NULL && args[0] != Py_None) {",
+    ),
+    Mutant(
+        "receipt-of-what-is-refused",
+        "intake",
+        "    if (index < 0) {\n        Py_DECREF(made);",
+        "    if (index < -1) {\n        Py_DECREF(made);",
+    ),
+    Mutant(
+        "receipt-leads-nowhere-for-the-collector",
+        "intake",
+        "static int receipt_traverse(receipt *self, visitproc visit, void *arg)\n{\n"
+        "    Py_VISIT(Py_TYPE(self));\n    Py_VISIT(self->batch);",
+        "static int receipt_traverse(receipt *self, visitproc visit, void *arg)\n{\n"
+        "    Py_VISIT(Py_TYPE(self));",
     ),
 )
 

@@ -145,6 +145,8 @@ class Accumulator:
         batch.charged_bytes = RECORD_OVERHEAD_BYTES + len(value or b"") + len(key or b"")
         self.used_bytes += batch.charged_bytes
         queue.open = batch
+        if queue is queue.topic.sticky:
+            self._open_intake(queue)
         self.by_age.append(batch)
         self.attend(queue)
         return batch, index
@@ -153,7 +155,12 @@ class Accumulator:
         current = topic.sticky.partition if topic.sticky is not None else -1
         chosen = next_sticky(current, topic.available, topic.partitions, self._rng)
         topic.sticky = topic.queues[chosen]
+        self._open_intake(topic.sticky)
         return topic.sticky
+
+    def _open_intake(self, sticky: PartitionQueue) -> None:
+        """Values alone go to the open batch of `sticky`; while there is no room, by `append`."""
+        sticky.topic.take_in(sticky.open if self.has_room() else None)
 
     def has_room(self) -> bool:
         """Whether one more record may be taken."""
@@ -185,15 +192,18 @@ class Accumulator:
         batch = queue.open
         assert batch is not None and batch.builder is not None
         batch.count = batch.builder.close()
-        # What `append_now` added is charged here at the latest.
+        # What the intake added is charged here.
         charged = batch.builder.size_estimate + batch.count * RECORD_OVERHEAD_BYTES
         self.used_bytes += charged - batch.charged_bytes
         batch.charged_bytes = charged
         queue.open = None
         queue.urgent = False
         queue.closed.append(batch)
-        if queue.topic.sticky is queue and queue.topic.partitions > 1:
-            self._move_sticky(queue.topic)
+        if queue.topic.sticky is queue:
+            if queue.topic.partitions > 1:
+                self._move_sticky(queue.topic)
+            else:
+                queue.topic.take_in(None)
         self.attend(queue)
 
     def set_partitions(self, name: str, partitions: int, available: Sequence[int]) -> TopicQueues:

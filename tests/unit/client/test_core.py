@@ -22,7 +22,14 @@ from logd_client._core.metadata import (
 from logd_client._core.partitioner import next_sticky
 from logd_client._core.ports import FreeLock
 from logd_client.values import NodeInfo
-from logd_wire import BatchBuilder, Compression, decode_batch, partition_for_key, verify_batch
+from logd_wire import (
+    BatchBuilder,
+    Compression,
+    Receipt,
+    decode_batch,
+    partition_for_key,
+    verify_batch,
+)
 from logd_wire.errors import RecordTooLargeError, UnknownTopicError
 
 
@@ -71,6 +78,41 @@ def test_who_found_a_batch_open_just_before_it_was_closed_comes_too_late() -> No
     assert append(0, None, b"second", ()) == -1
     assert batch.count == 1
     assert [record.value for record in decode_batch(batch.encode())] == [b"first"]
+
+
+def test_values_are_taken_in_by_the_open_batch_of_the_sticky_partition() -> None:
+    made, _ = accumulator(partitions=2, batch_bytes=1_000)
+    topic = made.topics["t"]
+    assert topic.add(b"nothing is open", Receipt, lambda: 0) is None
+    first, index = made.append(topic, None, 0, None, b"v", ())
+    assert index == 0
+    taken = topic.add(b"v", Receipt, lambda: 0)
+    assert taken is not None and (taken._batch, taken._index) == (first, 1)
+    made.take_work()
+    made.close(first.queue)
+    assert made.used_bytes == first.charged_bytes >= 2 * 41
+    assert topic.add(b"the sticky partition moved on", Receipt, lambda: 0) is None
+    # What opened the batch does not matter, if it is that of the sticky partition.
+    sticky = topic.sticky
+    second, _ = made.append(topic, sticky, 0, b"key", b"v", ())
+    made.append(topic, first.queue, 0, b"key", b"another partition", ())
+    taken = topic.add(b"v", Receipt, lambda: 0)
+    assert taken is not None and (taken._batch, taken._index) == (second, 1)
+
+
+def test_one_partition_takes_nothing_in_between_two_batches() -> None:
+    made, _ = accumulator()
+    topic = made.topics["t"]
+    made.append(topic, None, 0, None, b"v", ())
+    made.close(topic.queues[0])
+    assert topic.add(b"v", Receipt, lambda: 0) is None
+
+
+def test_nothing_is_taken_in_while_there_is_no_room() -> None:
+    made, _ = accumulator(buffer_bytes=100)
+    topic = made.topics["t"]
+    made.append(topic, None, 0, None, bytes(100), ())
+    assert topic.add(b"v", Receipt, lambda: 0) is None
 
 
 def test_records_without_key_fill_a_batch_and_then_move_on() -> None:

@@ -9,7 +9,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from logd_wire import _pure_decode, _pure_encode, _pure_filter, _pure_keymap, partitioner
+from logd_wire import (
+    _pure_decode,
+    _pure_encode,
+    _pure_filter,
+    _pure_intake,
+    _pure_keymap,
+    partitioner,
+)
 from logd_wire.errors import LogdError
 
 NAMES = (
@@ -18,7 +25,9 @@ NAMES = (
     "decode_records",
     "decode_rows",
     "encode_batch",
+    "Intake",
     "KeyMap",
+    "Receipt",
     "filter_batch",
     "iter_keys",
     "iter_records",
@@ -34,7 +43,7 @@ def _codec(*modules: Any) -> SimpleNamespace:
     return SimpleNamespace(**found)
 
 
-PURE = _codec(_pure_decode, _pure_encode, _pure_filter, _pure_keymap, partitioner)
+PURE = _codec(_pure_decode, _pure_encode, _pure_filter, _pure_intake, _pure_keymap, partitioner)
 
 try:
     SPEED: SimpleNamespace | None = _codec(importlib.import_module("logd_wire._speed"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import sys
+import time
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -148,6 +149,23 @@ def _write_everything(codec: Any, records: list[WireRecord]) -> None:
     builder.close()
     outcome(builder.build, producer_id=1, producer_epoch=1, base_sequence=1)
     outcome(builder.build, producer_id=None)
+    _take_in(codec, values)
+
+
+def _take_in(codec: Any, values: list[bytes | None]) -> None:
+    intake, builder = codec.Intake(), codec.BatchBuilder(bytes_max=5_000)
+    intake.put(builder, builder)
+    made = [
+        intake.add(value, codec.Receipt, time.time_ns)
+        for value in (*values, bytes(6_000), None, "text")
+    ]
+    outcome(intake.add, b"v", object, time.time_ns)
+    outcome(intake.add, b"v", codec.Receipt, str)
+    outcome(intake.put, SHARED, None)
+    outcome(codec.Receipt, SHARED, 1)
+    intake.put(codec.BatchBuilder(), SHARED)
+    made.append(intake.add(b"v", codec.Receipt, lambda: NOW * 1_000_000))
+    intake.put(None, made)
 
 
 def _everything(codec: Any, batches: list[bytes]) -> None:
@@ -188,6 +206,8 @@ def test_the_objects_that_are_shared_keep_their_counts() -> None:
         Row,
         WireRecord,
         speed.BatchBuilder,
+        speed.Receipt,
+        speed.Intake,
         Compression.NONE,
         lambda: 0,
     ]
