@@ -14,6 +14,7 @@ from logd_wire.errors import (
     ConfigError,
     DataLossError,
     LogdError,
+    NotLeaderError,
     ShuttingDownError,
     UnknownTopicError,
 )
@@ -223,7 +224,7 @@ async def test_a_full_disk_at_an_unclean_start_stops_no_node() -> None:
     async with node_on(files, **flags) as node:
         broker = node.broker
         assert await put(broker, "orders", b"other", partition=1) >= 0
-        with pytest.raises(UnknownTopicError) as caught:
+        with pytest.raises(NotLeaderError, match="orders-0 is not open on this node yet") as caught:
             await put(broker, "orders", b"y")
         assert caught.value.retriable
         files.capacity = 64 << 20
