@@ -40,7 +40,7 @@ from logd.consensus.messages import InstallSnapshot, Message
 from logd.model.ids import NO_NODE, LogIndex, NodeId, Term
 from logd.runtime.log_member import LogMember, SnapshotMachine
 from logd.runtime.peers import ChunkTaken, PeerTransport, SnapshotChunk
-from logd.runtime.pending import Pending, lost
+from logd.runtime.pending import Pending, led_no_more, lost
 from logd.runtime.ports import Clock, Disk, Rng, Spawn, Task
 from logd.runtime.quorum_view import StoredEntry
 from logd.runtime.raft_reading import read_view
@@ -365,7 +365,7 @@ class ConsensusDriver:
         for read in ready.reads:
             self._pending.confirmed(read.context, read.index)
         for context in ready.reads_failed:
-            self._pending.not_confirmed(context, self._not_leader())
+            self._pending.not_confirmed(context, led_no_more(self._core.leader_id))
         return True
 
     def _send(self, messages: Sequence[Message]) -> None:
@@ -411,7 +411,7 @@ class ConsensusDriver:
 
     async def _beside(self, saving: asyncio.Future[None]) -> None:
         """Wait for a save, and say and hear what does not depend on it."""
-        saving.add_done_callback(lambda _: self._wake.set())
+        saving.add_done_callback(self._has_saved)
         self._is_saving = True
         while not saving.done():
             await self._pause()
@@ -419,6 +419,12 @@ class ConsensusDriver:
             self._send(self._core.take_messages_now())
         self._is_saving = False
         await saving
+
+    def _has_saved(self, saving: asyncio.Future[None]) -> None:
+        # Its error is looked at even if the loop has been ended meanwhile.
+        if not saving.cancelled():
+            saving.exception()
+        self._wake.set()
 
     def _fail(self, error: Exception) -> None:
         """The disk failed: whatever waits may or may not be on it."""
@@ -457,16 +463,6 @@ class ConsensusDriver:
         if before is not None and before[0] is Role.LEADER and now[:2] != before[:2]:
             self._pending.fail_proposals(lost("this node does not lead any more"))
         self._machine.on_role(core.role, core.term, core.leader_id)
-
-    def _not_leader(self) -> NotLeaderError:
-        error = NotLeaderError(
-            f"node {self._member.identity.node_id} does not lead the metadata log any more",
-            hint="try again in a moment",
-            code=ErrorCode.NOT_CONTROLLER,
-        )
-        leader_id = self._core.leader_id
-        error.leader_id = NO_NODE if leader_id is None else leader_id
-        return error
 
     # --- snapshots of our own ----------------------------------------------------------------
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any, TypeVar
 
-from logd_wire.errors import LogdError, OutcomeUnknownError
+from logd_wire.errors import ErrorCode, LogdError, NotLeaderError, OutcomeUnknownError
 
 from logd.consensus import Committed, Entry
-from logd.model.ids import LogIndex, Term
+from logd.model.ids import NO_NODE, LogIndex, NodeId, Term
 from logd.runtime.signal import Level, within
 
 T = TypeVar("T")
@@ -117,3 +117,14 @@ def lost(why: str) -> OutcomeUnknownError:
         f"it is not known whether the metadata log took the change: {why}",
         hint="look before you try again",
     )
+
+
+def led_no_more(leader_id: NodeId | None) -> NotLeaderError:
+    """What is told of a read that was begun while this node led. `leader_id`: who does now."""
+    error = NotLeaderError(
+        "this node does not lead the metadata log any more",
+        hint="try again in a moment",
+        code=ErrorCode.NOT_CONTROLLER,
+    )
+    error.leader_id = NO_NODE if leader_id is None else leader_id
+    return error

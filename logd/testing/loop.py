@@ -120,7 +120,10 @@ class VirtualLoop(BaseEventLoop):
             raise DeadlockError(f"deadlock at {self._now:.6f} s\n{describe_tasks(self)}")
         moment = self._now + SAME_MOMENT_S
         while timers and timers[0][0] <= moment:
-            ready.append(heapq.heappop(timers)[2])
+            when, _, timer = heapq.heappop(timers)
+            # No timer goes off early: whoever finds that it did would set it again, for ever.
+            self._now = max(self._now, when)
+            ready.append(timer)
         # What these call is for the next turn.
         for _ in range(len(ready)):
             handle = ready.popleft()

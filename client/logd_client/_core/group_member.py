@@ -7,8 +7,9 @@ until there is news; it does not wait for that one when something comes up.
 `held` is what it has not given up: what is taken away stays in it until `given_up`, and each full
 heartbeat says so. Nothing of it may be delivered at or after `deadline_ms`: a session after the
 last answered heartbeat was *sent*, or the rebalance timeout after it was first said that something
-is being given up, and it still is. The coordinator's own clocks for this member started later, so
-it gives nothing of this to anybody else before.
+is being given up, until the coordinator has answered that it no longer is: one that did not hear so
+takes everything. The coordinator's own clocks for this member started later, so it gives nothing of
+this to anybody else before.
 
 No clock and no I/O: times are monotonic milliseconds, handed in.
 """
@@ -188,8 +189,6 @@ class GroupMember:
         for partition in partitions:
             self.held.pop(partition, None)
             self._giving_up.discard(partition)
-        if not self._giving_up:
-            self._give_up_by_ms = math.inf
         self._beat_at_ms = now_ms
         # It may have come back meanwhile.
         return self._reconcile() if self.phase is Phase.STABLE else []
@@ -209,10 +208,12 @@ class GroupMember:
             return []
         why = f"the coordinator was not heard for {self.session_ms / 1000:g} s (session_timeout_ms)"
         if now_ms < self._heard_until_ms:
-            why = (
-                f"the application was not done with what goes within {self._rebalance_ms / 1000:g} "
-                "s (rebalance_timeout_ms)"
+            what = (
+                "the application was not done with what goes"
+                if self._giving_up
+                else "the coordinator did not hear that the application is done with what goes"
             )
+            why = f"{what} within {self._rebalance_ms / 1000:g} s (rebalance_timeout_ms)"
         return self._rejoin(now_ms, now_ms, why)
 
     def next_beat(self, now_ms: float) -> Beat | None:
@@ -269,10 +270,7 @@ class GroupMember:
         if self.phase is Phase.JOINING:
             self.phase = Phase.STABLE
             self._target = frozenset()
-        if beat.subscription is not None:
-            self._said_subscription = beat.subscription
-        if beat.owned is not None:
-            self._said_owned = beat.owned
+        self._was_told(beat)
         if answer.epoch != self.epoch:
             # What was said under another epoch is not counted under this one.
             self._said_subscription = self._said_owned = None
@@ -290,6 +288,15 @@ class GroupMember:
         else:
             self._beat_at_ms = now_ms + answer.interval_ms
         return changes
+
+    def _was_told(self, beat: Beat) -> None:
+        """The coordinator knows what `beat` says."""
+        if beat.subscription is not None:
+            self._said_subscription = beat.subscription
+        if beat.owned is not None:
+            self._said_owned = beat.owned
+            if not self._giving_up and beat.owned <= self.held.keys():
+                self._give_up_by_ms = math.inf
 
     def on_failure(self, beat: Beat, error: LogdError, now_ms: float) -> list[Change]:
         """`beat` was refused, or there was no answer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -140,8 +141,9 @@ class ConsumerEngine:
             self._timer = None
         deadline_ms = self.subscriptions.next_deadline_ms()
         if deadline_ms is not None:
-            delay = max(0.0, deadline_ms - now_ms) / 1000
-            self._timer = self._loop.call_later(delay, self._pump)
+            # In whole milliseconds, as clocks may tick: a shorter wait could find itself early.
+            delay_ms = max(0, math.ceil(deadline_ms - now_ms))
+            self._timer = self._loop.call_later(delay_ms / 1000, self._pump)
 
     def _carry_out(self, plan: Plan) -> None:
         for address, subscription_id in plan.unsubscribe:

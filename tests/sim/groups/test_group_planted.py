@@ -112,7 +112,14 @@ BUGS = (
         "            self._give_up_by_ms = math.inf\n",
         "busy,leave,kill_member",
         NOT_ITS_OWN,
-        "8:18",
+        "72:82",
+    ),
+    Bug(
+        "what was given up counts before the coordinator knows",
+        MEMBER,
+        "            if not self._giving_up and beat.owned <= self.held.keys():\n",
+        "            if not self._giving_up:\n",
+        tests=MEMBER_TESTS,
     ),
     Bug(
         "what is given up is said before it is",
@@ -264,7 +271,7 @@ BUGS = (
         "            serving=lambda: True,\n",
         "cut_coordinator_off,leave,lost_calls,cut_member_off",
         NOT_ITS_OWN,
-        "198:204",
+        "25:35",
     ),
     Bug(
         "what failed to be appended counts",

@@ -138,7 +138,7 @@ class Operator(Client):
         if len(world.machines) >= world.plan.voters + 2:
             return
         node_id = NodeId(max(world.members) + 1)
-        world.start_machine(node_id)
+        world.start_machine(node_id, world.first_ids)
         if await self._attempt(f"add {node_id}", 6, "add_node", node_id):
             world.sometimes("node added")
 
@@ -184,4 +184,5 @@ class Operator(Client):
                 world.trace(f"replace {node_id}: {error.code.name} {error.message}")
             await asyncio.sleep(0.3)
         world.sometimes("node replaced")
-        world.start_machine(node_id)
+        # Who founded the cluster alone would found another one if nobody else were named.
+        world.start_machine(node_id, world.truth.image.nodes)

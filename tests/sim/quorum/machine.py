@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from logd.consensus import RaftCore, Ready, Role
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
 
 
 class Machine:
-    """`retired`: it does not come back; with `replaced`, a machine of the same id did."""
+    """`retired`: it does not come back. `peers`: whom its configuration names beside it."""
 
-    def __init__(self, world: Simulation, node_id: NodeId, name: str) -> None:
+    def __init__(
+        self, world: Simulation, node_id: NodeId, name: str, peers: Sequence[NodeId]
+    ) -> None:
         self.world = world
         self.node_id = node_id
+        self.peers = peers
         self.rng = world.rng.child(f"machine/{name}")
         self.clock = NodeClock(world.loop)
         self.retired = False
@@ -42,13 +46,11 @@ class Machine:
 
     def _make_process(self) -> SimProcess:
         world = self.world
-        self.peers = [each for each in world.first_ids if each != self.node_id]
-        peers = sorted({*self.peers, self.node_id})
         config, entries = load_node_config(
             flags={
                 "node.id": str(self.node_id),
                 **addresses_of(self.node_id),
-                "cluster.peers": peers_of(*peers),
+                "cluster.peers": peers_of(*sorted({*self.peers, self.node_id})),
             }
         )
         process = SimProcess(

@@ -10,7 +10,7 @@ import asyncio
 import errno
 import gc
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -133,10 +133,11 @@ class Simulation:
         """Those that are to run."""
         return [each for each in self.members.values() if not each.retired]
 
-    def start_machine(self, node_id: NodeId) -> None:
-        """A new machine with an empty disk."""
+    def start_machine(self, node_id: NodeId, peers: Iterable[NodeId]) -> None:
+        """A new machine with an empty disk; its configuration names `peers`."""
         self._made += 1
-        self.members[node_id] = Machine(self, node_id, f"{node_id}/{self._made}")
+        name = f"{node_id}/{self._made}"
+        self.members[node_id] = Machine(self, node_id, name, sorted({*peers} - {node_id}))
 
     # --- what the watched drivers tell
 
@@ -217,7 +218,7 @@ class Simulation:
 
     async def _work(self) -> None:
         for node_id in self.first_ids:
-            self.start_machine(node_id)
+            self.start_machine(node_id, self.first_ids)
         await self._until(self._is_settled, FOUNDING_S, "the cluster is founded")
         tasks = [
             self.loop.create_task(Client(self, f"c{n}", *self._some_nodes(n)).run(), name=f"c{n}")

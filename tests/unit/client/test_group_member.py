@@ -144,14 +144,31 @@ def test_giving_up_has_the_rebalance_timeout_from_the_heartbeat_that_says_it() -
     member.on_answer(beat_of(member, 30), answer(2, unchanged=True), 40)
     assert member.deadline_ms == 1_030
     assert member.given_up([P0], 1_000) == []
-    assert member.deadline_ms == 30 + SESSION_MS
     member.on_answer(beat_of(member, 1_000), answer(3), 1_010)
+    assert member.deadline_ms == 1_000 + SESSION_MS
     beat_of(member, 1_010)
     assert member.tick(2_009) == []
     (change,) = member.tick(2_010)
     assert isinstance(change, Lost) and change.partitions == (P1,)
     assert "rebalance_timeout_ms" in change.why
     assert beat_of(member, 2_010).epoch == JOIN
+
+
+def test_what_was_given_up_counts_when_the_coordinator_has_answered_that() -> None:
+    """One that does not hear of it takes the rest as well, when the rebalance timeout is over."""
+    member = GroupMember("m", SimRng(1), session_ms=SESSION_MS, rebalance_ms=1_000)
+    member.subscribe(SUBSCRIPTION, 0)
+    member.on_answer(beat_of(member, 0), answer(1, P0, P1), 5)
+    member.on_answer(beat_of(member, 5), answer(2, P1), 20)
+    before = beat_of(member, 30)
+    member.given_up([P0], 35)
+    member.on_answer(before, answer(2, unchanged=True), 40)
+    assert member.deadline_ms == 1_030, "that heartbeat said that it has both"
+    member.on_failure(beat_of(member, 40), NetworkError("no answer", retriable=True), 900)
+    assert member.tick(1_029) == []
+    (change,) = member.tick(1_030)
+    assert isinstance(change, Lost) and change.partitions == (P1,)
+    assert "did not hear that the application is done" in change.why
 
 
 def test_an_answer_that_comes_a_session_late_is_none() -> None:

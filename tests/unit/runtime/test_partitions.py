@@ -90,6 +90,8 @@ async def test_others_have_their_turn_while_many_partitions_look_at_the_clock(
     owner = partitions(clock)
 
     class Ticking:
+        state = SimpleNamespace(replicas=(1, 2))
+
         def __init__(self, number: int) -> None:
             self._number = number
 
