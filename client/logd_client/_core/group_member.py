@@ -295,8 +295,12 @@ class GroupMember:
             self._said_subscription = beat.subscription
         if beat.owned is not None:
             self._said_owned = beat.owned
-            if not self._giving_up and beat.owned <= self.held.keys():
-                self._give_up_by_ms = math.inf
+        if not self._giving_up and self._knows_no_more_than_is_held():
+            self._give_up_by_ms = math.inf
+
+    def _knows_no_more_than_is_held(self) -> bool:
+        """Whether the coordinator waits for nothing that has been given up."""
+        return self._said_owned is not None and self._said_owned <= self.held.keys()
 
     def on_failure(self, beat: Beat, error: LogdError, now_ms: float) -> list[Change]:
         """`beat` was refused, or there was no answer."""

@@ -117,8 +117,8 @@ BUGS = (
     Bug(
         "what was given up counts before the coordinator knows",
         MEMBER,
-        "            if not self._giving_up and beat.owned <= self.held.keys():\n",
-        "            if not self._giving_up:\n",
+        "        if not self._giving_up and self._knows_no_more_than_is_held():\n",
+        "        if not self._giving_up:\n",
         tests=MEMBER_TESTS,
     ),
     Bug(

@@ -171,6 +171,17 @@ def test_what_was_given_up_counts_when_the_coordinator_has_answered_that() -> No
     assert "did not hear that the application is done" in change.why
 
 
+def test_what_comes_back_is_owed_no_more() -> None:
+    member = GroupMember("m", SimRng(1), session_ms=SESSION_MS, rebalance_ms=1_000)
+    member.subscribe(SUBSCRIPTION, 0)
+    member.on_answer(beat_of(member, 0), answer(1, P0, P1), 5)
+    member.on_answer(beat_of(member, 5), answer(2, P1), 20)
+    member.on_answer(beat_of(member, 30), answer(3, P0, P1), 40)
+    assert member.given_up([P0], 45) == [TakeUp((P0,))]
+    member.on_answer(beat_of(member, 50), answer(3, unchanged=True), 60)
+    assert member.deadline_ms == 50 + SESSION_MS
+
+
 def test_an_answer_that_comes_a_session_late_is_none() -> None:
     member = joined(P0)
     beat = beat_of(member, 10)
