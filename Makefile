@@ -40,7 +40,7 @@ demo: $(RUNTIME) ## produce, consume and replay records of this machine, through
 cluster-test: $(RUNTIME) ## the demo on three containers, one of them killed; skips where it cannot
 	$(BIN)/python -m tools.cluster_test
 
-test: lint types layers ## every check and every test once, about 15 minutes on 2 cores
+test: lint types layers ## every check and every test once, about 11 minutes on 2 cores
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup
 
 proof: $(DEV) ## everything at full size, for hours; writes docs/proof.md

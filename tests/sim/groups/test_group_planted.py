@@ -213,7 +213,7 @@ BUGS = (
         '        if leader.topic_id == b"":\n',
         "remake_topic,lost_calls,late_calls",
         f"{NOT_ITS_OWN}|delivered-out-of-order",
-        "0:5",
+        "26:31",
     ),
     Bug(
         "a seek keeps what was fetched",
