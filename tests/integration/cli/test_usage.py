@@ -217,7 +217,9 @@ def test_the_traceback_only_with_vv(nobody: str) -> None:
     assert "Traceback" in logd("-v", "topic", "list", "-b", nobody, "-v").output
 
 
-def test_global_options_before_and_after_the_command() -> None:
+def test_global_options_before_and_after_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    # `profile show` lists settings of the environment, too.
+    monkeypatch.delenv("LOGD_CODEC", raising=False)
     logd("profile", "set", "a", "bootstrap=one:1", "linger.ms=5")
     expected = {
         "bootstrap": {"value": "two:2", "source": "flag --bootstrap"},
