@@ -33,6 +33,7 @@ from logd.metadata.records import (
     VotersChanged,
 )
 from logd.model.ids import NodeId, TopicId, format_id
+from logd.model.units import INT64_MAX
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -79,6 +80,13 @@ class _Table(Generic[K, V]):
             self._own = now.copy() if isinstance(now, MappingProxyType) else dict(now)
             self.now = MappingProxyType(self._own)
         return self._own
+
+    def remember(self, key: K, value: V, most: int) -> None:
+        """Add the newest of `most` that are kept."""
+        own = self.own
+        own[key] = value
+        if len(own) > most:
+            del own[next(iter(own))]
 
 
 class _Draft:
@@ -210,18 +218,12 @@ class _Draft:
             del self._topics.own[topic.topic_id]
             del self._topic_ids.own[topic.name]
         if record.request_id:
-            deleted = self._deleted.own
-            deleted[record.topic_id] = record
-            if len(deleted) > DELETIONS_KEPT:
-                del deleted[next(iter(deleted))]
+            self._deleted.remember(record.topic_id, record, DELETIONS_KEPT)
 
     def _note(self, record: RequestDone) -> None:
         if record.request_id in self._requests.now:
             raise InconsistentLogError(f"request {record.request_id.hex()} was carried out twice")
-        requests = self._requests.own
-        requests[record.request_id] = record
-        if len(requests) > REQUESTS_KEPT:
-            del requests[next(iter(requests))]
+        self._requests.remember(record.request_id, record, REQUESTS_KEPT)
 
     def _add_partitions(self, record: PartitionsAdded) -> None:
         topic = self._topic(record.topic_id)
@@ -232,7 +234,12 @@ class _Draft:
     def _allocate(self, record: ProducerIdsAllocated) -> None:
         if record.first_id < self._next_producer_id or record.count < 1:
             raise InconsistentLogError(f"producer ids from {record.first_id} were handed out twice")
-        self._next_producer_id = record.first_id + record.count
+        end = record.first_id + record.count
+        if end > INT64_MAX + 1:
+            raise InconsistentLogError(
+                f"producer ids up to {end - 1} were handed out"
+            )
+        self._next_producer_id = end
 
     def _change_partition(self, record: PartitionChanged) -> None:
         partitions = self._changed.get(record.topic_id)

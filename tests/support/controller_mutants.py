@@ -258,7 +258,7 @@ MUTANTS = (
     Mutant(
         "deletion-forgotten",
         "replay",
-        "            deleted[record.topic_id] = record\n",
+        "            self._deleted.remember(record.topic_id, record, DELETIONS_KEPT)\n",
         "            pass\n",
         "test_machine.py::test_a_deletion_that_is_asked_for_again_is_done_once",
     ),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from logd_wire.limits import MIB
@@ -78,6 +79,13 @@ def test_a_snapshot_rebuilds_any_image(several: list[MetadataRecord]) -> None:
             image = replay(image, [record])
     encoded = [encode_metadata_record(record) for record in image_records(image)]
     assert replay(ClusterImage(), map(decode_metadata_record, encoded)) == image
+
+
+def test_producer_ids_that_do_not_exist_are_not_handed_out() -> None:
+    last = replay(image_with_topic(), [ProducerIdsAllocated(NodeId(1), INT64_MAX - 1, 2)])
+    assert replay(ClusterImage(), image_records(last)) == last
+    with pytest.raises(InconsistentLogError, match=f"up to {INT64_MAX + 1} were handed out"):
+        replay(image_with_topic(), [ProducerIdsAllocated(NodeId(1), INT64_MAX, 2)])
 
 
 def test_no_record_is_too_large_for_an_entry() -> None:
