@@ -41,6 +41,13 @@ def test_a_copy_goes_its_own_way() -> None:
     assert (content_of(files, "a"), content_of(twin, "a")) == (b"DAtX", b"DAtY")
 
 
+def test_a_copy_counts_its_own_bytes() -> None:
+    files = synced("a", b"data")
+    twin, before = copy.deepcopy(files), files.free_bytes()
+    twin.open("a").pwrite([b"more"], 4)
+    assert (files.free_bytes(), twin.free_bytes()) == (before, before - 4)
+
+
 def test_what_is_synced_survives() -> None:
     assert outcomes(synced("a", b"data"), "a") == {b"data"}
 
