@@ -236,9 +236,7 @@ class _Draft:
             raise InconsistentLogError(f"producer ids from {record.first_id} were handed out twice")
         end = record.first_id + record.count
         if end > INT64_MAX + 1:
-            raise InconsistentLogError(
-                f"producer ids up to {end - 1} were handed out"
-            )
+            raise InconsistentLogError(f"producer ids up to {end - 1} were handed out")
         self._next_producer_id = end
 
     def _change_partition(self, record: PartitionChanged) -> None:
